@@ -1,0 +1,22 @@
+"""hoopproxy: a gateway with a trustworthy memory.
+
+The map of this package, in reading order:
+
+``interfaces``  every zope Interface; the one file that a plugin author must read
+``errors``      one base, few children
+``events``      the event vocabulary: what the trail can say
+``wire``        pure: codec (bytes -> frames), conversation (frames -> commands), exchange (the gate)
+``protocols``   what each protocol means
+``identity``    the Portal, the Realm, the credentials checkers
+``policy``      roles, rules and verdicts
+``journal``     the durable log that everything else reads
+``sinks``       readers of the journal that deliver it elsewhere
+``gateway``     where Twisted lives: listeners, sessions, the relay pair, transport and TLS
+``config``      TOML -> frozen values
+``cli``         the ``hoopproxy`` command
+``tap``         ``twistd hoopproxy``: the composition root of the gateway
+``testing``     public help for plugin authors
+``plugins``     registrations only
+"""
+
+__version__ = "0.1.0"

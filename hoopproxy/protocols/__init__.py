@@ -1,0 +1,1 @@
+"""What each protocol means. One package a protocol."""

@@ -1,0 +1,1 @@
+"""PURE: bytes to frames, frames to commands, and the one gate. No reactor here."""
