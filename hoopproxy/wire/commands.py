@@ -1,0 +1,323 @@
+"""What a conversation wants done, and the answers it gets. All values; nothing here does anything.
+
+A conversation returns commands for each frame. Without one, a frame of the client is **kept** (read by the
+gateway, not sent on) and a frame of the target is **kept** until :class:`Relaying` says that the stream is
+being relayed; from then on frames of the target go on unless :class:`Withhold` says otherwise, and frames
+of the client still go on only by :class:`Forward` or an allowed :class:`Decide`.
+
+The *questions* (:class:`Login`, :class:`Connect`, :class:`StartTLS`, :class:`Decide`, :class:`Cancel`) are
+answered through ``Conversation.answered``; until then no further frame of that peer is looked at. A
+question is the last command of what a conversation returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import attrs
+from twisted.cred.credentials import ICredentials
+
+from hoopproxy.events import Event, Identity, TLSFacts
+from hoopproxy.wire.frames import Span
+
+__all__ = [
+    "FORWARD",
+    "OPAQUE_REASON",
+    "RELAYING",
+    "WITHHOLD",
+    "Cancel",
+    "Close",
+    "Command",
+    "Completed",
+    "Connect",
+    "Connected",
+    "Decide",
+    "Forward",
+    "LoggedIn",
+    "Login",
+    "Note",
+    "Opaque",
+    "Redact",
+    "Refusal",
+    "RegisterCancel",
+    "Relaying",
+    "Result",
+    "Started",
+    "StartTLS",
+    "TLSStarted",
+    "ToClient",
+    "ToServer",
+    "Verdict",
+    "Withhold",
+]
+
+OPAQUE_REASON = 200
+"""Characters of an opaque stretch's reason."""
+
+
+@attrs.frozen
+class ToClient:
+    """Send bytes that the gateway made to the client. Counted as originated.
+
+    :ivar secret: the whole of it is a log-in exchange and is redacted in the recording.
+    """
+
+    data: bytes = attrs.field(repr=False)
+    what: str = ""
+    secret: bool = False
+
+
+@attrs.frozen
+class ToServer:
+    """Send bytes that the gateway made to the target, in order with what was forwarded.
+
+    :ivar secret: it carries a credential, and is redacted in the recording.
+    :ivar instead: it stands in for the client's present frame (an altered or refused message).
+    """
+
+    data: bytes = attrs.field(repr=False)
+    what: str = ""
+    secret: bool = False
+    instead: bool = False
+
+
+@attrs.frozen
+class Forward:
+    """The present frame of the client goes on as it was received."""
+
+
+@attrs.frozen
+class Withhold:
+    """The present frame of the target does not go on (the gateway dealt with it)."""
+
+
+@attrs.frozen
+class Relaying:
+    """From the next frame on, what the target sends goes to the client unless it is withheld."""
+
+
+FORWARD, WITHHOLD, RELAYING = Forward(), Withhold(), Relaying()
+
+
+@attrs.frozen
+class Redact:
+    """A stretch of the present frame is a credential: fill it in the recording, count it as redacted."""
+
+    span: Span
+
+
+@attrs.frozen
+class Opaque:
+    """The present frame could not be decoded; it is on record as opaque, for this reason."""
+
+    why: str
+
+
+@attrs.frozen
+class Note:
+    """Put an event on record. ``op`` joins it to an operation; ``outcome`` and ``reason`` are the envelope's."""
+
+    event: Event
+    op: str | None = None
+    parent: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+
+
+@attrs.frozen
+class Close:
+    """End the session, after what was said before has been sent. ``cause`` is for ``session.end``."""
+
+    cause: str
+
+
+@attrs.frozen
+class Started:
+    """The target is ready for its first command: ``session.start`` goes on record now."""
+
+    database: str | None = None
+    upstream: Mapping[str, object] = attrs.field(factory=dict)
+    client_parameters: Mapping[str, object] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class RegisterCancel:
+    """Whoever shows ``key`` may have ``request`` sent, on a connection of its own, to this session's target."""
+
+    key: bytes = attrs.field(repr=False)
+    request: bytes = attrs.field(repr=False)
+
+
+# --- questions ---------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Login:
+    """Ask the Portal. Answered by :class:`LoggedIn`, a ``Challenge`` (another round) or :class:`Refusal`."""
+
+    credentials: ICredentials
+
+
+@attrs.frozen(kw_only=True)
+class Connect:
+    """Ask for admission to a target and, when a role gives it, for a connection to it.
+
+    Answered by :class:`Connected` or :class:`Refusal`. ``target`` and ``account`` are what the client
+    named, or ``None`` for the listener's only target and the first role's account.
+    """
+
+    target: str | None = None
+    account: str | None = None
+    database: str | None = None
+
+
+@attrs.frozen
+class StartTLS:
+    """Upgrade a leg (``"client"`` or ``"target"``) to TLS now. Answered by :class:`TLSStarted` or :class:`Refusal`."""
+
+    leg: str
+
+
+@attrs.frozen
+class Cancel:
+    """Somebody shows a cancel key. Answered by ``None`` whatever came of it: strangers learn nothing."""
+
+    key: bytes = attrs.field(repr=False)
+
+
+class Decide(NamedTuple):
+    """Ask policy about the present frame, with what will be on record of it.
+
+    A named tuple because the hot path makes one a command. The verdict comes back with ``op`` set; when it
+    allows, the record is made first and then ``answered`` says what to do (usually nothing: the exchange
+    forwards the frame itself when ``answered`` returns ``None``).
+
+    :ivar verbs: what deny rules match, most specific included (``("COPY", "COPY PROGRAM")``).
+    :ivar size: bytes of the frame, for size rules.
+    :ivar fields: the fields of ``command.requested`` but ``range`` (rendered only when needed).
+    :ivar spans: credentials in the frame, to be filled in the recording.
+    :ivar is_command: ``False`` for what is decided but executes nothing (a Parse): on record only if denied.
+    :ivar parent: the operation that this one goes on with.
+    """
+
+    verbs: tuple[str, ...]
+    size: int
+    fields: dict[str, object]
+    spans: tuple[Span, ...] = ()
+    is_command: bool = True
+    parent: str | None = None
+
+
+class Result(NamedTuple):
+    """One result of an operation, in offsets of the target's stream. ``fields`` as in ``command.result``."""
+
+    op: str
+    start: int
+    end: int
+    fields: dict[str, object]
+
+
+class Completed(NamedTuple):
+    """An operation ended: ``kind`` is ``completed``, ``skipped`` or ``unfinished``.
+
+    :ivar began: monotonic nanoseconds at its request (``Verdict.at``), for the duration.
+    """
+
+    op: str
+    began: int
+    fields: dict[str, object]
+    kind: str = "completed"
+    outcome: str = "success"
+
+
+# --- answers -----------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class LoggedIn:
+    """The Portal knows who it is. ``data`` is the last word of the exchange (SCRAM's server signature)."""
+
+    identity: Identity
+    data: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Connected:
+    """A connection to the target is there. ``password`` is the upstream account's, re-read just now."""
+
+    target: str
+    account: str
+    user: str
+    password: bytes | None = attrs.field(default=None, repr=False)
+    role: str
+    tls: bool
+    """Whether the target must be spoken to in TLS (ask for it with :class:`StartTLS`)."""
+    binding: bytes | None = attrs.field(default=None, repr=False)
+    options: Mapping[str, object] = attrs.field(factory=dict)
+    session: str = ""
+    """The session's short name, for what the target's own logs will say."""
+
+
+@attrs.frozen
+class TLSStarted:
+    """The handshake of a leg is done. ``binding`` is its tls-server-end-point (RFC 5929)."""
+
+    leg: str
+    facts: TLSFacts
+    binding: bytes | None = attrs.field(default=None, repr=False)
+    certificate: object = attrs.field(default=None, repr=False)
+    """On the client's leg: a verified ``wire.login.Certificate`` when the client showed one, else ``None``."""
+
+
+@attrs.frozen
+class Refusal:
+    """The gateway says no, in neutral words; a conversation puts it in its protocol's own.
+
+    ``code`` is one of: ``login`` (not who they say), ``authorization`` (no role gives it), ``too_many``
+    (a limit on connections), ``deadline``, ``idle``, ``lifetime``, ``journal_full``, ``journal_failed``,
+    ``shutdown``, ``killed``, ``connect`` (the target can't be reached), ``tls``, ``violation``, ``policy``,
+    ``too_large``, ``internal``.
+    """
+
+    code: str
+    sentence: str
+    event: str | None = None
+    """The id of the event that says more, for the person who asks the auditor."""
+
+
+class Verdict(NamedTuple):
+    """What policy said about a :class:`Decide`.
+
+    :ivar op: the operation's id: the id of its ``command.requested`` or ``command.denied`` event.
+    :ivar at: monotonic nanoseconds of the decision.
+    :ivar refusal: why not, when it is not allowed.
+    """
+
+    allowed: bool
+    rules: tuple[str, ...] = ()
+    refusal: Refusal | None = None
+    op: str = ""
+    at: int = 0
+
+
+Command = (
+    ToClient
+    | ToServer
+    | Forward
+    | Withhold
+    | Relaying
+    | Redact
+    | Opaque
+    | Note
+    | Close
+    | Started
+    | RegisterCancel
+    | Login
+    | Connect
+    | StartTLS
+    | Cancel
+    | Decide
+    | Result
+    | Completed
+)

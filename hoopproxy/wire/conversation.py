@@ -1,0 +1,62 @@
+"""A conversation: what the frames of both peers mean, said as commands. Frames in, commands out.
+
+Subclass :class:`Conversation`; every method returns an iterable of commands or ``None`` for "nothing". It
+never touches a socket, a clock or a file, so a test can play it as a list of values, and a recording can be
+read with it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hoopproxy.wire.commands import Close, Command, Refusal, ToClient
+from hoopproxy.wire.frames import Frame
+
+__all__ = ["Commands", "Conversation"]
+
+Commands = Iterable[Command] | None
+
+
+class Conversation:
+    """Base with the least surprising behaviour: nothing is said, nothing goes on."""
+
+    def opened(self) -> Commands:
+        """The client connected (and its TLS, where the listener begins with TLS, is up)."""
+        return None
+
+    def client_frame(self, frame: Frame) -> Commands:
+        """A frame of the client. Not sent on unless a returned command says so.
+
+        :raises ProtocolViolation: if it is not legal in the present state.
+        """
+        return None
+
+    def server_frame(self, frame: Frame) -> Commands:
+        """A frame of the target.
+
+        :raises ProtocolViolation: if it is not legal in the present state; nothing of it goes on.
+        """
+        return None
+
+    def answered(self, question: Command, answer: object) -> Commands:
+        """The answer to a question that this conversation returned. See :mod:`hoopproxy.wire.commands`.
+
+        For an allowed ``Decide``, ``None`` means: forward the frame.
+        """
+        return None
+
+    def client_lost(self) -> Commands:
+        """The client sent its last byte. Return ``Close`` unless the protocol knows half-closed connections."""
+        return (Close("client closed"),)
+
+    def server_lost(self) -> Commands:
+        """The target sent its last byte."""
+        return (Close("target closed"),)
+
+    def refused(self, refusal: Refusal) -> Sequence[Command]:
+        """The gateway ends this session; say so in the protocol's own words. Called at most once, at any time."""
+        return (ToClient(refusal.sentence.encode() + b"\n", "refusal"),)
+
+    def finished(self) -> Commands:
+        """The session is over: return what is left to put on record (operations that nobody saw the end of)."""
+        return None
