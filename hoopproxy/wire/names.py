@@ -22,7 +22,7 @@ MAX_IDENTITY = 255
 """Bytes of UTF-8 in an identity: an e-mail address (254) or a file name's worth, and no more."""
 
 MAX_LABEL = 63
-"""Characters in an account or target name: what PostgreSQL keeps of an identifier, and a DNS label's length."""
+"""Characters in an account or target name: what PostgreSQL keeps of an identifier."""
 
 LABEL = re.compile(r"[A-Za-z0-9_.-]+\Z", re.ASCII)
 """What an account or a target is called (its length is checked apart, to say so)."""
