@@ -42,7 +42,7 @@ REDACTIONS = (
     "statement",  # 2: a credential in the text of a statement
     "parameter",  # 3: a credential in a bound parameter
     "response",  # 4: a credential echoed by the target
-    "unauthenticated",  # 5: bytes of an incomplete message before log-in, which could be anything
+    "incomplete",  # 5: a message that never ended, and so was never read: it could hold anything
 )
 """Why a stretch of the recording was filled: the position is the number that a chunk stores."""
 
@@ -159,7 +159,9 @@ def canonical(value: object) -> bytes:
 def _survivable(value: object) -> object:
     value = _plain(value)
     if isinstance(value, dict):
-        return {key.encode("ascii", "backslashreplace").decode(): _survivable(item) for key, item in value.items()}
+        return {
+            key.encode("ascii", "backslashreplace").decode(): _survivable(item) for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_survivable(item) for item in value]
     if isinstance(value, str):
@@ -367,10 +369,11 @@ class SessionViolation(Event):
 
 @attrs.frozen(kw_only=True)
 class StreamTotals:
-    """The bytes of one peer's two streams, plaintext, as the *transport* counted them.
+    """The bytes of one peer's two streams, plaintext.
 
-    ``received`` and ``sent`` are the transport's; the others are the exchange's own sums, so that
-    received = decoded + opaque + redacted and sent = forwarded + originated can be checked.
+    ``received``, ``sent`` and ``unsent`` (accepted for sending, but the connection was gone) are counted by the
+    *transport*; the others are the exchange's own sums, so that received = decoded + opaque + redacted and
+    sent + unsent = forwarded + originated can be checked.
     """
 
     received: int = 0
@@ -378,6 +381,7 @@ class StreamTotals:
     opaque: int = 0
     redacted: int = 0
     sent: int = 0
+    unsent: int = 0
     forwarded: int = 0
     originated: int = 0
 
@@ -386,7 +390,7 @@ class StreamTotals:
         """Whether both sums agree with the transport."""
         return (
             self.received == self.decoded + self.opaque + self.redacted
-            and self.sent == self.forwarded + self.originated
+            and self.sent + self.unsent == self.forwarded + self.originated
         )
 
 
@@ -598,5 +602,3 @@ class AuditGap(Event):
     why: str
     records: int
     bytes: int
-
-
