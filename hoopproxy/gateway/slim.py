@@ -1,0 +1,135 @@
+"""The slim reactor: Twisted's epoll reactor without the work that nobody asked for at each event.
+
+``EPollReactor`` wraps every event in a logging context and walks its timers in every turn. Here an
+event is a call, and a turn without timers is a poll; what is rare (hang-ups, errors, exceptions)
+goes Twisted's own way. Its stream listeners and connectors build the eager transport, so endpoint
+strings (``tcp:``, ``tcp6:``, ``unix:``, ``systemd:``) stay as they are.
+
+It does nothing periodic: an idle process sleeps in one ``epoll_wait``.
+"""
+
+# Twisted's reactors are mostly untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import sys
+from typing import Any
+
+from twisted.internet import epollreactor, error
+from twisted.internet.interfaces import IConnector, IListeningPort
+from twisted.logger import Logger
+
+from hoopproxy.gateway.sockets import (
+    EagerTCPConnector,
+    EagerTCPPort,
+    EagerTCPServer,
+    EagerUNIXConnector,
+    EagerUNIXPort,
+    EagerUNIXServer,
+)
+
+__all__ = ["SlimEPollReactor"]
+
+_READABLE = select.EPOLLIN
+_WRITABLE = select.EPOLLOUT
+
+
+class SlimEPollReactor(epollreactor.EPollReactor):
+    """An epoll reactor for a process that mostly relays bytes."""
+
+    _log = Logger()
+
+    # Twisted keeps these two untyped.
+    _poller: Any
+    _selectables: dict[int, Any]
+
+    def mainLoop(self) -> None:
+        while self._started:
+            try:
+                self._turns()
+            except BaseException:  # as Twisted's loop: no bug of a callee stops the others
+                self._log.failure("unexpected error in the main loop")
+        self._log.info("Main loop terminated.")
+
+    def _turns(self) -> None:
+        while self._started:
+            if self.threadCallQueue or self._newTimedCalls or self._pendingTimedCalls or self._justStopped:
+                self.runUntilCurrent()
+                self.doPoll(self.running and self.timeout())
+            else:
+                self.doPoll(None if self.running else 0)
+
+    def doPoll(self, timeout: float | None) -> None:
+        selectables = self._selectables
+        try:
+            events = self._poller.poll(-1 if timeout is None else timeout, len(selectables))
+        except OSError as problem:
+            if problem.errno == errno.EINTR:
+                return
+            raise
+        for fd, event in events:
+            selectable = selectables.get(fd)
+            if selectable is None:  # an earlier event of this round closed it
+                continue
+            try:
+                if event == _READABLE:
+                    why, reading = selectable.doRead(), True
+                elif event == _WRITABLE:
+                    why, reading = selectable.doWrite(), False
+                else:
+                    self._doReadOrWrite(selectable, fd, event)
+                    continue
+            except BaseException:  # a protocol's bug costs its own connection
+                why, reading = sys.exc_info()[1], event == _READABLE
+                self._log.failure("unhandled error in a connection")
+            if why:
+                self._disconnectSelectable(selectable, why, reading)
+
+    doIteration = doPoll
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> IListeningPort:
+        return _listening(EagerTCPPort(port, factory, backlog, interface, self))
+
+    def connectTCP(
+        self, host: str, port: int, factory: Any, timeout: float = 30.0, bindAddress: Any = None
+    ) -> IConnector:
+        return _connecting(EagerTCPConnector(host, port, factory, timeout, bindAddress, self))
+
+    def listenUNIX(
+        self, address: Any, factory: Any, backlog: int = 50, mode: int = 0o666, wantPID: int = 0
+    ) -> IListeningPort:
+        return _listening(EagerUNIXPort(address, factory, backlog, mode, self, wantPID))
+
+    def connectUNIX(self, address: Any, factory: Any, timeout: float = 30, checkPID: int = 0) -> IConnector:
+        return _connecting(EagerUNIXConnector(address, factory, timeout, self, checkPID))
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> IListeningPort:
+        if addressFamily == socket.AF_UNIX:
+            return _listening(EagerUNIXPort._fromListeningDescriptor(self, fileDescriptor, factory))
+        self._check_family(addressFamily)
+        port = EagerTCPPort._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
+        return _listening(port)
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        if addressFamily == socket.AF_UNIX:
+            return EagerUNIXServer._fromConnectedSocket(fileDescriptor, factory, self)
+        self._check_family(addressFamily)
+        return EagerTCPServer._fromConnectedSocket(fileDescriptor, addressFamily, factory, self)
+
+    def _check_family(self, family: int) -> None:
+        if family not in self._supportedAddressFamilies:
+            raise error.UnsupportedAddressFamily(family)
+
+
+def _listening(port: Any) -> IListeningPort:
+    port.startListening()
+    return port  # type: ignore[no-any-return]
+
+
+def _connecting(connector: Any) -> IConnector:
+    connector.connect()
+    return connector  # type: ignore[no-any-return]
