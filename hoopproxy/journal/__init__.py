@@ -1,0 +1,13 @@
+"""The durable log that everything else reads: one folder, one writer, any number of readers.
+
+``format``     the bytes: segment headers, blocks, records, commitments (a contract)
+``chunks``     the body of a chunk record
+``keys``       the key file: sessions' salts by key id
+``watermark``  up to where a journal is durable, visible to other processes
+``files``      what is asked of a file system, so that tests can have a bad one
+``folder``     ``<state>/journals/<id>/`` and the writer's lock
+``writer``     ``Journal``: append, commit, when_durable; the reactor's side
+``committer``  the writer thread's side: batches, errors, the reserve
+``recovery``   what may be done about a journal whose writer is gone
+``reader``     records, at rest and live
+"""

@@ -1,0 +1,395 @@
+"""Version 1 of the journal's bytes: segment headers, blocks, records, chunks. Pure; no files, no clock.
+
+A **segment** is a fixed header and then blocks, one after the other; zeros (or the end of the file) follow
+the last one. A **block** is what one commit, or a part of a large one, put there::
+
+    block header (84 bytes) | key ids (4 bytes each) | payload (perhaps compressed)
+
+The payload of a block of records is a table by columns and then the bodies, one after the other::
+
+    kinds (1 byte each) | flags (1 byte each) | key ids (4) | lengths (4) | bodies
+
+A record's ``jseq`` is the block's first plus its index. All integers are little-endian and unsigned.
+
+Two CRC-32s guard a block: one over its header and key ids (so that a reader can skip what it doesn't want
+without reading it), one over the stored payload. Both start from the segment's random *seed*: bytes that a
+client had us record can't pass for a block of ours, because they can't know the seed. The block's *digest* is
+the running SHA-256 over the entries (``jseq, kind, length, commitment``) of all the segment's records up to
+here, whatever the division into blocks; the next segment's header repeats the last one.
+
+A record's **commitment** is ``SHA-256(salt || jseq || kind || length || body)``, salted per key id, so that
+a record that was lawfully erased (a *stub*: original kind, length, commitment) can't be guessed back, and
+every digest holds.
+
+Never reuse a number here: this is a contract with every file ever written.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from hashlib import sha256
+from typing import Final
+from zlib import crc32
+
+import attrs
+import zstandard
+
+from hoopproxy.errors import Damaged, HoopproxyError
+
+__all__ = [
+    "ACCEPTED_LOSS",
+    "BLOCK_HEADER_SIZE",
+    "HEADER_SIZE",
+    "MAX_BODY",
+    "VERSION",
+    "BlockHeader",
+    "BlockType",
+    "Kind",
+    "SegmentHeader",
+    "StoredRecord",
+    "Stub",
+    "UnsupportedFormat",
+    "commitment",
+    "decode_records",
+    "encode_block",
+    "encode_records",
+    "entries",
+    "entry",
+    "read_payload",
+]
+
+VERSION: Final = 1
+MAGIC: Final = b"HOOPJRNL"
+HEADER_SIZE: Final = 128
+#: Bytes of one record's body: beyond what any protocol's message may be, below what 32-bit sums can hold.
+MAX_BODY: Final = 1 << 30
+#: Segment flag: an operator accepted that the end of the previous segment is lost; ``jseq`` may jump here.
+ACCEPTED_LOSS: Final = 1
+
+_HEADER = struct.Struct("<8sHHHH16sQQQQQ32sI16x")
+_CRC = struct.Struct("<I")
+_BLOCK = struct.Struct("<4sBBHIIIQQQ32sI")
+BLOCK_HEADER_SIZE: Final = _BLOCK.size + _CRC.size
+BLOCK_MAGIC: Final = b"\x89HPB"
+_MAX_KEYS: Final = 0xFFFE
+_ANY_KEY: Final = 0xFFFF
+_ENTRY = struct.Struct("<QBI")
+_SMALL_BODY: Final = 4096  # below, one more copy is cheaper than one more call
+_STUB = struct.Struct("<BI32s")
+
+
+class UnsupportedFormat(HoopproxyError):
+    """The file is sound, but a newer hoopproxy wrote it. Nothing was read or changed."""
+
+    def __init__(self, path: str, what: str) -> None:
+        super().__init__(f"{path}: {what}; this hoopproxy reads version {VERSION}, so use a newer one")
+        self.path, self.what = path, what
+
+
+class Kind(IntEnum):
+    """What a record is."""
+
+    EVENT = 1
+    CHUNK = 2
+    COMMIT = 3
+    CHECKPOINT = 4
+    GAP = 5
+    STUB = 6
+
+
+class BlockType(IntEnum):
+    """What a block holds: records, the state at the segment's start, or (nothing) a clean shutdown."""
+
+    RECORDS = 1
+    STATE = 2
+    END = 3
+
+
+class Compression(IntEnum):
+    """How a payload is stored."""
+
+    NONE = 0
+    ZSTD = 1
+
+
+@attrs.frozen(kw_only=True)
+class SegmentHeader:
+    """The first 128 bytes of a segment file.
+
+    ``previous`` is the number of the segment that this one continues (0: none), ``digest`` that one's last
+    running digest, ``epoch`` counts the writers that have opened the journal, ``created`` is Unix time in ns.
+    """
+
+    journal: bytes
+    number: int
+    first_jseq: int
+    epoch: int = 1
+    previous: int = 0
+    created: int = 0
+    digest: bytes = bytes(32)
+    seed: int = 0
+    cipher: int = 0
+    flags: int = 0
+    version: int = VERSION
+
+    def encode(self) -> bytes:
+        """The header's bytes, CRC at their end."""
+        head = _HEADER.pack(
+            MAGIC,
+            self.version,
+            HEADER_SIZE,
+            self.cipher,
+            self.flags,
+            self.journal,
+            self.epoch,
+            self.number,
+            self.previous,
+            self.first_jseq,
+            self.created,
+            self.digest,
+            self.seed,
+        )
+        return head + _CRC.pack(crc32(head))
+
+    @classmethod
+    def decode(cls, data: bytes, path: str = "segment") -> SegmentHeader:
+        """Read a header. ``Damaged`` if it can't be ours, :class:`UnsupportedFormat` if it is of the future.
+
+        Magic and CRC come first, so that a flipped bit in the version is damage and not a newer version:
+        later versions keep the magic, these 128 bytes and where the CRC is.
+        """
+        if len(data) < HEADER_SIZE or data[:8] != MAGIC:
+            raise Damaged(path, 0, "a segment header was expected")
+        if crc32(data[: HEADER_SIZE - 4]) != _CRC.unpack_from(data, HEADER_SIZE - 4)[0]:
+            raise Damaged(path, 0, "the segment header's checksum is wrong")
+        fields = _HEADER.unpack_from(data)
+        _, version, _, cipher, flags, journal, epoch, number, previous, first, created, digest, seed = fields
+        if version != VERSION:
+            raise UnsupportedFormat(path, f"the journal is of format version {version}")
+        if cipher != 0:
+            raise UnsupportedFormat(path, f"the journal is sealed with the unknown cipher {cipher}")
+        if flags & ~ACCEPTED_LOSS:
+            raise UnsupportedFormat(path, f"the journal uses the unknown flags {flags:#06x}")
+        return cls(
+            journal=journal,
+            number=number,
+            first_jseq=first,
+            epoch=epoch,
+            previous=previous,
+            created=created,
+            digest=digest,
+            seed=seed,
+            cipher=cipher,
+            flags=flags,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class BlockHeader:
+    """What can be known of a block without reading its payload.
+
+    ``durable`` is the highest ``jseq`` that was known durable when the block was made: the block's presence
+    proves that everything up to there was once acknowledged. ``time`` is Unix time in ns. ``keys`` are the
+    distinct key ids of its records, or ``None`` for too many to list. ``size`` is all of the block.
+    """
+
+    type: BlockType
+    compression: Compression
+    keys: frozenset[int] | None
+    keys_size: int
+    stored: int
+    raw: int
+    count: int
+    first: int
+    durable: int
+    time: int
+    digest: bytes
+    payload_crc: int
+
+    @property
+    def last(self) -> int:
+        """The ``jseq`` of the last record; ``first - 1`` if there is none."""
+        return self.first + self.count - 1
+
+    @property
+    def payload_offset(self) -> int:
+        """Bytes from the block's start to its payload."""
+        return BLOCK_HEADER_SIZE + self.keys_size
+
+    @property
+    def size(self) -> int:
+        """Bytes from the block's start to its end."""
+        return BLOCK_HEADER_SIZE + self.keys_size + self.stored
+
+    def may_hold(self, keys: frozenset[int]) -> bool:
+        """Whether a record of one of these key ids can be inside."""
+        return self.keys is None or not self.keys.isdisjoint(keys)
+
+    @classmethod
+    def keys_length(cls, data: bytes) -> int:
+        """Bytes of key ids that follow this fixed part; what :meth:`decode` needs beyond it."""
+        count = int.from_bytes(data[6:8], "little")
+        return 0 if count == _ANY_KEY else 4 * count
+
+    @classmethod
+    def decode(cls, data: bytes, seed: int) -> BlockHeader | None:
+        """Read a block's header from ``data`` (fixed part and key ids); ``None`` if it isn't one."""
+        if len(data) < BLOCK_HEADER_SIZE or data[:4] != BLOCK_MAGIC:
+            return None
+        _, type_, compression, key_count, *numbers, digest, payload_crc = _BLOCK.unpack_from(data)
+        keys_size = cls.keys_length(data)
+        end = BLOCK_HEADER_SIZE + keys_size
+        if len(data) < end:
+            return None
+        listed = data[BLOCK_HEADER_SIZE:end]
+        if crc32(listed, crc32(data[: _BLOCK.size], seed)) != _CRC.unpack_from(data, _BLOCK.size)[0]:
+            return None
+        if type_ not in _TYPES or compression not in _COMPRESSIONS:
+            return None
+        stored, raw, count, first, durable, when = numbers
+        keys = None if key_count == _ANY_KEY else frozenset(struct.unpack(f"<{key_count}I", listed))
+        return cls(
+            type=BlockType(type_),
+            compression=Compression(compression),
+            keys=keys,
+            keys_size=keys_size,
+            stored=stored,
+            raw=raw,
+            count=count,
+            first=first,
+            durable=durable,
+            time=when,
+            digest=digest,
+            payload_crc=payload_crc,
+        )
+
+
+_TYPES = frozenset(map(int, BlockType))
+_COMPRESSIONS = frozenset(map(int, Compression))
+
+#: kind, flags, key id, body
+StoredRecord = tuple[int, int, int, bytes]
+
+
+@attrs.frozen
+class Stub:
+    """What stays of an erased record: its original kind and length, and its commitment."""
+
+    kind: int
+    length: int
+    commitment: bytes
+
+    def encode(self) -> bytes:
+        """The body of the record of kind ``STUB`` that takes the erased one's place."""
+        return _STUB.pack(self.kind, self.length, self.commitment)
+
+    @classmethod
+    def decode(cls, body: bytes) -> Stub:
+        """Read a stub's body; ``ValueError`` if it is cut."""
+        if len(body) < _STUB.size:
+            raise ValueError("a stub's body is too short")
+        return cls(*_STUB.unpack_from(body))
+
+
+def commitment(salt: bytes, jseq: int, kind: int, body: bytes) -> bytes:
+    """What binds the journal to this record without revealing it."""
+    digest = sha256(salt + _ENTRY.pack(jseq, kind, len(body)))
+    digest.update(body)
+    return digest.digest()
+
+
+def entry(jseq: int, kind: int, length: int, committed: bytes) -> bytes:
+    """A record's share of its segment's digest; of a stub, give what it was before."""
+    return _ENTRY.pack(jseq, kind, length) + committed
+
+
+def entries(records: Iterable[StoredRecord], first: int, salts: Mapping[int, bytes]) -> bytes:
+    """The entries of consecutive records, commitments made on the way. About 1 us a record."""
+    parts = []
+    for jseq, (kind, _, key, body) in enumerate(records, first):
+        head = _ENTRY.pack(jseq, kind, len(body))
+        if len(body) < _SMALL_BODY:
+            committed = sha256(salts[key] + head + body).digest()
+        else:
+            digest = sha256(salts[key] + head)
+            digest.update(body)
+            committed = digest.digest()
+        parts.append(head + committed)
+    return b"".join(parts)
+
+
+def encode_records(records: Sequence[StoredRecord]) -> tuple[bytes, frozenset[int]]:
+    """The raw payload of a block, and the key ids in it. ``records`` is not empty."""
+    kinds, flags, keys, bodies = zip(*records, strict=True)
+    numbers = struct.pack(f"<{2 * len(keys)}I", *keys, *map(len, bodies))
+    return b"".join((bytes(kinds), bytes(flags), numbers, *bodies)), frozenset(keys)
+
+
+def decode_records(raw: bytes, count: int) -> list[StoredRecord]:
+    """Undo :func:`encode_records`; ``ValueError`` if the table and the bodies disagree with the length."""
+    table = 10 * count
+    if len(raw) < table:
+        raise ValueError("the table of records is cut")
+    kinds, flags = raw[:count], raw[count : 2 * count]
+    keys = struct.unpack_from(f"<{count}I", raw, 2 * count)
+    lengths = struct.unpack_from(f"<{count}I", raw, 6 * count)
+    if table + sum(lengths) != len(raw):
+        raise ValueError("the records' lengths don't add up to the block's")
+    records, at = [], table
+    for kind, flag, key, length in zip(kinds, flags, keys, lengths, strict=True):
+        records.append((kind, flag, key, raw[at : at + length]))
+        at += length
+    return records
+
+
+def encode_block(
+    type_: BlockType,
+    stored: bytes,
+    *,
+    compression: Compression,
+    raw: int,
+    seed: int,
+    keys: Iterable[int] = (),
+    count: int = 0,
+    first: int,
+    durable: int,
+    time: int,
+    digest: bytes,
+) -> bytes:
+    """The block's header and key ids; ``stored``, the payload as it will be, is to follow at once."""
+    listed = tuple(keys)
+    any_key = len(listed) > _MAX_KEYS
+    key_bytes = b"" if any_key else struct.pack(f"<{len(listed)}I", *listed)
+    head = _BLOCK.pack(
+        BLOCK_MAGIC,
+        type_,
+        compression,
+        _ANY_KEY if any_key else len(listed),
+        len(stored),
+        raw,
+        count,
+        first,
+        durable,
+        time,
+        digest,
+        crc32(stored, seed),
+    )
+    return head + _CRC.pack(crc32(key_bytes, crc32(head, seed))) + key_bytes
+
+
+def read_payload(header: BlockHeader, stored: bytes, seed: int) -> bytes:
+    """The raw payload; ``ValueError`` if it is cut, changed, or not as long as the header says."""
+    if len(stored) != header.stored or crc32(stored, seed) != header.payload_crc:
+        raise ValueError("the block's checksum is wrong")
+    if header.compression == Compression.NONE:
+        raw = stored
+    else:
+        try:
+            raw = zstandard.ZstdDecompressor().decompress(stored, max_output_size=header.raw)
+        except zstandard.ZstdError as error:
+            raise ValueError("the block can't be decompressed") from error
+    if len(raw) != header.raw:
+        raise ValueError("the block's length is wrong")
+    return raw

@@ -1,0 +1,40 @@
+"""Space set aside while there is some, so that what must be said on a full disk can be."""
+
+from __future__ import annotations
+
+from hoopproxy.journal.folder import Folder
+
+__all__ = ["Reserve"]
+
+
+class Reserve:
+    """The reserve file of a journal: all of ``size`` bytes, or not there. Methods raise ``OSError``."""
+
+    def __init__(self, folder: Folder, size: int) -> None:
+        self._folder, self._files, self._size = folder, folder.files, size
+        self.is_held = False
+
+    def hold(self) -> None:
+        """Have the bytes set aside, if they aren't."""
+        if self.is_held or not self._size:
+            return
+        files, path = self._files, self._folder.reserve
+        handle = files.open(path, create=not files.exists(path))
+        try:
+            files.preallocate(handle, self._size)
+            files.fsync(handle)
+        except OSError:
+            files.unlink(path)
+            raise
+        finally:
+            files.close(handle)
+        self.is_held = True
+
+    def give_up(self) -> bool:
+        """Give the bytes back to the disk; false if there were none to give."""
+        if not self.is_held:
+            return False
+        self._files.unlink(self._folder.reserve)
+        self._files.fsync_dir(self._folder.path)
+        self.is_held = False
+        return True

@@ -1,0 +1,191 @@
+"""One segment file: being written, and being read."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from hoopproxy.errors import Damaged
+from hoopproxy.journal.files import Files
+from hoopproxy.journal.format import (
+    BLOCK_HEADER_SIZE,
+    BLOCK_MAGIC,
+    HEADER_SIZE,
+    BlockHeader,
+    SegmentHeader,
+    read_payload,
+)
+
+__all__ = ["SegmentReader", "SegmentWriter", "is_full"]
+
+#: Zeros written ahead of small commits. An ``fdatasync`` over blocks that the file has already takes half the
+#: time of one that must also commit a new size and new blocks (measured on ext4: 115 against 228 us).
+_AHEAD: Final = 1 << 20
+_SMALL: Final = 1 << 18
+_WINDOW: Final = 1 << 20
+_HEADER_GUESS: Final = BLOCK_HEADER_SIZE + 256
+_ZEROS: Final = bytes(_AHEAD)
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or the quota, has no room; the file is as good as before."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+class SegmentWriter:
+    """A segment that this process makes. ``end`` is where the next durable byte goes."""
+
+    def __init__(self, files: Files, path: Path, header: SegmentHeader) -> None:
+        """Create the file, durable header and name included. Raises ``OSError`` and leaves nothing behind."""
+        self._files, self.header = files, header
+        self.end = self._size = HEADER_SIZE
+        self._written = HEADER_SIZE
+        self.is_failed = False
+        self._handle = files.open(path, create=True)
+        try:
+            self._put(header.encode(), 0)
+            files.fsync(self._handle)
+            files.fsync_dir(path.parent)
+        except OSError:
+            files.close(self._handle)
+            with contextlib.suppress(OSError):  # recovery knows an unfinished segment when it sees one
+                files.unlink(path)
+            raise
+
+    def _put(self, data: bytes, offset: int) -> None:
+        end = offset + len(data)
+        if end > self._size and len(data) < _SMALL:
+            try:
+                self._files.pwrite(self._handle, data + _ZEROS, offset)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                self._files.pwrite(self._handle, data, offset)
+            else:
+                self._size = end + _AHEAD
+                return
+        else:
+            self._files.pwrite(self._handle, data, offset)
+        self._size = max(self._size, end)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no block is durable in it yet."""
+        return self.end == HEADER_SIZE
+
+    def write(self, parts: list[bytes]) -> None:
+        """Write after what was written before; not durable until :meth:`sync`."""
+        data = b"".join(parts)
+        self._put(data, self._written)
+        self._written += len(data)
+
+    def sync(self) -> None:
+        """Make what was written durable. After an error ``is_failed``: abandon this file."""
+        try:
+            self._files.fdatasync(self._handle)
+        except OSError:
+            self.is_failed = True
+            raise
+        self.end = self._written
+
+    def rewind(self) -> None:
+        """Forget what was written since the last :meth:`sync` and give its space back."""
+        self._written = self.end
+        self._files.truncate(self._handle, self.end)
+        self._size = self.end
+
+    def finish(self) -> None:
+        """Cut the zeros ahead and close."""
+        try:
+            self._files.truncate(self._handle, self.end)
+        finally:
+            self.abandon()
+
+    def write_last(self, block: bytes) -> None:
+        """Write the journal's last block, end the file there, and wait until both are durable."""
+        self._files.truncate(self._handle, self.end)
+        self._files.pwrite(self._handle, block, self.end)
+        self._files.fsync(self._handle)
+        self.end += len(block)
+
+    def abandon(self) -> None:
+        """Close as it is."""
+        self._files.close(self._handle)
+
+
+class SegmentReader:
+    """A segment on disk, perhaps still growing. Raises ``Damaged``, ``UnsupportedFormat``, ``OSError``."""
+
+    def __init__(self, files: Files, path: Path) -> None:
+        self._files, self.path = files, path
+        self._handle = files.open_read(path)
+        try:
+            self.header = SegmentHeader.decode(files.pread(self._handle, HEADER_SIZE, 0), str(path))
+        except BaseException:
+            files.close(self._handle)
+            raise
+
+    def close(self) -> None:
+        """Give the handle back."""
+        self._files.close(self._handle)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file now."""
+        return self._files.size(self._handle)
+
+    def sync(self) -> None:
+        """Make durable what can be read here now."""
+        self._files.fdatasync(self._handle)
+
+    def block_at(self, offset: int) -> BlockHeader | None:
+        """The header of the block that starts there; ``None`` if none does."""
+        data = self._files.pread(self._handle, _HEADER_GUESS, offset)
+        if len(data) < BLOCK_HEADER_SIZE or data[:4] != BLOCK_MAGIC:
+            return None
+        need = BLOCK_HEADER_SIZE + BlockHeader.keys_length(data)
+        if need > len(data):
+            data = self._files.pread(self._handle, need, offset)
+        return BlockHeader.decode(data, self.header.seed)
+
+    def payload(self, offset: int, block: BlockHeader) -> bytes:
+        """The raw payload of the block that starts there; ``ValueError`` if it is cut or changed."""
+        stored = self._files.pread(self._handle, block.stored, offset + block.payload_offset)
+        return read_payload(block, stored, self.header.seed)
+
+    def is_sound(self, offset: int, block: BlockHeader) -> bool:
+        """Whether the block's payload is what was written."""
+        try:
+            self.payload(offset, block)
+        except ValueError:
+            return False
+        return True
+
+    def is_blank(self, offset: int) -> bool:
+        """Whether there is nothing but zeros from there on."""
+        while data := self._files.pread(self._handle, _WINDOW, offset):
+            if data.count(0) != len(data):
+                return False
+            offset += len(data)
+        return True
+
+    def blocks_after(self, offset: int) -> Iterator[tuple[int, BlockHeader]]:
+        """Every sound block header at or after ``offset``, wherever it starts: for judging damage."""
+        overlap = len(BLOCK_MAGIC) - 1
+        while data := self._files.pread(self._handle, _WINDOW, offset):
+            at = data.find(BLOCK_MAGIC)
+            while at >= 0:
+                block = self.block_at(offset + at)
+                if block is not None:
+                    yield offset + at, block
+                at = data.find(BLOCK_MAGIC, at + 1)
+            if len(data) <= overlap:
+                return
+            offset += len(data) - overlap
+
+    def damaged(self, offset: int, what: str) -> Damaged:
+        """The error that says so."""
+        return Damaged(str(self.path), offset, what)

@@ -1,0 +1,499 @@
+"""The journal as the data path sees it: append, ask for durability, learn what is durable.
+
+Two threads. The reactor's appends to a queue and reads results; the writer's takes batches, makes blocks,
+syncs. The hand-over is one flag and, if the writer sleeps, one release of a lock; the way back is one
+``call_from_thread`` for however many results came in the meantime.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any, Final, Protocol
+
+import orjson
+
+from hoopproxy.errors import JournalRefused
+from hoopproxy.journal.chunks import Redaction, encode_header, pack_header
+from hoopproxy.journal.committer import Committer, Inbox, Trouble
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import MAX_BODY, Kind
+from hoopproxy.journal.keys import Key
+from hoopproxy.journal.options import CommitFacts, JournalOptions
+from hoopproxy.journal.recovery import Recovered, recover
+
+__all__ = ["Journal"]
+
+_KICK_BYTES: Final = 1 << 20  # that much waiting is handed over without being asked
+_EVENT: Final = 1
+_CHUNK: Final = 2
+
+
+class _Timer(Protocol):
+    def cancel(self) -> object: ...
+
+
+class _Gap:
+    """Records that were dropped, one after the other: what one gap record will say."""
+
+    __slots__ = ("bytes", "count", "first", "jseq", "last")
+
+    def __init__(self, jseq: int, now: int) -> None:
+        self.jseq, self.first, self.last = jseq, now, now
+        self.count = self.bytes = 0
+
+    def encode(self) -> bytes:
+        return orjson.dumps(
+            {"bytes": self.bytes, "count": self.count, "first": self.first, "last": self.last},
+            option=orjson.OPT_SORT_KEYS,
+        )
+
+
+class Journal:
+    """One journal's writer. All methods on one thread (the reactor's); all callbacks come on it too.
+
+    :param folder: a locked folder (``Folder.acquire``).
+    :param clock: monotonic nanoseconds.
+    :param call_from_thread: runs a function on the reactor's thread, soon.
+    :param call_later: ``call_later(seconds, function)``, on the reactor's thread; gives what has
+        ``cancel()``.
+    :param threaded: false: no thread; ``commit_now`` does the writer's work itself, at once.
+    :param on_commit: told of each commit, for the metrics.
+    :param on_alarm: told, in a sentence, of each failure of the disk that was survived.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+        wall: Callable[[], int] = time.time_ns,
+        call_from_thread: Callable[[Callable[[], None]], object] = lambda function: function(),
+        call_later: Callable[[float, Callable[[], None]], _Timer] | None = None,
+        options: JournalOptions | None = None,
+        threaded: bool = True,
+        entropy: Callable[[int], bytes] = os.urandom,
+        on_commit: Callable[[CommitFacts], None] | None = None,
+        on_alarm: Callable[[str], None] | None = None,
+    ) -> None:
+        self.folder, self.options = folder, options or JournalOptions()
+        self.id = str(uuid.UUID(bytes=folder.id))
+        self._clock, self._wall, self._entropy = clock, wall, entropy
+        self._call_from_thread, self._call_later, self._threaded = call_from_thread, call_later, threaded
+        self._on_commit, self._on_alarm = on_commit, on_alarm
+        self.next_jseq = 1
+        self.durable = 0
+        self.refusal: JournalRefused | None = JournalRefused("closed", "the journal is not open")
+        self.refusal_for_new_sessions: JournalRefused | None = self.refusal
+        self._inbox = Inbox()
+        self._records = self._inbox.records
+        self._committer: Committer | None = None
+        self._next_key = 1
+        self._durable_bytes = 0
+        self._attention = 0  # appended bytes from which on an append needs more than queueing
+        self._waiters: deque[tuple[int, Callable[[], None]]] = deque()
+        self._refused: list[Callable[[JournalRefused], None]] = []
+        self._recovered: list[Callable[[], None]] = []
+        self._gap: _Gap | None = None
+        self._batch_timer: _Timer | None = None
+        self._retry_timer: _Timer | None = None
+        self._pause = self.options.retry_seconds[0]
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._idle = False
+        self._notified = False
+        self._stopped: Callable[[JournalRefused | None], None] | None = None
+        self._thread: threading.Thread | None = None
+
+    # -- life
+
+    def start(self, accept_loss: bool = False) -> Recovered:
+        """Recover, open, and start the writer. May take as long as reading one segment takes.
+
+        Raises ``Damaged`` (nothing was changed), ``UnsupportedFormat``, ``JournalRefused`` (the disk).
+        """
+        if not self.folder.is_locked:
+            raise JournalRefused("closed", "the journal's folder is not locked by this process")
+        try:
+            recovered, position = recover(self.folder, accept_loss)
+            committer = Committer(
+                self.folder, position, self.options, self._inbox, self._notify, self._wall, self._entropy
+            )
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise JournalRefused(
+                "io", f"the journal in {self.folder.path} can't be opened ({reason})"
+            ) from error
+        self._committer = committer
+        self.next_jseq, self.durable = position.next_jseq, position.next_jseq - 1
+        self._next_key = committer.next_key
+        self._set_attention()
+        self._judge()
+        if self._threaded:
+            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+            self._thread.start()
+        if recovered.lost is not None:
+            lost = {
+                "segment": recovered.lost.segment,
+                "offset": recovered.lost.offset,
+                "first": recovered.lost.first,
+                "last": recovered.next_jseq - 1,
+                "what": recovered.lost.what,
+            }
+            self.append(Kind.GAP, orjson.dumps(lost, option=orjson.OPT_SORT_KEYS), reserve=True)
+            self.commit_now()
+        return recovered
+
+    def stop(self, done: Callable[[JournalRefused | None], None] | None = None) -> None:
+        """Take no more, make everything durable, mark a clean stop, unlock; then ``done(None)``.
+
+        If the disk doesn't let it, ``done`` gets the reason; what was never acknowledged is lost then.
+        Without a thread it is all done on return.
+        """
+        if self._committer is None or self._stopped is not None:
+            if done is not None:
+                done(self.refusal)
+            return
+        self._flush_gap()
+        for timer in (self._batch_timer, self._retry_timer):
+            if timer is not None:
+                timer.cancel()
+        self._batch_timer = self._retry_timer = None
+        self._stopped = done or (lambda _: None)
+        self.refusal = self.refusal_for_new_sessions = JournalRefused("closed", "the journal is closed")
+        self._inbox.stop = True
+        self.commit_now()
+        if not self._threaded:
+            self._finish()
+
+    # -- the writer's thread
+
+    def _run(self) -> None:
+        committer, inbox = self._committer, self._inbox
+        assert committer is not None
+        wait = self._wake.get
+        while not inbox.stop:
+            self._idle = True
+            if not inbox.want:
+                wait()
+            self._idle = False
+            self._turn(committer)
+        self._call_from_thread(self._finish)
+
+    def _turn(self, committer: Committer) -> None:
+        try:
+            committer.turn()
+        except Exception as error:  # the thread must not die in silence: refuse, and say so
+            committer.refusal = Trouble("io", f"the journal's writer failed ({type(error).__name__})")
+            committer.alarms.append(committer.refusal.sentence)
+            self._notify()
+
+    def _notify(self) -> None:
+        if not self._notified:
+            self._notified = True
+            self._call_from_thread(self._learn)
+
+    # -- what the writer did
+
+    def _learn(self) -> None:
+        """Take over the writer's results; on the reactor's thread."""
+        self._notified = False
+        committer = self._committer
+        if committer is None:
+            return
+        durable = committer.durable
+        if durable != self.durable:
+            self.durable, self._durable_bytes = durable, committer.durable_bytes
+            if durable + 1 == self.next_jseq:
+                self._inbox.mark = None
+            self._set_attention()
+        while committer.facts:
+            facts = committer.facts.popleft()
+            if self._on_commit is not None:
+                self._on_commit(facts)
+        while committer.alarms:
+            alarm = committer.alarms.popleft()
+            if self._on_alarm is not None:
+                self._on_alarm(alarm)
+        if self._gap is not None and self._has_room():
+            self._flush_gap()
+            self.commit_soon()
+        self._judge()
+        waiters = self._waiters
+        while waiters and waiters[0][0] <= self.durable:
+            waiters.popleft()[1]()
+
+    def _has_room(self) -> bool:
+        committer = self._committer
+        return (
+            committer is not None
+            and committer.refusal is None
+            and self.unsynced_bytes <= self.options.max_lag_bytes // 2
+        )
+
+    def _set_attention(self) -> None:
+        room = min(_KICK_BYTES, self.options.max_lag_bytes, self.options.queue_limit)
+        self._attention = self._durable_bytes + room
+
+    def _judge(self) -> None:
+        """Decide what is refused now, tell of changes, and try again later if the disk is the cause."""
+        committer = self._committer
+        if self._stopped is not None or committer is None:
+            return
+        trouble = committer.refusal
+        unsynced = self.unsynced_bytes
+        if trouble is not None:
+            self._set_refusal(trouble.code, trouble.sentence)
+        elif unsynced > self.options.queue_limit or (
+            self.refusal is not None
+            and self.refusal.code == "lagging"
+            and unsynced > self.options.max_lag_bytes
+        ):
+            self._set_refusal("lagging", f"the journal's disk is {unsynced >> 20} MiB behind")
+        elif self.refusal is not None:
+            self.refusal = None
+            self._pause = self.options.retry_seconds[0]
+            for recovered in self._recovered:
+                recovered()
+        low = committer.session_refusal
+        self.refusal_for_new_sessions = self.refusal or (
+            None if low is None else JournalRefused(low.code, low.sentence)
+        )
+        if (
+            (trouble is not None or low is not None)
+            and self._retry_timer is None
+            and self._call_later is not None
+        ):
+            self._retry_timer = self._call_later(self._pause, self._retry)
+            self._pause = min(2 * self._pause, self.options.retry_seconds[1])
+
+    def _set_refusal(self, code: str, sentence: str) -> None:
+        before = self.refusal
+        if before is not None and (before.code, before.sentence) == (code, sentence):
+            return
+        self.refusal = JournalRefused(code, sentence)
+        if before is None or before.code != code:
+            for refused in self._refused:
+                refused(self.refusal)
+
+    def _retry(self) -> None:
+        self._retry_timer = None
+        self.commit_now()
+
+    def _finish(self) -> None:
+        committer, self._committer = self._committer, None
+        done, self._stopped = self._stopped, None
+        assert committer is not None
+        assert done is not None
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        reason: JournalRefused | None = None
+        if committer.has_batch or self._records:
+            trouble = committer.refusal or Trouble("io", "the journal could not be written")
+            reason = JournalRefused(trouble.code, trouble.sentence)
+        try:
+            committer.finish()
+        except OSError as error:
+            reason = JournalRefused("io", f"the journal could not be closed ({error.strerror})")
+        self._committer = committer
+        self._learn()
+        self._committer = None
+        self.folder.release()
+        done(reason)
+
+    # -- appending
+
+    def open_key(self, session: bytes) -> int:
+        """A key id, with its own salt, for a session's 16-byte id. Durable no later than its first use."""
+        key_id = self._next_key
+        self._next_key = key_id + 1
+        self._inbox.keys.append(Key(key_id, session, self._entropy(16), self._wall()))
+        return key_id
+
+    def append(
+        self,
+        kind: int,
+        body: bytes | tuple[bytes, ...],
+        key_id: int = 0,
+        flags: int = 0,
+        *,
+        reserve: bool = False,
+        droppable: bool = False,
+    ) -> int:
+        """Queue a record and return its ``jseq``. Nothing is durable, or even under way, before a commit.
+
+        :param body: the bytes, or pieces that the writer joins.
+        :param reserve: take it even while refusing (endings, refusals): there is space kept for that.
+        :param droppable: (``best-effort``) if it can't be taken, count it in a gap record, whose ``jseq`` is
+            returned.
+        :raises JournalRefused: it was not taken.
+        """
+        size = len(body) if isinstance(body, bytes) else sum(map(len, body))
+        inbox = self._inbox
+        if self.refusal is not None or self._gap is not None or inbox.appended + size > self._attention:
+            dropped = self._consider(size, reserve, droppable)
+            if dropped:
+                return dropped
+        inbox.appended += size
+        if inbox.mark is None:
+            inbox.mark = self._clock()
+        self._records.append((kind, flags, key_id, body))
+        jseq = self.next_jseq
+        self.next_jseq = jseq + 1
+        return jseq
+
+    def append_event(
+        self, body: bytes, key_id: int = 0, reserve: bool = False, droppable: bool = False
+    ) -> int:
+        """Queue an event (canonical JSON); as :meth:`append`."""
+        inbox = self._inbox
+        appended = inbox.appended + len(body)
+        if appended > self._attention or self.refusal is not None or self._gap is not None:
+            return self.append(_EVENT, body, key_id, reserve=reserve, droppable=droppable)
+        inbox.appended = appended
+        if inbox.mark is None:
+            inbox.mark = self._clock()
+        self._records.append((_EVENT, 0, key_id, body))
+        jseq = self.next_jseq
+        self.next_jseq = jseq + 1
+        return jseq
+
+    def append_chunk(
+        self,
+        key_id: int,
+        session: bytes,
+        leg: int,
+        direction: int,
+        offset: int,
+        mono_ns: int,
+        data: bytes,
+        redactions: Sequence[Redaction] = (),
+        reserve: bool = False,
+        droppable: bool = False,
+    ) -> int:
+        """Queue recorded bytes (secrets already filled in, see :mod:`.chunks`); as :meth:`append`."""
+        if redactions:
+            head = encode_header(session, leg, direction, offset, mono_ns, redactions)
+        else:
+            head = pack_header(session, leg, direction, 0, 0, offset, mono_ns)
+        inbox = self._inbox
+        appended = inbox.appended + len(head) + len(data)
+        if appended > self._attention or self.refusal is not None or self._gap is not None:
+            return self.append(_CHUNK, (head, data), key_id, reserve=reserve, droppable=droppable)
+        inbox.appended = appended
+        if inbox.mark is None:
+            inbox.mark = self._clock()
+        self._records.append((_CHUNK, 0, key_id, (head, data)))
+        jseq = self.next_jseq
+        self.next_jseq = jseq + 1
+        return jseq
+
+    def _consider(self, size: int, reserve: bool, droppable: bool) -> int:
+        """Decide on a record that can't simply be queued: its ``jseq`` if it was dropped, 0 to queue it."""
+        if size > MAX_BODY:
+            raise JournalRefused("full", f"a record of {size} bytes is over the journal's {MAX_BODY}")
+        refusal, ahead = self.refusal, self.unsynced_bytes + size
+        if self._stopped is not None or self._committer is None:
+            raise JournalRefused("closed", "the journal is closed")
+        behind = ahead > self.options.max_lag_bytes and self.unsynced_bytes > 0
+        if droppable and not reserve and (refusal is not None or behind):
+            return self._drop(size)
+        if not reserve:
+            if refusal is None and ahead > self.options.queue_limit and self.unsynced_bytes > 0:
+                self._set_refusal("lagging", f"the journal's disk is {ahead >> 20} MiB behind")
+                refusal = self.refusal_for_new_sessions = self.refusal
+            if refusal is not None:
+                raise JournalRefused(refusal.code, refusal.sentence)
+        self._flush_gap()
+        if ahead > _KICK_BYTES and not self._inbox.want:
+            self._attention = self._inbox.appended + size + _KICK_BYTES
+            self.commit_now()
+        return 0
+
+    def _drop(self, size: int) -> int:
+        now = self._wall()
+        gap = self._gap
+        if gap is None:
+            gap = self._gap = _Gap(self.next_jseq, now)
+            self.next_jseq += 1
+            self.commit_now()  # so that something tells us when there is room again
+        gap.count += 1
+        gap.bytes += size
+        gap.last = now
+        return gap.jseq
+
+    def _flush_gap(self) -> None:
+        gap, self._gap = self._gap, None
+        if gap is not None:
+            body = gap.encode()
+            self._inbox.appended += len(body)
+            self._records.append((Kind.GAP, 0, 0, body))
+
+    # -- durability
+
+    def commit_now(self) -> None:
+        """Have what waits made durable as soon as the commit that is under way, if any, is done."""
+        inbox = self._inbox
+        inbox.want = True
+        if self._idle:
+            self._idle = False
+            self._wake.put(None)
+        elif not self._threaded and self._committer is not None:
+            self._turn(self._committer)
+
+    def commit_soon(self) -> None:
+        """Have it within ``sync_ms``: the first call arms a timer, further ones cost nothing."""
+        if self._batch_timer is None and not self._inbox.want:
+            if self._call_later is None:
+                self.commit_now()
+            else:
+                self._batch_timer = self._call_later(self.options.sync_ms / 1000, self._commit_armed)
+
+    def _commit_armed(self) -> None:
+        self._batch_timer = None
+        self.commit_now()
+
+    def when_durable(self, jseq: int, callback: Callable[[], None]) -> None:
+        """Call back once ``durable >= jseq``, in the order of ``jseq``; at once if it is already.
+
+        Asks for nothing: somebody must commit. While the disk refuses, it waits; if the journal is closed
+        before, it is never called.
+        """
+        if jseq <= self.durable:
+            callback()
+        elif not self._waiters or jseq >= self._waiters[-1][0]:
+            self._waiters.append((jseq, callback))
+        else:
+            bisect.insort(self._waiters, (jseq, callback), key=_jseq_of)
+
+    @property
+    def unsynced_bytes(self) -> int:
+        """Bytes of bodies accepted and not durable."""
+        return self._inbox.appended - self._durable_bytes
+
+    @property
+    def oldest_unsynced(self) -> int | None:
+        """Monotonic ns at which the oldest record that isn't durable was appended, or a little before."""
+        committer = self._committer
+        if committer is None or self.durable + 1 == self.next_jseq:
+            return None
+        if committer.has_batch and committer.flight_mark is not None:
+            return committer.flight_mark
+        return self._inbox.mark
+
+    def on_refusal(self, callback: Callable[[JournalRefused], None]) -> None:
+        """Call back each time that the journal begins to refuse (or refuses for another reason)."""
+        self._refused.append(callback)
+
+    def on_recovered(self, callback: Callable[[], None]) -> None:
+        """Call back each time that it takes records again."""
+        self._recovered.append(callback)
+
+
+def _jseq_of(waiter: tuple[int, Any]) -> int:
+    return waiter[0]
