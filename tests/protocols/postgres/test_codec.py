@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterable, Sequence
 
@@ -71,7 +72,7 @@ def summary(found: Sequence[tuple[Frame, bytes]]) -> list[tuple[int, bytes | Non
 
 def cuts(data: bytes, places: Iterable[int]) -> list[bytes]:
     edges = [0, *sorted({p % (len(data) + 1) for p in places}), len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def same_for_every_split(make: object, data: bytes) -> list[tuple[int, bytes | None, int, bytes]]:
@@ -220,9 +221,16 @@ def test_lengths_below_four_and_negative_ones_are_refused(kind: str, length: int
 
 @pytest.mark.parametrize(
     ("kind", "most"),
-    [("S", 4), ("H", 4), ("c", 4), ("X", 4), ("D", 10_000), ("C", 10_000), ("E", 10_000), ("f", 10_000)]
-    + [
-        ("p", 65_535),
+    [
+        ("S", 4),
+        ("H", 4),
+        ("c", 4),
+        ("X", 4),
+        ("D", 10000),
+        ("C", 10000),
+        ("E", 10000),
+        ("f", 10000),
+        ("p", 65535),
         ("d", MAX_LARGE),
         ("Q", MAX_LARGE),
         ("P", MAX_LARGE),
@@ -351,8 +359,22 @@ def test_wrong_lengths_from_the_target_are_refused(kind: str, length: int) -> No
 
 @pytest.mark.parametrize(
     ("kind", "most"),
-    [("Z", 5), ("1", 4), ("c", 4), ("C", 10_000), ("R", 2_000), ("v", 2_000), ("K", 264), ("S", 1 << 20)]
-    + [("A", 1 << 20), ("T", 8 << 20), ("E", 16 << 20), ("N", 16 << 20), ("D", MAX_LARGE), ("V", MAX_LARGE)],
+    [
+        ("Z", 5),
+        ("1", 4),
+        ("c", 4),
+        ("C", 10000),
+        ("R", 2000),
+        ("v", 2000),
+        ("K", 264),
+        ("S", 1 << 20),
+        ("A", 1 << 20),
+        ("T", 8 << 20),
+        ("E", 16 << 20),
+        ("N", 16 << 20),
+        ("D", MAX_LARGE),
+        ("V", MAX_LARGE),
+    ],
 )
 def test_each_kind_of_the_target_has_its_limit(kind: str, most: int) -> None:
     """A field of the target must not decide how much memory we spend."""
@@ -475,8 +497,7 @@ def _survives(codec: Codec, chunks: list[bytes]) -> None:
         fed += len(chunk)
         try:
             codec.feed(chunk)
-        except ProtocolViolation as error:
-            assert error.reason
+        except ProtocolViolation:
             chunks = []
         for frame in codec.frames:
             assert frame.start == position
