@@ -279,7 +279,7 @@ class Gateway:
         return [*twistd(self.python), "-n", "--pidfile=", "hoopproxy", "--config", str(self.config)]
 
     def _environment(self) -> dict[str, str]:
-        return {**_clean_environment(), **self.environment}
+        return {**clean_environment(), **self.environment}
 
     def _ready(self) -> bool:
         if not self.running:
@@ -383,7 +383,7 @@ def twistd(python: str) -> list[str]:
     return [found]
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
     return {name: os.environ[name] for name in kept if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
 
