@@ -177,17 +177,15 @@ class Committer:
 
     def _whole(self, taken: list[QueuedRecord]) -> tuple[list[StoredRecord], int]:
         """Bodies in one piece; events noted; bytes counted. Per record: keep it short."""
-        note = self._state.note
-        batch: list[StoredRecord] = []
-        total = 0
-        for kind, flags, key_id, body in taken:
-            if not isinstance(body, bytes):
-                body = b"".join(body)
+        note, join = self._state.note, b"".join
+        batch: list[StoredRecord] = [
+            (kind, flags, key_id, body if isinstance(body, bytes) else join(body))
+            for kind, flags, key_id, body in taken
+        ]
+        for kind, _, key_id, body in batch:
             if kind == 1:
                 note(key_id, body)
-            total += len(body)
-            batch.append((kind, flags, key_id, body))
-        return batch, total
+        return batch, sum([len(record[3]) for record in batch])
 
     # -- one commit, and what may go wrong with it
 
@@ -276,7 +274,7 @@ class Committer:
         size = blocks = 0
         if segment.is_empty:
             parts += make.state(self._state.encode(), first, hasher)
-        backlog = self._inbox.appended - self.durable_bytes - self._batch_bytes
+        backlog = self._inbox.appended - self.durable_bytes
         before = segment.end
         for run in split(self._batch, self._batch_bytes, self._options.block_bytes):
             block = make.records(run, first, hasher, backlog)

@@ -18,9 +18,7 @@ __all__ = ["Compressor"]
 
 _CALM_LEVEL: Final = 1
 _BUSY_LEVEL: Final = -5
-_BUSY_BACKLOG: Final = (
-    4 << 20
-)  # bytes waiting; a second's worth of nothing, a hint that the disk isn't the limit
+_BUSY_BACKLOG: Final = 1 << 20  # bytes in the batch and behind it: more than a few commands leave
 _TINY: Final = 128  # bytes; below, the frame's own overhead eats the gain
 _LOOK_AGAIN: Final = 16  # blocks
 _LARGE: Final = 1 << 16  # bytes; only of large blocks is it worth skipping the attempt
@@ -36,7 +34,7 @@ class Compressor:
         self._skip = 0
 
     def compress(self, raw: bytes, backlog: int) -> tuple[Compression, bytes]:
-        """Return what to store. ``backlog``: bytes that wait behind this block."""
+        """Return what to store. ``backlog``: bytes that wait, this block included."""
         if not self._enabled or len(raw) < _TINY:
             return Compression.NONE, raw
         large = len(raw) >= _LARGE

@@ -11,11 +11,13 @@ import fcntl
 import mmap
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 __all__ = ["Files", "MappedPage", "RealFiles"]
 
+_MANY_PARTS = 512  # the system takes 1,024 at once
 _LOCK_TRIES = 3
 _LOCK_PAUSE_SECONDS = 0.002  # a reader's probe holds the lock for microseconds
 
@@ -46,8 +48,8 @@ class Files(Protocol):
     def pread(self, handle: int, length: int, offset: int) -> bytes:
         """Read up to ``length`` bytes; fewer only at the end of the file."""
 
-    def pwrite(self, handle: int, data: bytes, offset: int) -> None:
-        """Write all of ``data`` at ``offset``, or raise."""
+    def pwrite(self, handle: int, parts: Sequence[bytes], offset: int) -> None:
+        """Write all of the parts, one after the other, from ``offset`` on, or raise."""
 
     def truncate(self, handle: int, size: int) -> None:
         """Set the file's size."""
@@ -122,11 +124,14 @@ class RealFiles:
             have += len(data)
         return b"".join(parts)
 
-    def pwrite(self, handle: int, data: bytes, offset: int) -> None:
-        done = os.pwrite(handle, data, offset)
-        if done != len(data):
-            view = memoryview(data)
-            while done < len(data):
+    def pwrite(self, handle: int, parts: Sequence[bytes], offset: int) -> None:
+        if len(parts) > _MANY_PARTS:
+            parts = (b"".join(parts),)
+        size = sum(map(len, parts))
+        done = os.pwritev(handle, parts, offset)
+        if done != size:
+            view = memoryview(b"".join(parts))
+            while done < size:
                 done += os.pwrite(handle, view[done:], offset + done)
 
     def truncate(self, handle: int, size: int) -> None:

@@ -307,17 +307,24 @@ def entry(jseq: int, kind: int, length: int, committed: bytes) -> bytes:
 
 def entries(records: Iterable[StoredRecord], first: int, salts: Mapping[int, bytes]) -> bytes:
     """The entries of consecutive records, commitments made on the way. About 1 us a record."""
-    parts = []
-    for jseq, (kind, _, key, body) in enumerate(records, first):
-        head = _ENTRY.pack(jseq, kind, len(body))
-        if len(body) < _SMALL_BODY:
-            committed = sha256(salts[key] + head + body).digest()
-        else:
-            digest = sha256(salts[key] + head)
-            digest.update(body)
-            committed = digest.digest()
-        parts.append(head + committed)
-    return b"".join(parts)
+    pack = _ENTRY.pack
+    return b"".join(
+        [
+            (head := pack(jseq, kind, len(body)))
+            + (
+                sha256(salts[key] + head + body).digest()
+                if len(body) < _SMALL_BODY
+                else _large_commitment(salts[key] + head, body)
+            )
+            for jseq, (kind, _, key, body) in enumerate(records, first)
+        ]
+    )
+
+
+def _large_commitment(head: bytes, body: bytes) -> bytes:
+    digest = sha256(head)
+    digest.update(body)
+    return digest.digest()
 
 
 def encode_records(records: Sequence[StoredRecord]) -> tuple[bytes, frozenset[int]]:

@@ -70,7 +70,7 @@ class KeyFile:
         handle = files.open(temporary, create=True)
         try:
             head = _HEADER.pack(_MAGIC, VERSION, _SIZE, journal)
-            files.pwrite(handle, head + _CRC.pack(crc32(head)) + gateway.encode(), 0)
+            files.pwrite(handle, [head + _CRC.pack(crc32(head)) + gateway.encode()], 0)
             files.fsync(handle)
         finally:
             files.close(handle)
@@ -138,7 +138,7 @@ class KeyFile:
     def append(self, keys: Sequence[Key]) -> None:
         """Write entries (consecutive ids from ``count`` on) and wait until they are durable."""
         data = b"".join([key.encode() for key in keys])
-        self._files.pwrite(self._handle, data, _SIZE * (1 + keys[0].id))
+        self._files.pwrite(self._handle, [data], _SIZE * (1 + keys[0].id))
         self._files.fdatasync(self._handle)
         self.count = keys[-1].id + 1
 
@@ -150,7 +150,7 @@ class KeyFile:
         self._files.unlink(temporary)
         handle = self._files.open(temporary, create=True)
         try:
-            self._files.pwrite(handle, kept + b"".join([key.encode() for key in keys]), 0)
+            self._files.pwrite(handle, [kept, *[key.encode() for key in keys]], 0)
             self._files.fsync(handle)
             self._files.rename(temporary, self._path)
             self._files.fsync_dir(self._path.parent)

@@ -46,7 +46,7 @@ class SegmentWriter:
         self.is_failed = False
         self._handle = files.open(path, create=True)
         try:
-            self._put(header.encode(), 0)
+            self._put([header.encode()], 0)
             files.fsync(self._handle)
             files.fsync_dir(path.parent)
         except OSError:
@@ -55,20 +55,21 @@ class SegmentWriter:
                 files.unlink(path)
             raise
 
-    def _put(self, data: bytes, offset: int) -> None:
-        end = offset + len(data)
-        if end > self._size and len(data) < _SMALL:
+    def _put(self, parts: list[bytes], offset: int) -> None:
+        size = sum(map(len, parts))
+        end = offset + size
+        if end > self._size and size < _SMALL:
             try:
-                self._files.pwrite(self._handle, data + _ZEROS, offset)
+                self._files.pwrite(self._handle, [*parts, _ZEROS], offset)
             except OSError as error:
                 if not is_full(error):
                     raise
-                self._files.pwrite(self._handle, data, offset)
+                self._files.pwrite(self._handle, parts, offset)
             else:
                 self._size = end + _AHEAD
                 return
         else:
-            self._files.pwrite(self._handle, data, offset)
+            self._files.pwrite(self._handle, parts, offset)
         self._size = max(self._size, end)
 
     @property
@@ -78,9 +79,8 @@ class SegmentWriter:
 
     def write(self, parts: list[bytes]) -> None:
         """Write after what was written before; not durable until :meth:`sync`."""
-        data = b"".join(parts)
-        self._put(data, self._written)
-        self._written += len(data)
+        self._put(parts, self._written)
+        self._written += sum(map(len, parts))
 
     def sync(self) -> None:
         """Make what was written durable. After an error ``is_failed``: abandon this file."""
@@ -107,7 +107,7 @@ class SegmentWriter:
     def write_last(self, block: bytes) -> None:
         """Write the journal's last block, end the file there, and wait until both are durable."""
         self._files.truncate(self._handle, self.end)
-        self._files.pwrite(self._handle, block, self.end)
+        self._files.pwrite(self._handle, [block], self.end)
         self._files.fsync(self._handle)
         self.end += len(block)
 

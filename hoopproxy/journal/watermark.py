@@ -71,7 +71,7 @@ class WatermarkWriter:
         fresh = not files.exists(path)
         self._handle = files.open(path, create=fresh)
         if files.size(self._handle) < PAGE:
-            files.pwrite(self._handle, bytes(PAGE), 0)
+            files.pwrite(self._handle, [bytes(PAGE)], 0)
             files.fsync(self._handle)
         self._page: MappedPage = files.map(self._handle, PAGE)
         self._turn = _best(bytes(self._page[0:PAGE]))[0]
