@@ -9,8 +9,7 @@ and everything between the socket and the protocol is here:
   read a turn: a connection that floods us gets its turn like any other.
 * TLS is a :class:`~hoopproxy.gateway.tls_stream.TLSStream` between the two.
 
-:class:`Transport` is what a relay may count on; :mod:`hoopproxy.gateway.stock` gives the same over
-any other Twisted transport.
+What a relay may count on is :class:`hoopproxy.gateway.connection.Transport`.
 """
 
 # Twisted's transports are mostly untyped.
@@ -23,18 +22,18 @@ import socket
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any, Protocol, cast
+from typing import Any
 
 from twisted.internet import error, tcp
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IAddress, IDelayedCall, IPullProducer, IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
-from hoopproxy.gateway.tls import ClientTLS, ServerTLS, TLSFacts, TLSFailed
-from hoopproxy.gateway.tls_stream import MAX_FEED, TLSStream
+from hoopproxy.gateway.secure import Securing
+from hoopproxy.gateway.tls_stream import MAX_FEED
 
-__all__ = ["EagerConnection", "Outcome", "Transport"]
+__all__ = ["EagerConnection"]
 
 READ_BYTES = MAX_FEED
 """Bytes that one read takes at most."""
@@ -56,118 +55,24 @@ LINGER_BYTES = 4_194_304
 LAST_READS = 16
 """Reads that are still made when a write finds the connection broken: the peer's last words."""
 
-Outcome = Callable[[TLSFacts | TLSFailed], None]
-
 # One for the whole process. Its bytes are copied out before any other code runs, so no two
 # connections meet in it.
 _CHUNK = memoryview(bytearray(READ_BYTES))
 
 
-class Transport(Protocol):
-    """What a session may ask of a connection, whatever it is made of.
+class EagerConnection(Securing, tcp.Connection):
+    """The :class:`~hoopproxy.gateway.connection.Transport` that owns its socket."""
 
-    :ivar received: plaintext bytes handed to the protocol so far (after TLS).
-    :ivar sent: plaintext bytes that left this process so far. What was written is ``sent`` plus what is
-        buffered; what was buffered when the connection was lost never left.
-    :ivar discarded: bytes that came after ``loseConnection`` and went to nobody.
-    :ivar truncated: the peer's TLS stream ended without its close_notify.
-    """
-
-    received: int
-    sent: int
-    discarded: int
-    truncated: bool
-
-    @property
-    def buffered(self) -> int:
-        """Bytes that wait in this process to be sent; with TLS, their ciphertext."""
-
-    def write(self, data: bytes) -> None:
-        """Send ``data`` now or, in order, when it is possible. Nothing after ``loseConnection``.
-
-        Never calls the protocol back before it returns: a connection found broken is reported from the
-        reactor's next turn. It may pause the registered producer.
-        """
-
-    def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Like one ``write`` of all of it."""
-
-    def registerProducer(self, producer: IPushProducer | IPullProducer, streaming: bool) -> None:
-        """Twisted's: ``producer`` is paused over HIGH_WATER buffered bytes and resumed at LOW_WATER."""
-
-    def unregisterProducer(self) -> None:
-        """Twisted's."""
-
-    def pauseProducing(self) -> None:
-        """Stop reading; no ``dataReceived`` until ``resumeProducing``."""
-
-    def resumeProducing(self) -> None:
-        """Read on."""
-
-    def loseConnection(self) -> None:
-        """Send what is buffered, then end the stream, then close. A registered producer doesn't delay it.
-
-        ``connectionLost`` follows when the peer has closed too, at once if it has already, and after
-        LINGER_SECONDS in any case.
-        """
-
-    def loseWriteConnection(self) -> None:
-        """Send what is buffered, then end our direction only (with TLS: close_notify first)."""
-
-    def abortConnection(self) -> None:
-        """Close now, by a reset; ``connectionLost`` comes in the reactor's next turn."""
-
-    def getPeer(self) -> IAddress:
-        """Twisted's."""
-
-    def getHost(self) -> IAddress:
-        """Twisted's."""
-
-    def peek(self, count: int = 1) -> bytes | None:
-        """Bytes that wait in the kernel, left there; ``None`` when there are none or it can't be told."""
-
-    def start_tls(
-        self,
-        settings: ServerTLS | ClientTLS,
-        done: Outcome,
-        *,
-        already: bytes = b"",
-        seconds: float = 10.0,
-        clock: IReactorTime | None = None,
-    ) -> None:
-        """Go on in TLS: as server with :class:`ServerTLS`, as client with :class:`ClientTLS`.
-
-        What was written before goes out before it, in plaintext. Bytes that arrived after the plaintext
-        agreement to start TLS must be refused by the caller (CVE-2021-23214); only where the first byte
-        told that this *is* TLS, they are ``already``, and stop counting as ``received``.
-
-        :param done: called exactly once, never before this returns: with the facts (then data flows),
-            or with the failure, whose text is a sentence; then the connection is closing already.
-        :param seconds: deadline of the handshake, by ``clock`` (default: the reactor).
-        :raises RuntimeError: TLS was started before, or the connection is closed.
-        """
-
-    def tls_facts(self) -> TLSFacts | None:
-        """The facts of the finished handshake, ``truncated`` as it is now; ``None`` without TLS."""
-
-    def channel_binding(self, kind: str = "tls-server-end-point") -> bytes | None:
-        """Channel binding data (RFC 5929), or ``None`` where there is none."""
-
-
-class EagerConnection(tcp.Connection):
-    """The :class:`Transport` that owns its socket. See the module's docstring."""
-
-    received = 0
     sent = 0
     discarded = 0
-    truncated = False
-    buffered = 0
 
     # Declared for Twisted's untyped bases.
     connected: int
     disconnecting: int
     producer: Any
     reactor: Any
+    protocol: Any
+    _aborting: bool
     _writeDisconnecting: bool
 
     # Class-level defaults: an idle connection pays for none of them.
@@ -176,19 +81,18 @@ class EagerConnection(tcp.Connection):
     _queue: deque[bytes | memoryview] | None = None
     # With TLS: the plaintext bytes to count as sent when the queue's piece of the same place has gone.
     _credits: deque[int] | None = None
+    _queued = 0
     _writable = False
-    _paused = False
+    _deaf = False  # paused, and no handshake that must be read
     _ended = False  # the peer's end of stream was read
     _unusual = False  # what is read is not simply for the protocol
+    _read_limit = 0  # bytes of one read; 0: the whole buffer
     _broken = False
     _closing: IDelayedCall | None = None
-    _tls: TLSStream | None = None
-    _facts: TLSFacts | None = None
-    _done: Outcome | None = None
-    _deadline: IDelayedCall | None = None
-    _failure: TLSFailed | None = None
-    _held_writes: list[bytes] | None = None
-    _held_plain = b""
+
+    @property
+    def buffered(self) -> int:
+        return self._queued + self._held_bytes
 
     def _opened(self) -> None:
         """The socket is connected and about to get its protocol."""
@@ -233,14 +137,14 @@ class EagerConnection(tcp.Connection):
             else:
                 self._credits = deque((plain,))
             self._queue = deque((data,))
-            self.buffered = size - gone
+            self._queued = size - gone
             self.startWriting()
         else:
             queue.append(data)
             if self._credits is not None:
                 self._credits.append(plain)
-            self.buffered += size
-        if self.buffered > HIGH_WATER and self.producer is not None:
+            self._queued += size
+        if self._queued > HIGH_WATER and self.producer is not None:
             self._pause_producer()
 
     def _pause_producer(self) -> None:
@@ -255,7 +159,7 @@ class EagerConnection(tcp.Connection):
         if self.producer is not None:
             if not streaming:
                 self.startWriting()
-            elif self.buffered > HIGH_WATER:
+            elif self._queued > HIGH_WATER:
                 self._pause_producer()
 
     def unregisterProducer(self) -> None:
@@ -275,7 +179,7 @@ class EagerConnection(tcp.Connection):
                 return None
             self._gone(gone)
             if self._queue is not None:
-                if self.buffered <= LOW_WATER and self.producer is not None and self.producerPaused:
+                if self._queued <= LOW_WATER and self.producer is not None and self.producerPaused:
                     self._resume_producer()
                 return None
         return self._drained()
@@ -285,7 +189,7 @@ class EagerConnection(tcp.Connection):
         queue, credits = self._queue, self._credits
         if queue is None:
             return
-        self.buffered -= count
+        self._queued -= count
         if credits is None:
             self.sent += count
         while count:
@@ -346,15 +250,17 @@ class EagerConnection(tcp.Connection):
     # Receiving
 
     def doRead(self) -> Any:
+        if self._deaf:  # paused by an earlier event of this same round
+            return None
         try:
-            count = self._recv_into(_CHUNK, HANDSHAKE_BYTES if self._done is not None else 0)
+            count = self._recv_into(_CHUNK, self._read_limit)
         except OSError as problem:
             if problem.errno == errno.EAGAIN:
                 return None
-            self.truncated = self._tls is not None
+            self._note_end()
             return CONNECTION_LOST
         if not count:
-            return self._end_of_stream()
+            return CONNECTION_DONE
         if self._unusual:
             return self._read_unusual(count)
         data = _CHUNK[:count].tobytes()
@@ -374,57 +280,28 @@ class EagerConnection(tcp.Connection):
             return self._shake()
         return self._deliver(tls, tls.decrypt(_CHUNK[:count]))
 
-    def _deliver(self, tls: TLSStream, plain: bytes) -> Any:
-        """Hand out what was decrypted, then act on what TLS itself said."""
-        if self._held_plain:
-            plain, self._held_plain = self._held_plain + plain, b""
-        if plain:
-            self.received += len(plain)
-            self.protocol.dataReceived(plain)
-            if not self.connected or self.disconnecting:
-                return None
-        reply = tls.ciphertext()
-        if reply:
-            self._push(reply, 0)
-        if tls.failure is not None:
-            self._failure = tls.failure
-            return CONNECTION_LOST
-        if tls.ended and not self._ended:
-            self._ended = True
-            return CONNECTION_DONE
-        return None
-
-    def _end_of_stream(self) -> Any:
-        self._ended = True
-        if self._tls is not None and self._tls.secure and not self._tls.ended:
-            self.truncated = True
-        return CONNECTION_DONE
-
     def readConnectionLost(self, reason: Failure) -> None:
         self._ended = True
         if self.disconnecting or self._done is not None:
             self.connectionLost(reason)
         else:
+            self._note_end()
             super().readConnectionLost(reason)
 
     def pauseProducing(self) -> None:
         self._paused = True
-        if self.connected and not self.disconnecting:
+        if self.connected and not self.disconnecting and self._done is None:
+            self._deaf = True
             self.stopReading()
 
     def resumeProducing(self) -> None:
-        self._paused = False
-        if self.connected and not self.disconnecting and not self._ended:
+        self._paused = self._deaf = False
+        if self.connected and not self.disconnecting and not self._ended and not self._aborting:
             self.startReading()
             if self._held_plain:
                 self.reactor.callLater(0, self._deliver_held)
 
-    def _deliver_held(self) -> None:
-        if self._held_plain and self._tls is not None and self.connected and not self._paused:
-            self._act(self._deliver(self._tls, b""))
-
     def _act(self, why: Any) -> None:
-        """Outside ``doRead``: what the reactor does with what ``doRead`` returns."""
         if why is not None and self.connected:
             self.stopReading()
             if why is CONNECTION_DONE:
@@ -441,52 +318,62 @@ class EagerConnection(tcp.Connection):
     # Closing
 
     def loseConnection(self) -> None:
-        if not self.connected or self.disconnecting:
+        if not self.connected or self.disconnecting or self._aborting:
             return
         self.stopReading()
-        if self._tls is not None and self._writable:
-            self._flush_held()
-            self._say(self._tls.close())
+        self._say_goodbye()
         self.disconnecting = 1
-        self._writable = False
+        self._deaf = False
         if self._broken:
             return
-        if self.buffered:
+        if self._queue is None:
+            self.reactor.callLater(0, self._end_soon)
+        else:
             self._closing = self.reactor.callLater(FLUSH_SECONDS, self.abortConnection)
-        self.startWriting()
 
     def loseWriteConnection(self) -> None:
         if not self.connected or self.disconnecting or self._writeDisconnecting or self._broken:
             return
-        if self._tls is not None:
-            self._flush_held()
-            self._say(self._tls.close())
-        self._writable = False
+        self._say_goodbye()
         self._writeDisconnecting = True
         self.startWriting()
 
-    def _say(self, ciphertext: bytes) -> None:
-        if ciphertext:
-            self._push(ciphertext, 0)
+    def _say_goodbye(self) -> None:
+        """Nothing is written after this but TLS's own last word."""
+        if self._tls is not None and self._writable and not self._broken:
+            if self._tls.secure:
+                self._flush_held()
+            self._say(self._tls.close())
+        self._writable = False
+
+    def _end_soon(self) -> None:
+        if self.connected and not self._aborting:
+            why = self._end_stream()
+            if why is not None:
+                self.connectionLost(Failure(why))
 
     def _end_stream(self) -> Any:
-        """After ``loseConnection``, all sent: end our direction and wait for the peer to end its own."""
+        """After ``loseConnection``, all sent: end our direction and wait for the peer to end its own.
+
+        :return: ``None`` while it is awaited, else why the connection ends now.
+        """
         self.stopWriting()
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
         if self._ended:
             return CONNECTION_DONE
         try:
             self.socket.shutdown(socket.SHUT_WR)
             count = self._recv_into(_CHUNK)
         except BlockingIOError:
-            count = -1
+            pass
         except OSError:
             return CONNECTION_DONE
-        if not count:
-            return CONNECTION_DONE
-        self.discarded += max(count, 0)
-        self._unusual = True
-        if self._closing is not None and self._closing.active():
-            self._closing.cancel()
+        else:
+            if not count:
+                return CONNECTION_DONE
+            self.discarded += count
+        self._unusual, self._read_limit = True, 0
         self._closing = self.reactor.callLater(LINGER_SECONDS, self._waited)
         self.startReading()
         return None
@@ -503,16 +390,11 @@ class EagerConnection(tcp.Connection):
         if not hasattr(self, "socket"):
             return
         self._writable = False
-        self._queue = self._credits = self._held_writes = None
-        self._held_plain = b""
-        for timer in (self._closing, self._deadline):
-            if timer is not None and timer.active():
-                timer.cancel()
-        self._closing = self._deadline = None
-        if self._done is not None:
-            self._failure = TLSFailed("closed", "the connection was closed during the TLS handshake")
-            done, self._done = self._done, None
-            done(self._failure)
+        self._queue = self._credits = None
+        if self._closing is not None and self._closing.active():
+            self._closing.cancel()
+        self._closing = None
+        self._cut_off(by_peer=not self.disconnecting and not self._aborting)
         if self._failure is not None and not reason.check(error.ConnectionAborted):
             reason = Failure(self._failure)
         try:
@@ -526,103 +408,14 @@ class EagerConnection(tcp.Connection):
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
         raise RuntimeError("use start_tls: this transport has its own TLS")
 
-    def start_tls(
-        self,
-        settings: ServerTLS | ClientTLS,
-        done: Outcome,
-        *,
-        already: bytes = b"",
-        seconds: float = 10.0,
-        clock: IReactorTime | None = None,
-    ) -> None:
-        if self._tls is not None:
-            raise RuntimeError("TLS was started before")
-        if not self.connected or self.disconnecting or not self._writable:
-            raise RuntimeError("the connection is closed")
-        timer = cast(IReactorTime, self.reactor) if clock is None else clock
-        self._tls = tls = TLSStream(settings)
-        if self._queue is not None:
-            self._credits = deque(len(piece) for piece in self._queue)
+    def _handshaking(self, running: bool) -> None:
         self._unusual = True
-        self._done = done
-        self._deadline = timer.callLater(seconds, self._late, seconds)
-        if already:
-            self.received -= len(already)
-            tls.feed(already)
-            # In the reactor's next turn, so that nobody is called back from here.
-            self.reactor.callLater(0, self._shake_later)
-        elif isinstance(settings, ClientTLS):
-            # Only the hello goes out; without the peer's bytes nothing can be finished.
-            self._shake()
-
-    def _shake_later(self) -> None:
-        if self._done is not None and self.connected and not self.disconnecting:
-            self._act(self._shake())
-
-    def _shake(self) -> Any:
-        """Go on with the handshake."""
-        tls = self._tls
-        if tls is None:
-            return None
-        outcome: TLSFacts | TLSFailed | None
-        try:
-            outcome = tls.handshake()
-        except TLSFailed as problem:
-            outcome = problem
-        self._say(tls.ciphertext())
-        if outcome is None:
-            return None
-        self._settle(outcome)
-        if isinstance(outcome, TLSFailed) or not self.connected or self.disconnecting:
-            return None
-        # Application data may have come in the same segment as the end of the handshake.
-        plain = tls.decrypt(b"")
-        if self._paused and plain:
-            self._held_plain = plain
-            return None
-        return self._deliver(tls, plain)
-
-    def _settle(self, outcome: TLSFacts | TLSFailed) -> None:
-        """The handshake is over, one way or the other: say so, once."""
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        done, self._done, self._deadline = self._done, None, None
-        if isinstance(outcome, TLSFailed):
-            self._failure = outcome
-            self._held_writes = None
-            self.loseConnection()  # after the alert, which is queued or gone
+        if running:
+            if self._queue is not None and self._credits is None:
+                self._credits = deque(len(piece) for piece in self._queue)
+            self._deaf, self._read_limit = False, HANDSHAKE_BYTES
+            self.startReading()
         else:
-            self._facts = outcome
-            self._flush_held()
-        if done is not None:
-            done(outcome)
-
-    def _late(self, seconds: float) -> None:
-        if self._done is not None:
-            self._settle(TLSFailed("timeout", f"the TLS handshake took more than {seconds:g} seconds"))
-
-    def _write_secure(self, data: bytes) -> None:
-        tls = self._tls
-        if tls is None or not tls.secure:
-            self._held_writes = [*(self._held_writes or ()), data]
-            self.buffered += len(data)
-            return
-        ciphertext = tls.encrypt(data)
-        if ciphertext:
-            self._push(ciphertext, len(data))
-
-    def _flush_held(self) -> None:
-        held, self._held_writes = self._held_writes, None
-        for data in held or ():
-            self.buffered -= len(data)
-            self._write_secure(data)
-
-    def tls_facts(self) -> TLSFacts | None:
-        if self._facts is None or not self.truncated:
-            return self._facts
-        from attrs import evolve
-
-        return evolve(self._facts, truncated=True)
-
-    def channel_binding(self, kind: str = "tls-server-end-point") -> bytes | None:
-        return None if self._tls is None else self._tls.channel_binding(kind)
+            self._deaf, self._read_limit = self._paused, 0
+            if self._paused:
+                self.stopReading()
