@@ -1,0 +1,79 @@
+"""Where a password is in a connection string: libpq's ``key=value`` form, and URIs."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+__all__ = ["looks_like_conninfo", "passwords_in"]
+
+_KEY: Final = re.compile(rb"(?i)passw[a-z0-9_]{0,64}+['\"]?\s*+=\s*+")
+_PARAMETER: Final = re.compile(rb"[?&]([^=&\s?]{1,256}+)=([^&\s'\"]*+)")
+_URI: Final = re.compile(rb"://([^\s/?#]*+)")
+_VALUE: Final = re.compile(rb"(?:[^\s\\]++|\\.){0,256}", re.DOTALL)
+_QUOTED: Final = re.compile(rb"(?:[^'\\]++|\\.){0,256}", re.DOTALL)
+_START: Final = re.compile(rb"\s*+(?:[A-Za-z_]++\s*+=|[A-Za-z][A-Za-z0-9+.:-]*+://)")
+_MOST: Final = 1000
+"""Passwords of one value that are told apart; beyond, all from the first one on is one."""
+_NOT_SECRET: Final = (b"password_encryption", b"passwordcheck", b"password_required")
+
+
+def looks_like_conninfo(value: bytes) -> bool:
+    """Whether `value` begins as a connection string does: with a key and ``=``, or with a scheme."""
+    return _START.match(value) is not None
+
+
+def passwords_in(value: bytes) -> tuple[list[tuple[int, int]], bool]:
+    """The byte ranges of passwords in `value`, quotes left out, and whether the last one is still open.
+
+    "Open" means that `value` ends where the password would begin or go on, so that what is appended to
+    it belongs to the secret. A URI's user information up to the last ``@`` counts, in every scheme.
+    """
+    found: list[tuple[int, int]] = []
+    pending = False
+    for key in _KEY.finditer(value):
+        if key[0].lower().startswith(_NOT_SECRET):
+            continue
+        start, end = _value(value, key.end(), key.start())
+        pending = (
+            pending or (end >= len(value) and value[end - 1 : end] != b"'") or start == end == len(value)
+        )
+        if end > start:
+            found.append((start, end))
+    for authority in _URI.finditer(value):
+        user, at = authority.start(1), value.rfind(b"@", *authority.span(1))
+        colon = value.find(b":", user, at if at >= 0 else authority.end())
+        if colon >= 0 and at > colon + 1:
+            found.append((colon + 1, at))
+        elif colon >= 0 and at < 0 and authority.end() == len(value) and not value[colon + 1 :].isdigit():
+            found += [(colon + 1, len(value))] if len(value) > colon + 1 else []
+            pending = True
+    if b"%" in value:
+        for pair in _PARAMETER.finditer(value):
+            if b"%" in pair[1] and b"passw" in unquote_to_bytes(pair[1]).lower() and pair[2]:
+                found.append(pair.span(2))
+    return (found if len(found) <= _MOST else [(min(found)[0], len(value))]), pending
+
+
+def _value(value: bytes, start: int, key: int) -> tuple[int, int]:
+    """The range of the value that begins at `start`."""
+    if value[start : start + 1] == b"'":
+        return start + 1, _end(_QUOTED, value, start + 1)
+    if value[start : start + 1] == b'"':
+        close = value.find(b'"', start + 1)
+        return start + 1, close if close >= 0 else len(value)
+    end = _end(_VALUE, value, start)
+    if key and value[key - 1 : key] in (b"?", b"&"):  # a URI's parameter
+        stop = value.find(b"&", start, end)
+        end = stop if stop >= 0 else end
+    return start, end
+
+
+def _end(pattern: re.Pattern[bytes], value: bytes, pos: int) -> int:
+    while True:
+        found = pattern.match(value, pos)
+        assert found is not None  # it matches nothing, too
+        if found.end() == pos:
+            return len(value) if value[pos : pos + 1] == b"\\" else pos
+        pos = found.end()
