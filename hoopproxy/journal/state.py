@@ -15,9 +15,9 @@ import orjson
 
 __all__ = ["OpenState"]
 
-# In canonical JSON (sorted keys) an envelope says `"kind":"...","mono":123,"node":"...","op":"..."`. Text that
-# a client chose can't hold an unescaped quote, and it stands before that; after it come only the gateway's
-# own fields, of which labels could spell `"kind":` or `"mono":"`, but never a number. Anything else is parsed.
+# In canonical JSON (sorted keys) an envelope says `"kind":"...","mono":123,"node":"...","op":"..."`. Text
+# that a client chose can't hold an unescaped quote, and stands before that; after it come only the gateway's
+# own fields, of which labels could spell `"kind":` or `"mono":"`, but never a number. The rest is parsed.
 _KIND: Final = b'"kind":"'
 _MONO: Final = b'","mono":'
 _OP: Final = b'"op":"'

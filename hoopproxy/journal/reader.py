@@ -1,0 +1,216 @@
+"""Read a journal: at rest, or while another process writes it. A reader changes nothing and holds no lock.
+
+While a writer has the journal, nothing beyond its durable watermark is shown. When none has it, everything
+sound is, after a sync of the last segment: what a reader has shown must not be undone by a power cut.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterator
+from typing import Final
+
+import attrs
+
+from hoopproxy.journal.chunks import Chunk
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import (
+    ACCEPTED_LOSS,
+    HEADER_SIZE,
+    BlockHeader,
+    BlockType,
+    Kind,
+    SegmentHeader,
+    decode_records,
+)
+from hoopproxy.journal.keys import KeyFile
+from hoopproxy.journal.recovery import is_committed, sound_segments
+from hoopproxy.journal.segment import SegmentReader
+from hoopproxy.journal.watermark import Mark, read_mark
+
+__all__ = ["JournalReader", "Record", "chunk_of"]
+
+_NO_LIMIT: Final = 1 << 64
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """One record. ``segment`` and ``offset`` say where its block is; ``time`` is Unix time in ns."""
+
+    jseq: int
+    kind: int
+    flags: int
+    key_id: int
+    body: bytes = attrs.field(repr=False)
+    segment: int = 0
+    offset: int = 0
+    time: int = 0
+
+
+def chunk_of(record: Record) -> Chunk:
+    """The chunk that the record holds; ``ValueError`` if it is of another kind or cut."""
+    if record.kind != Kind.CHUNK:
+        raise ValueError(f"record {record.jseq} is not a chunk")
+    return Chunk.decode(record.body)
+
+
+class JournalReader:
+    """Iterate the records from a place on. Iterating again goes on where the last time ended (the tail).
+
+    :param since: first ``jseq`` wanted.
+    :param since_time: (Unix ns) leave out blocks that were written before; seldom a little more is given.
+    :param keys: only records of these key ids; blocks without them are not even read.
+
+    Raises ``Damaged`` where committed bytes are not what was written, ``UnsupportedFormat``, ``OSError``.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        *,
+        since: int = 1,
+        since_time: int = 0,
+        keys: frozenset[int] | None = None,
+    ) -> None:
+        self.folder = folder
+        self._since, self._since_time, self._keys = since, since_time, keys
+        self._headers: list[SegmentHeader] = []
+        self._numbers: list[int] = []
+        self._segment: SegmentReader | None = None
+        self._offset = HEADER_SIZE
+        self._expected = 0
+        self._synced = False
+
+    def __enter__(self) -> JournalReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
+
+    @property
+    def position(self) -> int:
+        """The ``jseq`` of the next record that could be given; resume with ``since=``."""
+        return max(self._expected, self._since)
+
+    def keys_of(self, session: bytes) -> frozenset[int]:
+        """The key ids of a session (16 bytes), for ``keys``."""
+        keys = KeyFile.open(self.folder.files, self.folder.keys, self.folder.id)
+        try:
+            return keys.of_session(session)
+        finally:
+            keys.close()
+
+    def __iter__(self) -> Iterator[Record]:
+        live = self.folder.is_live
+        mark = read_mark(self.folder.files, self.folder.watermark)
+        if live and self._segment is not None and mark.jseq < self._expected:
+            return
+        self._refresh(mark)
+        live = live or self.folder.is_live  # a writer that came meanwhile may have written what isn't durable
+        limit = mark.jseq if live else _NO_LIMIT
+        while self._segment is not None:
+            yield from self._blocks(limit, mark, live)
+            if not self._next_segment():
+                return
+
+    # -- which segment
+
+    def _refresh(self, mark: Mark) -> None:
+        numbers = self.folder.segments()
+        if numbers != self._numbers:
+            self._headers = sound_segments(self.folder, mark)
+            self._numbers = [header.number for header in self._headers]  # one being made isn't among them yet
+        if self._segment is None and self._headers:
+            self._open(self._first_wanted())
+
+    def _first_wanted(self) -> SegmentHeader:
+        by_jseq = bisect.bisect_right(self._headers, self._since, key=lambda header: header.first_jseq) - 1
+        by_time = bisect.bisect_right(self._headers, self._since_time, key=lambda header: header.created) - 1
+        return self._headers[max(by_jseq, by_time, 0)]
+
+    def _open(self, header: SegmentHeader) -> None:
+        self.close()
+        self._segment = SegmentReader(self.folder.files, self.folder.segment(header.number))
+        self._offset, self._expected, self._synced = HEADER_SIZE, header.first_jseq, False
+
+    def _following(self) -> SegmentHeader | None:
+        assert self._segment is not None
+        number = self._segment.header.number
+        return next((header for header in self._headers if header.previous == number), None)
+
+    def _next_segment(self) -> bool:
+        following = self._following()
+        if following is None:
+            return False
+        if self._expected != following.first_jseq and not following.flags & ACCEPTED_LOSS:
+            return False  # at the watermark
+        self._open(following)
+        return True
+
+    # -- blocks of one segment
+
+    def _blocks(self, limit: int, mark: Mark, live: bool) -> Iterator[Record]:
+        segment = self._segment
+        assert segment is not None
+        following = self._following()
+        stop = following.first_jseq if following is not None else _NO_LIMIT
+        while self._expected < stop and self._expected <= limit:
+            block = segment.block_at(self._offset)
+            if block is None or block.first != self._expected:
+                self._judge(segment, following, mark, live)
+                return
+            if block.type is BlockType.END:
+                return
+            if block.type is BlockType.RECORDS:
+                if block.last > limit:
+                    return
+                if following is None and not live and not self._synced:
+                    segment.sync()
+                    self._synced = True
+                try:
+                    yield from self._records(segment, block, stop)
+                except ValueError:
+                    self._judge(segment, following, mark, live)
+                    return
+            self._expected += block.count
+            self._offset += block.size
+
+    def _records(self, segment: SegmentReader, block: BlockHeader, stop: int) -> Iterator[Record]:
+        keys = self._keys
+        if block.last < self._since or block.time < self._since_time:
+            return
+        if keys is not None and not block.may_hold(keys):
+            return
+        records = decode_records(segment.payload(self._offset, block), block.count)
+        for jseq, (kind, flags, key_id, body) in enumerate(records, block.first):
+            if self._since <= jseq < stop and (keys is None or key_id in keys):
+                self._since = jseq + 1
+                yield Record(
+                    jseq=jseq,
+                    kind=kind,
+                    flags=flags,
+                    key_id=key_id,
+                    body=body,
+                    segment=segment.header.number,
+                    offset=self._offset,
+                    time=block.time,
+                )
+
+    def _judge(self, segment: SegmentReader, following: SegmentHeader | None, mark: Mark, live: bool) -> None:
+        """No sound block where one should be: the end, a tail that nobody relied on, or damage."""
+        if following is not None:
+            if following.flags & ACCEPTED_LOSS:
+                return
+            raise segment.damaged(self._offset, f"the block with record {self._expected} was expected")
+        if live or mark.jseq >= self._expected:
+            raise segment.damaged(self._offset, f"the durable record {self._expected} was expected")
+        if segment.is_blank(self._offset):
+            return
+        if is_committed(segment, self._offset, self._expected, mark):
+            raise segment.damaged(self._offset, f"the block with record {self._expected} was expected")
