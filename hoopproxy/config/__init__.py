@@ -1,0 +1,54 @@
+"""TOML -> frozen values; an error names the key, what was wrong and what would do.
+
+``model`` the values; ``table`` a checked cursor; ``sections`` each section; ``references`` what they say of
+each other, of files and of plugins; ``reading`` files and includes; ``difference`` compares two.
+"""
+
+from __future__ import annotations
+
+from hoopproxy.config.difference import Change, digest, needs_restart, redacted_difference
+from hoopproxy.config.model import (
+    LOGIN_METHODS,
+    VERSION,
+    Account,
+    CheckerConfig,
+    Config,
+    Gateway,
+    JournalOptions,
+    Limits,
+    Listener,
+    ListenerTLS,
+    Log,
+    Network,
+    Ops,
+    Role,
+    SecretRef,
+    Target,
+    TargetTLS,
+)
+from hoopproxy.config.reading import load
+
+__all__ = [
+    "LOGIN_METHODS",
+    "VERSION",
+    "Account",
+    "Change",
+    "CheckerConfig",
+    "Config",
+    "Gateway",
+    "JournalOptions",
+    "Limits",
+    "Listener",
+    "ListenerTLS",
+    "Log",
+    "Network",
+    "Ops",
+    "Role",
+    "SecretRef",
+    "Target",
+    "TargetTLS",
+    "digest",
+    "load",
+    "needs_restart",
+    "redacted_difference",
+]

@@ -1,0 +1,225 @@
+"""The configuration as values. Names are those of the TOML; paths are absolute; secrets are references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from attrs import field, frozen
+
+__all__ = [
+    "LOGIN_METHODS",
+    "VERSION",
+    "Account",
+    "CheckerConfig",
+    "Config",
+    "Gateway",
+    "JournalOptions",
+    "Limits",
+    "Listener",
+    "ListenerTLS",
+    "Log",
+    "Mode",
+    "Network",
+    "Ops",
+    "Read",
+    "Record",
+    "Role",
+    "SecretRef",
+    "Target",
+    "TargetTLS",
+]
+
+VERSION = 1
+"""The newest ``[config] version`` that this release reads."""
+
+LOGIN_METHODS = ("scram", "password", "certificate")
+"""What ``login`` of a listener may name."""
+
+Mode = Literal["strict", "bounded", "best-effort"]
+Record = Literal["full", "requests", "metadata"]
+Read = Literal["none", "own", "targets", "all"]
+Network = IPv4Network | IPv6Network
+
+_EMPTY: Mapping[str, object] = MappingProxyType({})
+
+
+@frozen
+class SecretRef:
+    """Where a secret is: ``env:NAME``, ``file:PATH``, or a plugin's scheme. Never the secret.
+
+    ``base`` is the folder of the file that names it, which relative paths start from.
+    """
+
+    scheme: str
+    rest: str
+    base: Path = field(default=Path("/"), repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.scheme}:{self.rest}"
+
+    def __repr__(self) -> str:
+        return f"<secret {self}>"
+
+
+@frozen(kw_only=True)
+class Gateway:
+    """``[gateway]``. ``control`` is absolute."""
+
+    node: str
+    state: Path
+    control: Path
+    drain_seconds: int = 30
+    allow_volatile_state: bool = False
+    reactor: Literal["slim", "stock"] = "slim"
+
+
+@frozen(kw_only=True)
+class Log:
+    """``[log]``: the gateway's own log, apart from the trail."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warn", "error", "critical"] = "info"
+
+
+@frozen(kw_only=True)
+class JournalOptions:
+    """``[journal]``."""
+
+    sync_ms: int = 5
+    max_lag_ms: int = 200
+    max_lag_bytes: int = 16 << 20
+    segment_bytes: int = 64 << 20
+    reserve_bytes: int = 16 << 20
+    compression: Literal["zstd", "none"] = "zstd"
+
+
+@frozen(kw_only=True)
+class Ops:
+    """``[ops]``: ``listen`` is a Twisted server endpoint, ``None`` for off."""
+
+    listen: str | None = None
+
+
+@frozen(kw_only=True)
+class Limits:
+    """``[limits]``. Where a limit may be off, 0 means off."""
+
+    pre_login_connections: int = 100
+    login_seconds: int = 30
+    sessions_per_listener: int = 1000
+    sessions_per_identity: int = 100
+    sessions_per_address: int = 200
+    held_bytes: int = 256 << 20
+    max_held: int = 16 << 20
+    max_statement: int = 64 << 20
+    idle_seconds: int = 0
+    session_seconds: int = 0
+    failure_delay_ms: int = 500
+    failures_per_minute_address: int = 30
+    failures_per_minute_user: int = 10
+    hash_workers: int = 2
+
+
+@frozen(kw_only=True)
+class ListenerTLS:
+    """``[listener.tls]``. ``client_ca``: who signs client certificates; ``None``: none are asked for."""
+
+    certificate: Path
+    key: SecretRef
+    client_ca: Path | None = None
+    required: bool = True
+
+
+@frozen(kw_only=True)
+class Listener:
+    """``[[listener]]``. ``login`` is what is accepted, defaults resolved."""
+
+    name: str
+    protocol: str
+    listen: str
+    targets: tuple[str, ...]
+    login: tuple[str, ...] = LOGIN_METHODS
+    insecure_cleartext: bool = False
+    proxy_protocol: tuple[Network, ...] = ()
+    tls: ListenerTLS | None = None
+    options: Mapping[str, object] = _EMPTY
+
+
+@frozen(kw_only=True)
+class TargetTLS:
+    """``[target.tls]``. ``name``: whom the server's certificate is for; ``ca`` ``None``: the system's."""
+
+    mode: Literal["verify", "off"] = "verify"
+    ca: Path | None = None
+    name: str | None = None
+    certificate: Path | None = None
+    key: SecretRef | None = None
+
+
+@frozen(kw_only=True)
+class Account:
+    """``[target.accounts.NAME]``: an upstream account. Clients never see it."""
+
+    name: str
+    user: str
+    password: SecretRef | None = None
+
+
+@frozen(kw_only=True)
+class Target:
+    """``[[target]]``."""
+
+    name: str
+    protocol: str
+    connect: str
+    mode: Mode = "strict"
+    record: Record = "full"
+    labels: Mapping[str, str] = MappingProxyType({})
+    tls: TargetTLS = TargetTLS()
+    accounts: Mapping[str, Account] = MappingProxyType({})
+    options: Mapping[str, object] = _EMPTY
+
+
+@frozen(kw_only=True)
+class CheckerConfig:
+    """``[[checker]]``: ``type`` names the plugin, the rest of the table is its options."""
+
+    type: str
+    options: Mapping[str, object]
+    base: Path
+
+
+@frozen(kw_only=True)
+class Role:
+    """``[[role]]``. ``databases``: ``None`` is any. ``max_statement``: ``None`` is the gateway's limit."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    account: str | None = None
+    databases: tuple[str, ...] | None = None
+    deny: tuple[str, ...] = ()
+    max_statement: int | None = None
+    read: Read = "none"
+
+
+@frozen(kw_only=True)
+class Config:
+    """A configuration that was read whole and found fine. ``files`` are those that it came from."""
+
+    path: Path
+    files: tuple[Path, ...]
+    gateway: Gateway
+    log: Log
+    journal: JournalOptions
+    ops: Ops
+    limits: Limits
+    listeners: tuple[Listener, ...]
+    targets: tuple[Target, ...]
+    checkers: tuple[CheckerConfig, ...]
+    roles: tuple[Role, ...]

@@ -1,0 +1,177 @@
+"""What one part of the configuration says of another, of the disk, and of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from attrs import frozen
+
+from hoopproxy.config.model import CheckerConfig, Limits, Listener, Role, SecretRef, Target
+from hoopproxy.config.table import Table, nearest
+from hoopproxy.secrets import file_problem
+
+__all__ = ["Entry", "Parts", "check_parts"]
+
+_T = TypeVar("_T")
+
+
+@frozen
+class Entry(Generic[_T]):
+    """A value and the table that it came from, so that a sentence can name the key."""
+
+    value: _T
+    table: Table
+
+
+@frozen(kw_only=True)
+class Parts:
+    """The lists of the configuration with their tables."""
+
+    listeners: Sequence[Entry[Listener]]
+    targets: Sequence[Entry[Target]]
+    checkers: Sequence[Entry[CheckerConfig]]
+    roles: Sequence[Entry[Role]]
+    limits: Limits
+
+
+def check_parts(
+    parts: Parts, protocols: Mapping[str, object] | None, checkers: Mapping[str, object] | None
+) -> None:
+    """Add a sentence for every reference that leads nowhere and everything that contradicts another."""
+    targets = {entry.value.name: entry.value for entry in parts.targets}
+    for entries in (parts.listeners, parts.targets, parts.roles):
+        _unique(entries, "name", lambda value: value.name)
+    _unique(
+        parts.listeners, "listen", lambda value: None if value.listen.startswith("tcp:0") else value.listen
+    )
+    for listener in parts.listeners:
+        _check_listener(listener, targets)
+        _check_plugin(listener, "protocol", listener.value.protocol, protocols)
+        _ask_protocol(listener, protocols, listener.value.options, None)
+    for target in parts.targets:
+        _check_target(target)
+        _check_plugin(target, "protocol", target.value.protocol, protocols)
+        _ask_protocol(target, protocols, None, target.value.options)
+    for checker in parts.checkers:
+        _check_plugin(checker, "type", checker.value.type, checkers)
+        _ask_checker(checker, checkers)
+    for role in parts.roles:
+        _check_role(role, targets, parts.limits)
+
+
+def _unique(entries: Iterable[Entry[Any]], key: str, of: Callable[[Any], str | None]) -> None:
+    seen: dict[str, Table] = {}
+    for entry in entries:
+        name = of(entry.value)
+        if not name:
+            continue
+        if name in seen:
+            place = "" if seen[name].file == entry.table.file else f" (in {seen[name].file})"
+            entry.table.problem(key, f'is "{name}", as in another table of this kind{place}; use each once')
+        seen.setdefault(name, entry.table)
+
+
+def _check_listener(entry: Entry[Listener], targets: Mapping[str, Target]) -> None:
+    listener, table = entry.value, entry.table
+    if table.has("targets") and not listener.targets:
+        table.problem("targets", "is empty; name at least one target")
+    for name in listener.targets:
+        target = targets.get(name)
+        if target is None:
+            table.problem(
+                "targets", f'names "{name}", but there is no such [[target]]{nearest(name, targets)}'
+            )
+        elif target.protocol and listener.protocol and target.protocol != listener.protocol:
+            table.problem(
+                "targets", f'names "{name}", which speaks {target.protocol}, not {listener.protocol}'
+            )
+    if listener.tls is not None:
+        _check_secret(table, "tls.key", listener.tls.key)
+
+
+def _check_target(entry: Entry[Target]) -> None:
+    target, table = entry.value, entry.table
+    if target.tls.key is not None:
+        _check_secret(table, "tls.key", target.tls.key)
+    for account in target.accounts.values():
+        if account.password is not None:
+            _check_secret(table, f"accounts.{account.name}.password", account.password)
+
+
+def _check_role(entry: Entry[Role], targets: Mapping[str, Target], limits: Limits) -> None:
+    role, table = entry.value, entry.table
+    for name in role.targets:
+        target = targets.get(name)
+        if target is None:
+            table.problem(
+                "targets", f'names "{name}", but there is no such [[target]]{nearest(name, targets)}'
+            )
+        elif role.account is None and target.accounts:
+            known = ", ".join(target.accounts)
+            table.problem("account", f'is missing, and "{name}" has accounts; name one of {known}')
+        elif role.account is not None and role.account not in target.accounts:
+            near = nearest(role.account, target.accounts)
+            table.problem(
+                "account", f'is "{role.account}", but the target "{name}" has no such account{near}'
+            )
+    if role.account is not None and not role.targets:
+        table.problem(
+            "account", f'is "{role.account}", but the role has no targets; name them, or leave it out'
+        )
+    if role.max_statement is not None and role.max_statement > limits.max_statement:
+        table.problem(
+            "max_statement", f"is {role.max_statement}, over limits.max_statement ({limits.max_statement})"
+        )
+
+
+def _check_secret(table: Table, key: str, ref: SecretRef) -> None:
+    if ref.scheme != "file":
+        return
+    problem = file_problem(ref.base / ref.rest)
+    if problem is not None:
+        table.problem(key, f"is {ref}, {problem}")
+
+
+# -- plugins -------------------------------------------------------------------------------------
+
+
+def _check_plugin(entry: Entry[Any], key: str, name: str, known: Mapping[str, object] | None) -> None:
+    if known is None or not name or name in known:
+        return
+    names = ", ".join(sorted(known)) or "none"
+    entry.table.problem(
+        key, f'is "{name}", but no such plugin is there (found: {names}){nearest(name, known)}'
+    )
+
+
+def _ask_protocol(
+    entry: Entry[Any],
+    plugins: Mapping[str, object] | None,
+    listener: Mapping[str, object] | None,
+    target: Mapping[str, object] | None,
+) -> None:
+    plugin = (plugins or {}).get(entry.value.protocol)
+    _ask(entry, "options.", plugin, listener, target)
+
+
+def _ask_checker(entry: Entry[CheckerConfig], plugins: Mapping[str, object] | None) -> None:
+    plugin = (plugins or {}).get(entry.value.type)
+    _ask(entry, "", plugin, entry.value.options, entry.value.base)
+
+
+def _ask(entry: Entry[Any], prefix: str, plugin: object, *arguments: object) -> None:
+    """Let a plugin check its own table. Its sentences begin with the key."""
+    ask: Callable[..., Iterable[str]] | None = getattr(plugin, "problems", None)
+    if ask is None:
+        return
+    try:
+        sentences = list(ask(*arguments))
+    except Exception as problem:  # a broken plugin is one more problem, not a traceback
+        entry.table.problem(
+            prefix.rstrip("."), f"could not be checked: the plugin failed ({type(problem).__name__})"
+        )
+        return
+    for sentence in sentences:
+        key, _, rest = sentence.partition(" ")
+        entry.table.problem(prefix + key, rest)
