@@ -8,9 +8,9 @@
     python -m tests.bench.latency    # what `strict` adds to one client's transaction, in fdatasyncs
     python -m tests.bench            # all of it
 
-Each takes ``--help``; ``--seconds 3 --rounds 3 --only simple,8`` is a quick look. Results go to the terminal as
-a table and to ``tests/bench/results/`` as JSON, with interpreter and CPU named. Use Debian's ``/usr/bin/python3``
-(or a venv of it): an interpreter built without PGO is up to twice as slow, and the numbers say which it was.
-Rounds are interleaved (every path in turn, then again), values are medians, ratios are medians of each round's
-own ratio to PgBouncer, so that a busy minute on the machine hits all paths alike.
+Each takes ``--help``; ``--seconds 3 --rounds 3 --only simple,8`` is a quick look. Results go to the terminal
+as a table and to ``tests/bench/results/`` as JSON, with interpreter and CPU named. Use Debian's
+``/usr/bin/python3`` (or a venv of it): an interpreter built without PGO is up to twice as slow, and the
+numbers say which it was. Rounds are interleaved (every path in turn, then again), values are medians, ratios
+are medians of each round's own ratio to PgBouncer, so that a busy minute hits all paths alike.
 """

@@ -1,7 +1,7 @@
 """Bulk data in MB/s: SELECT, COPY out, COPY in; messages of 200 and of 24 bytes on the wire.
 
-The client is a bare socket, so that server and path are what is measured. COPY in ends in ``WHERE false``: the
-server parses each row and keeps none. The goal compares with the plain relay in pure Python.
+The client is a bare socket, so that server and path are what is measured. COPY in ends in ``WHERE false``:
+the server parses each row and keeps none. The goal compares with the plain relay in pure Python.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.live.raw import copy_data, query_message, receive_all, send_copy, taken_over
+
 from .measures import cpu_seconds, folder_bytes, median, save, spread, table
 from .paths import PATHS, Bench, Path_, bench
-from .raw import copy_data, query_message, receive_all, send_copy, taken_over
 
 __all__ = ["main", "prepare"]
 

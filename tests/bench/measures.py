@@ -24,9 +24,13 @@ def cpu_seconds(pid: int) -> float:
     Threads that ended are not in the former, so it is taken only while no thread comes or goes.
     """
     try:
-        return sum(
-            int((each / "schedstat").read_text().split()[0]) for each in Path(f"/proc/{pid}/task").iterdir()
-        ) / 1e9
+        return (
+            sum(
+                int((each / "schedstat").read_text().split()[0])
+                for each in Path(f"/proc/{pid}/task").iterdir()
+            )
+            / 1e9
+        )
     except OSError:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

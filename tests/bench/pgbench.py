@@ -79,7 +79,7 @@ def _journal(path: Path_) -> int | None:
 def rounds(
     made: Bench, paths: list[Path_], cases: list[tuple[str, int]], seconds: int, count: int
 ) -> list[list[Run]]:
-    """``count`` rounds; in each, every case, and in each case every path in turn (order turned each round)."""
+    """``count`` rounds; in each, every case and every path in turn, the order turned each time."""
     found = []
     for number in range(count):
         turned = paths[number % len(paths) :] + paths[: number % len(paths)]
@@ -189,7 +189,10 @@ def main(argv: list[str] | None = None) -> Path:
     columns = ("mode", "clients", "path", "tps", "tps_ratio", "cpu_us", "cpu_ratio", "journal_bytes")
     print(table(columns, [["-" if row[each] is None else row[each] for each in columns] for row in rows]))
     print("\n".join(verdicts(rows)))
-    return save("pgbench", {"options": vars(options), "rows": rows, "runs": [[attrs.asdict(r) for r in each] for each in found]})
+    return save(
+        "pgbench",
+        {"options": vars(options), "rows": rows, "runs": [[attrs.asdict(r) for r in each] for each in found]},
+    )
 
 
 if __name__ == "__main__":

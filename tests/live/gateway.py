@@ -328,7 +328,7 @@ class Gateway:
         :param fields: only events whose envelope has these values (``session=...``).
         """
         found = []
-        for each in read_events(self.journal_dir):
+        for each in read_events(self.state):
             if (not kinds or each["kind"] in kinds) and all(each.get(n) == v for n, v in fields.items()):
                 found.append(each)
         return found
@@ -363,13 +363,19 @@ class Gateway:
         return match[-1]
 
 
-def read_events(journals: Path) -> list[dict[str, Any]]:
-    """All events of all journals under a state directory, by the product's own reader."""
+def read_events(state: Path) -> list[dict[str, Any]]:
+    """All events of all journals of a state directory, by the product's own reader: what is durable there."""
     try:
-        from hoopproxy.journal import read_events as read
+        from hoopproxy.journal.folder import journals
+        from hoopproxy.journal.format import Kind
+        from hoopproxy.journal.reader import JournalReader
     except ImportError as error:
         need.require("gateway", f"the journal's reader is not there: {error}")
-    return [event if isinstance(event, dict) else json.loads(event) for event in read(journals)]
+    found = []
+    for folder in journals(state):
+        with JournalReader(folder) as reader:
+            found += [json.loads(record.body) for record in reader if record.kind == Kind.EVENT]
+    return found
 
 
 def twistd(python: str) -> list[str]:

@@ -114,8 +114,10 @@ def captured_payload(port: int) -> Iterator[dict[str, int] | None]:
         yield None
         return
     process = subprocess.Popen(
-        [tool, "-i", "lo", "-f", f"tcp port {port}", "-l", "-Q", "-T", "fields"]
-        + ["-e", "tcp.dstport", "-e", "tcp.len", "-e", "tcp.analysis.retransmission"],
+        [
+            *(tool, "-i", "lo", "-f", f"tcp port {port}", "-l", "-Q", "-T", "fields"),
+            *("-e", "tcp.dstport", "-e", "tcp.len", "-e", "tcp.analysis.retransmission"),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

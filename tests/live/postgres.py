@@ -145,7 +145,7 @@ class Postgres:
         return self.data / "log" / "postgresql.json"
 
     def dsn(self, user: str = ADMIN, dbname: str = "app", **changes: Any) -> Dsn:
-        """A direct address. ``tls=True`` asks for a verified TLS connection; the rest goes to :meth:`Dsn.but`."""
+        """A direct address. ``tls=True``: verified TLS; the rest goes to :meth:`Dsn.but`."""
         base = Dsn(
             host=self.host, port=self.port, user=user, password=self.passwords.get(user), dbname=dbname
         )

@@ -44,8 +44,8 @@ async def _run(seen: Transcript, asyncpg: Any, dsn: Dsn) -> None:
     try:
         seen.note("who", tuple(await connection.fetchrow("SELECT current_user, current_database()")))
         await connection.execute(
-            f"SET client_min_messages = error; DROP SCHEMA IF EXISTS {SCHEMA} CASCADE; CREATE SCHEMA {SCHEMA};"
-            f"SET search_path = {SCHEMA}; SET client_min_messages = notice"
+            f"SET client_min_messages = error; DROP SCHEMA IF EXISTS {SCHEMA} CASCADE;"
+            f"CREATE SCHEMA {SCHEMA}; SET search_path = {SCHEMA}; SET client_min_messages = notice"
         )
         await _types(seen, connection)
         await _statements(seen, asyncpg, connection)

@@ -1,4 +1,4 @@
-"""psycopg 3 (libpq): parameters in text and binary, pipelines, COPY, named cursors, cancel, two-phase commit."""
+"""psycopg 3 (libpq): text and binary parameters, pipelines, COPY, cursors, cancel, two-phase commit."""
 
 from __future__ import annotations
 

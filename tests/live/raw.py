@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.live.dsn import Dsn
-from tests.live.need import python_module
+from .dsn import Dsn
+from .need import python_module
 
 __all__ = ["copy_data", "query_message", "receive_all", "send_copy", "taken_over"]
 

@@ -1,0 +1,182 @@
+"""The harness itself: without it in order, a green live test says nothing. Needs no gateway."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import tomllib
+
+import pytest
+
+from . import need, toml
+from .clients import Transcript
+from .judge import counting
+from .oracle import Statement, compare, logged, parse_parameters
+from .postgres import Postgres
+from .processes import file_system, free_port, work_folder
+from .trail import assert_whole
+
+BATTERIES = ("psql", "pgbench", "dump", "psycopg_sync", "psycopg_async", "asyncpg_battery", "pg8000_battery")
+
+
+@pytest.mark.parametrize("name", [*BATTERIES, "node", "jdbc"])
+def test_a_battery_says_the_same_twice_on_the_server_itself(name: str, postgres15: Postgres) -> None:
+    """A battery that isn't repeatable would blame the gateway for its own noise."""
+    battery = importlib.import_module(f".clients.{name}", __package__)
+    plain = battery.run(postgres15.dsn("app_rw"))
+    assert len(plain) > 4
+    assert battery.run(postgres15.dsn("app_rw", tls=True)) == plain
+
+
+def test_postgres_18_speaks_protocol_3_2_and_direct_tls(postgres18: Postgres) -> None:
+    """If it doesn't, the tests of both through the gateway would be vacuous."""
+    psycopg = need.python_module("psycopg")
+    if psycopg.pq.version() < 180000:
+        need.require("libpq 18", f"psycopg was built with libpq {psycopg.pq.version()}")
+    dsn = postgres18.dsn("app_rw", tls=True, sslnegotiation="direct", max_protocol_version="3.2")
+    with psycopg.connect(dsn.conninfo) as connection:
+        assert connection.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (
+            True,
+        )
+
+
+def test_a_killed_server_comes_back(certificates: object, postgres15: Postgres) -> None:
+    """The kill tests need a server that survives them."""
+    before = postgres15.pid
+    postgres15.kill()
+    postgres15.up()
+    assert postgres15.pid != before
+    assert postgres15.execute("SELECT 1") == [(1,)]
+
+
+def test_the_judge_counts_what_crossed(postgres15: Postgres) -> None:
+    """A judge that counts wrongly would acquit a gateway that loses bytes."""
+    psycopg = need.python_module("psycopg")
+    with counting(postgres15.port) as counter:
+        with psycopg.connect(postgres15.dsn("app_rw", port=counter.port).conninfo) as connection:
+            before = counter.connections[0].up
+            connection.pgconn.exec_(b"SELECT 1")
+            assert counter.connections[0].up - before == len(b"SELECT 1\0") + 5
+        assert counter.connections[0].down > 0
+
+
+def test_ports_and_folders_are_where_they_should_be() -> None:
+    """An ephemeral port is taken by the next outgoing connection; a state folder on tmpfs is refused."""
+    port = free_port()
+    assert port < 32768
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", port))
+    assert file_system(work_folder()) != "unknown"
+
+
+def test_the_toml_that_is_written_reads_back_the_same() -> None:
+    """A configuration that says something else than the test meant would test something else."""
+    document = {
+        "config": {"version": 1},
+        "listener": [{"name": "a", "tls": {"key": 'file:/x "y"\\z'}}, {"name": "b"}],
+        "empty": [],
+        "target": {"t": {"labels": {"env": "prod", "dotted.key": "ü"}}},
+    }
+    assert tomllib.loads(toml.render(document)) == document
+
+
+def test_a_missing_member_of_the_required_set_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A green CI run must not hide a client that wasn't there."""
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="missing psql"):
+        need.require("psql", "gone")
+    with pytest.raises(pytest.skip.Exception):
+        need.require("tshark", "gone")
+    monkeypatch.setenv("CI", "")
+    with pytest.raises(pytest.skip.Exception, match="missing psql: gone"):
+        need.require("psql", "gone")
+
+
+def test_a_transcript_notes_an_error_that_did_not_come() -> None:
+    """A refusal that the gateway swallowed must show."""
+    seen = Transcript()
+    with seen.expecting_error("step"):
+        pass
+    assert seen.lines == [("step", "no error")]
+
+
+@pytest.mark.parametrize(
+    ("detail", "values"),
+    [
+        (None, ()),
+        ("parameters: $1 = '1'", ("1",)),
+        ("Parameters: $1 = NULL, $2 = 'it''s, $3 = ''x'''", (None, "it's, $3 = 'x'")),
+        ("prepare: PREPARE p AS SELECT $1", ()),
+    ],
+)
+def test_the_oracle_reads_the_servers_parameters(detail: str | None, values: tuple[str | None, ...]) -> None:
+    """A quote or comma in a value must not split it."""
+    assert parse_parameters(detail) == values
+
+
+def test_the_oracle_reads_a_real_log(postgres15: Postgres) -> None:
+    """If PostgreSQL's wording changed, the oracle would compare nothing with nothing."""
+    psycopg = need.python_module("psycopg")
+    start = postgres15.log_size()
+    with psycopg.connect(postgres15.dsn("app_rw").conninfo, autocommit=True) as connection:
+        pid = connection.info.backend_pid
+        connection.execute("SELECT 1; SELECT 'a'")
+        connection.execute("SELECT %s::text, %s::int", ("it's, ü", None), binary=True)
+    found, _ = logged(postgres15.log_records(start=start), {pid: "s"})
+    assert found == [
+        Statement("s", "SELECT 1; SELECT 'a'"),
+        Statement("s", "SELECT $1::text, $2::int", ("it's, ü", None)),
+    ]
+
+
+def _event(kind: str, op: str | None = None, **body: object) -> dict[str, object]:
+    return {"kind": kind, "session": "s", "op": op, "event": body}
+
+
+def _log(message: str, detail: str | None = None) -> dict[str, object]:
+    return {"pid": 7, "error_severity": "LOG", "message": message, "detail": detail}
+
+
+START = _event("session.start", upstream={"pid": 7})
+
+
+def test_the_oracle_catches_a_statement_that_the_trail_lacks() -> None:
+    """The whole point: what ran and isn't on record."""
+    events = [START, _event("command.requested", "1", verb="SELECT", text="SELECT 1"),
+              _event("command.completed", "1")]  # fmt: skip
+    compare(events, [_log("statement: SELECT 1")]).checked()
+    with pytest.raises(AssertionError, match="server's log only"):
+        compare(events, [_log("statement: SELECT 1"), _log("execute <unnamed>: SELECT 2")]).checked()
+    with pytest.raises(AssertionError, match="trail only"):
+        compare([*events, _event("command.requested", "2", verb="SELECT", text="SELECT 3"),
+                 _event("command.completed", "2")], [_log("statement: SELECT 1")]).checked()  # fmt: skip
+
+
+def test_the_oracle_matches_a_redacted_statement_by_what_is_left_of_it() -> None:
+    """A redaction must hide the secret only: the rest of the statement is still compared."""
+    marked = _event("command.requested", "1", verb="ALTER", text="ALTER USER a PASSWORD '***'", redacted=3)
+    events = [START, marked, _event("command.completed", "1"),
+              _event("command.requested", "2", verb="SELECT", text="SELECT 1"),
+              _event("command.completed", "2")]  # fmt: skip
+    done = compare(events, [_log("statement: ALTER USER a PASSWORD 'abc'"), _log("statement: SELECT 1")])
+    assert done.checked().classes == {"redacted": 1}
+    with pytest.raises(AssertionError):
+        compare(
+            events, [_log("statement: ALTER USER b PASSWORD 'abc'"), _log("statement: SELECT 1")]
+        ).checked()
+
+
+def test_the_check_of_a_trail_catches_a_gap_and_an_open_command() -> None:
+    """A lost event shows as a gap in ``seq``, a lost ending as a command that nobody closed."""
+
+    def event(seq: int, kind: str, op: str | None = None) -> dict[str, object]:
+        where = {"id": str(seq), "journal": "j", "jseq": seq, "session": "s", "seq": seq}
+        return {**where, "kind": kind, "op": op, "event": {}}
+
+    commands = [event(1, "command.requested", "a"), event(2, "command.completed", "a")]
+    whole = [event(0, "session.start"), *commands, event(3, "session.end")]
+    assert_whole(whole)
+    with pytest.raises(AssertionError, match="gap"):
+        assert_whole([whole[0], *whole[2:]])
+    with pytest.raises(AssertionError, match="closed 0 times"):
+        assert_whole([whole[0], whole[1], {**whole[3], "seq": 2}])
