@@ -536,27 +536,6 @@ class CommandCancelRequested(Event):
     forwarded: bool
 
 
-@catalogued("transfer.opened")
-@attrs.frozen(kw_only=True)
-class TransferOpened(Event):
-    """A bulk stream (COPY, a file) was opened by a command. ``way`` is ``in``, ``out`` or ``both``."""
-
-    way: str
-    format: str | None = None
-
-
-@catalogued("transfer.completed")
-@attrs.frozen(kw_only=True)
-class TransferCompleted(Event):
-    """A bulk stream ended: its messages (rows), its payload bytes and where it is in the recording."""
-
-    way: str
-    rows: int
-    bytes: int
-    ok: bool
-    range: Sequence[int]
-
-
 @catalogued("session.note")
 @attrs.frozen(kw_only=True)
 class SessionNote(Event):

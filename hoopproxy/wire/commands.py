@@ -186,6 +186,22 @@ class Cancel:
     key: bytes = attrs.field(repr=False)
 
 
+@attrs.frozen
+class Refusal:
+    """The gateway says no, in neutral words; a conversation puts it in its protocol's own.
+
+    ``code`` is one of: ``login`` (not who they say), ``authorization`` (no role gives it), ``too_many``
+    (a limit on connections), ``deadline``, ``idle``, ``lifetime``, ``journal_full``, ``journal_failed``,
+    ``shutdown``, ``killed``, ``connect`` (the target can't be reached), ``tls``, ``violation``, ``policy``,
+    ``too_large``, ``internal``.
+    """
+
+    code: str
+    sentence: str
+    event: str | None = None
+    """The id of the event that says more, for the person who asks the auditor."""
+
+
 class Decide(NamedTuple):
     """Ask policy about the present frame, with what will be on record of it.
 
@@ -199,6 +215,7 @@ class Decide(NamedTuple):
     :ivar spans: credentials in the frame, to be filled in the recording.
     :ivar is_command: ``False`` for what is decided but executes nothing (a Parse): on record only if denied.
     :ivar parent: the operation that this one goes on with.
+    :ivar refusal: it can't go on whatever policy says (too large to be held); policy is not asked.
     """
 
     verbs: tuple[str, ...]
@@ -207,6 +224,7 @@ class Decide(NamedTuple):
     spans: tuple[Span, ...] = ()
     is_command: bool = True
     parent: str | None = None
+    refusal: Refusal | None = None
 
 
 class Result(NamedTuple):
@@ -268,22 +286,6 @@ class TLSStarted:
     binding: bytes | None = attrs.field(default=None, repr=False)
     certificate: object = attrs.field(default=None, repr=False)
     """On the client's leg: a verified ``wire.login.Certificate`` when the client showed one, else ``None``."""
-
-
-@attrs.frozen
-class Refusal:
-    """The gateway says no, in neutral words; a conversation puts it in its protocol's own.
-
-    ``code`` is one of: ``login`` (not who they say), ``authorization`` (no role gives it), ``too_many``
-    (a limit on connections), ``deadline``, ``idle``, ``lifetime``, ``journal_full``, ``journal_failed``,
-    ``shutdown``, ``killed``, ``connect`` (the target can't be reached), ``tls``, ``violation``, ``policy``,
-    ``too_large``, ``internal``.
-    """
-
-    code: str
-    sentence: str
-    event: str | None = None
-    """The id of the event that says more, for the person who asks the auditor."""
 
 
 class Verdict(NamedTuple):

@@ -716,6 +716,9 @@ class Exchange:
         peer, frame = self._peer, self._frame
         for span in decide.spans:
             self._redact(Redact(span))
+        if decide.refusal is not None:
+            self._decided(decide, Verdict(False, (), decide.refusal))
+            return
         verdict = self._policy(decide)
         if verdict is None:
             self._ask(decide)

@@ -1,0 +1,90 @@
+"""The PostgreSQL conversation: start-up first, then commands and their replies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hoopproxy.protocols.postgres.codec import ClientCodec, ServerCodec
+from hoopproxy.protocols.postgres.commanding import Commanding, refusal_message
+from hoopproxy.protocols.postgres.outstanding import Pipeline
+from hoopproxy.protocols.postgres.prepared import Names
+from hoopproxy.protocols.postgres.reading import Reader
+from hoopproxy.protocols.postgres.replies import Replies
+from hoopproxy.protocols.postgres.startup import Startup
+from hoopproxy.wire.commands import Close, Command, Completed, Decide, Refusal, ToClient
+from hoopproxy.wire.conversation import Commands, Conversation
+from hoopproxy.wire.frames import Frame
+
+__all__ = ["PostgresConversation"]
+
+
+class PostgresConversation(Conversation):
+    """One session. Until the target's first ReadyForQuery everything is the start-up's; then it is ours."""
+
+    def __init__(self, session: Any, client_codec: ClientCodec, server_codec: ServerCodec) -> None:
+        self._startup = Startup(session, client_codec, server_codec)
+        self._pipeline = Pipeline()
+        reader = Reader()
+        names = Names(reader)
+        self._reader = reader
+        self._commanding = Commanding(self._pipeline, reader, names, client_codec)
+        self._replies = Replies(self._pipeline, reader, names)
+        self._started = False
+
+    def opened(self) -> Commands:
+        return self._startup.opened()
+
+    def client_frame(self, frame: Frame) -> Commands:
+        if self._started:
+            return self._commanding.frame(frame)
+        return self._startup.client_frame(frame)
+
+    def server_frame(self, frame: Frame) -> Commands:
+        if self._started:
+            return self._replies.frame(frame)
+        found = self._startup.server_frame(frame)
+        if self._startup.done:
+            self._begin()
+        return found
+
+    def _begin(self) -> None:
+        self._started = True
+        for name, value in self._startup.parameters.items():
+            self._reader.report(name, value)
+
+    def answered(self, question: Command, answer: object) -> Commands:
+        if self._started and type(question) is Decide:
+            return self._commanding.answered(question, answer)  # type: ignore[arg-type]
+        return self._startup.answered(question, answer)
+
+    def client_lost(self) -> Commands:
+        if not self._started:
+            return self._startup.client_lost()
+        return (Close("client ended" if self._commanding.terminated else "client closed without Terminate"),)
+
+    def server_lost(self) -> Commands:
+        if not self._started:
+            return self._startup.server_lost()
+        return (Close("client ended" if self._commanding.terminated else "target closed"),)
+
+    def refused(self, refusal: Refusal) -> Sequence[Command]:
+        if not self._started:
+            return self._startup.refused(refusal)
+        if self._replies.mid_message:
+            return ()  # words inside a half-sent message would be taken for its contents
+        return (ToClient(refusal_message(refusal, "FATAL"), "refusal"),)
+
+    def finished(self) -> Commands:
+        because = "the session ended before the target was done"
+        return [
+            Completed(
+                sent.op,
+                sent.began,
+                {"because": because, "rows": sent.all_rows + sent.rows, "bytes": sent.all_bytes},
+                "unfinished",
+                "unknown",
+            )
+            for sent in self._pipeline.queue
+            if sent.op
+        ]

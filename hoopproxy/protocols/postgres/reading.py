@@ -1,0 +1,152 @@
+"""What a text means in *this* session: its encoding, its string rules, its verbs, its secrets.
+
+The reading of SQL depends on settings that the session can move (``client_encoding``,
+``standard_conforming_strings``). The target reports both; while earlier commands are still under way a
+report may be on its way too, so a text whose reading depends on it is read both ways, and is unclassified
+where they differ.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from typing import NamedTuple
+
+import attrs
+
+from hoopproxy.events import safe_text
+from hoopproxy.protocols.postgres.redact import redacted, secrets_in
+from hoopproxy.protocols.postgres.sql import UNCLASSIFIED, statements
+from hoopproxy.wire.frames import Span
+
+__all__ = ["EVENT_TEXT", "Reader", "Reading", "bounded_text"]
+
+EVENT_TEXT = 1 << 20
+"""Bytes of a statement's text that an event holds; a longer one is there by digest, and whole in the recording."""
+
+HEAD = 1024
+"""Bytes of the beginning that stand beside a digest."""
+
+_UNSAFE = frozenset({"sjis", "shiftjis2004", "big5", "gbk", "gb18030", "uhc", "johab"})
+"""Client encodings in which a byte of a character can look like a quote or a backslash."""
+
+_PYTHON = {
+    "utf8": "utf-8",
+    "unicode": "utf-8",
+    "sqlascii": "utf-8",
+    "eucjp": "euc_jp",
+    "euckr": "euc_kr",
+    "euccn": "gb2312",
+    "win866": "cp866",
+    "win874": "cp874",
+    "koi8r": "koi8_r",
+    "koi8u": "koi8_u",
+    "uhc": "cp949",
+    "sjis": "cp932",
+    "shiftjis2004": "shift_jis_2004",
+}
+_ISO = {
+    str(n): f"iso8859_{part}"
+    for n, part in zip(range(1, 11), (1, 2, 3, 4, 9, 10, 13, 14, 15, 16), strict=True)
+}
+
+_MOVES_ENCODING = (b"encoding", b"names", b"set_config", b"reset", b"discard", b"execute", b"do", b"call")
+
+
+class Reading(NamedTuple):
+    """What was read of one text.
+
+    :ivar verbs: of all its statements, in order, for deny rules; ``("EMPTY",)`` of a text without any.
+    :ivar secrets: credentials, in offsets of the text.
+    :ivar text: what an event may hold of it.
+    """
+
+    verbs: tuple[str, ...]
+    secrets: tuple[Span, ...]
+    text: object
+
+
+def bounded_text(data: bytes, encoding: str, limit: int = EVENT_TEXT) -> object:
+    """Text for an event: itself, ``{"b64"}`` if invalid, or digest, size and head over ``limit`` bytes."""
+    if len(data) <= limit:
+        return safe_text(data, encoding)
+    return {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "head": data[:HEAD].decode(encoding, "replace"),
+    }
+
+
+@attrs.define
+class Reader:
+    """The session's way of reading SQL. ``encoding`` is Python's name for the client encoding."""
+
+    encoding: str = "utf-8"
+    safe: bool = True
+    conforming: bool = True
+    _doubtful: bool = False
+
+    def report(self, name: str, value: str) -> None:
+        """The target reported a setting (ParameterStatus)."""
+        if name == "client_encoding":
+            self._set_encoding(value)
+        elif name == "standard_conforming_strings":
+            self.conforming = value != "off"
+
+    def settled(self) -> None:
+        """Nothing is under way any more: what the target reported is what is."""
+        self._doubtful = False
+
+    def _set_encoding(self, value: str) -> None:
+        name = value.lower().replace("_", "").replace("-", "")
+        self.safe = name not in _UNSAFE
+        python = _PYTHON.get(name) or (name.replace("win", "cp") if name.startswith("win") else name)
+        if name.startswith("iso8859"):
+            python = "iso8859_" + name[7:]
+        if name.startswith("latin"):
+            python = _ISO.get(name[5:], python)
+        try:
+            self.encoding = codecs.lookup(python).name
+        except LookupError:
+            # A name that Python doesn't know: text that isn't plain ASCII is kept as bytes.
+            self.encoding = "ascii"
+
+    def read(self, text: bytes, under_way: bool) -> Reading:
+        """Read a statement text. ``under_way``: earlier commands were sent whose end isn't known yet."""
+        conforming: bool | None = self.conforming
+        safe = self.safe
+        if under_way:
+            if b"\\" in text:
+                conforming = None
+            if self._doubtful and not text.isascii():
+                safe = False
+        found = statements(text, standard_conforming_strings=conforming, safe_encoding=safe)
+        verbs = found[0].verbs if len(found) == 1 else _all_verbs(found)
+        secrets = secrets_in(text)
+        if not self._doubtful and self._moves_encoding(verbs, text):
+            self._doubtful = True
+        if secrets:
+            return Reading(verbs, secrets, bounded_text(redacted(text, secrets), self.encoding))
+        if len(text) <= EVENT_TEXT and self.encoding == "utf-8":
+            try:
+                return Reading(verbs, (), text.decode())
+            except UnicodeDecodeError:
+                pass
+        return Reading(verbs, (), bounded_text(text, self.encoding))
+
+    @staticmethod
+    def _moves_encoding(verbs: tuple[str, ...], text: bytes) -> bool:
+        if verbs and verbs[0] in ("SET", "RESET", "DISCARD", "DO", "CALL", "EXECUTE", UNCLASSIFIED):
+            return True
+        return b"set_config" in text or (
+            len(verbs) > 1 and any(word in text.lower() for word in _MOVES_ENCODING)
+        )
+
+
+def _all_verbs(found: tuple[object, ...]) -> tuple[str, ...]:
+    if not found:
+        return ("EMPTY",)
+    seen: dict[str, None] = {}
+    for statement in found:
+        seen.update(dict.fromkeys(statement.verbs))  # type: ignore[attr-defined]
+    return tuple(seen)

@@ -1,0 +1,398 @@
+"""The target's half of the command phase: each reply to the message it answers, judged on what was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hoopproxy.errors import ProtocolViolation
+from hoopproxy.events import SessionNote, safe_text
+from hoopproxy.protocols.postgres import messages
+from hoopproxy.protocols.postgres.commanding import refusal_message, skipped
+from hoopproxy.protocols.postgres.outstanding import (
+    BIND,
+    CLOSE,
+    DESCRIBE,
+    EXECUTE,
+    FUNCTION,
+    NAMES,
+    PARSE,
+    QUERY,
+    REFUSED,
+    SYNC,
+    Pipeline,
+    Sent,
+)
+from hoopproxy.protocols.postgres.prepared import Names
+from hoopproxy.protocols.postgres.reading import Reader
+from hoopproxy.protocols.postgres.redact import redacted, secrets_in
+from hoopproxy.wire.commands import WITHHOLD, Command, Completed, Note, Redact, Result, ToClient
+from hoopproxy.wire.frames import Frame, Span
+
+__all__ = ["Replies"]
+
+_IDLE = ord("I")
+_HEADER = 5
+_RESPONSE = 4  # position in events.REDACTIONS
+_FORMATS = ("text", "binary")
+_ECHOES = ("message", "detail", "hint", "internal_query", "where")
+_REPORTED = frozenset(
+    {
+        "client_encoding",
+        "standard_conforming_strings",
+        "application_name",
+        "session_authorization",
+        "search_path",
+    }
+)
+_FIELDS = {
+    "S": "severity_text",
+    "V": "severity",
+    "C": "sqlstate",
+    "M": "message",
+    "D": "detail",
+    "H": "hint",
+    "P": "position",
+    "p": "internal_position",
+    "q": "internal_query",
+    "W": "where",
+    "s": "schema",
+    "t": "table",
+    "c": "column",
+    "d": "datatype",
+    "n": "constraint",
+    "F": "file",
+    "L": "line",
+    "R": "routine",
+}
+
+
+class Replies:
+    """Frames of a target to results."""
+
+    def __init__(self, pipeline: Pipeline, reader: Reader, names: Names) -> None:
+        self._pipeline, self._queue, self._reader, self._names = pipeline, pipeline.queue, reader, names
+        self.mid_message = False
+        """The client has seen the beginning of a message of the target, and not its end."""
+        self.meet: dict[int, Callable[[Frame], Sequence[Command] | None]] = {
+            ord("T"): self._row_description,
+            ord("D"): self._rows,
+            ord("C"): self._command_complete,
+            ord("Z"): self._ready,
+            ord("1"): self._parsed,
+            ord("2"): self._bound,
+            ord("3"): self._closed,
+            ord("t"): self._parameters,
+            ord("n"): self._no_data,
+            ord("s"): self._suspended,
+            ord("I"): self._empty,
+            ord("E"): self._error,
+            ord("N"): self._notice,
+            ord("S"): self._parameter_status,
+            ord("A"): self._notification,
+            ord("G"): self._copy_in,
+            ord("H"): self._copy_out,
+            ord("W"): self._copy_both,
+            ord("d"): self._copy_data,
+            ord("c"): self._copy_done,
+            ord("V"): self._function_result,
+        }
+
+    def frame(self, frame: Frame) -> Sequence[Command] | None:
+        """What a frame of the target means. :raises ProtocolViolation: for one that answers nothing."""
+        meet = self.meet.get(frame.kind)
+        if meet is None:
+            raise self._illegal(frame)
+        self.mid_message = frame.more
+        return meet(frame)
+
+    def _illegal(self, frame: Frame) -> ProtocolViolation:
+        head = NAMES[self._queue[0].kind] if self._queue else "nothing"
+        return ProtocolViolation(f"the target sent {chr(frame.kind)!r} in answer to {head}")
+
+    # --- results -------------------------------------------------------------------------------------
+
+    def _row_description(self, frame: Frame) -> Sequence[Command] | None:
+        head = self._queue[0] if self._queue else None
+        if head is not None and head.kind == QUERY:
+            if head.start < 0:
+                head.start = frame.start
+            return None
+        if head is None or head.kind != DESCRIBE:
+            raise self._illegal(frame)
+        self._queue.popleft()
+        return None
+
+    def _rows(self, frame: Frame) -> Sequence[Command] | None:
+        head = self._queue[0] if self._queue else None
+        if head is None or (head.kind != QUERY and head.kind != EXECUTE):
+            raise self._illegal(frame)
+        if head.start < 0:
+            head.start = frame.start
+        head.rows += frame.count
+        return None
+
+    def _command_complete(self, frame: Frame) -> Sequence[Command] | None:
+        head = self._queue[0] if self._queue else None
+        if head is None or (head.kind != QUERY and head.kind != EXECUTE):
+            raise self._illegal(frame)
+        tag = messages.read_command_complete(frame.body or b"").decode("utf-8", "backslashreplace")
+        number = tag.rpartition(" ")[2]
+        rows = int(number) if number.isdecimal() and len(number) < 16 else head.rows
+        return self._result(head, frame, {"index": head.results, "tag": tag, "rows": rows}, rows, tag)
+
+    def _result(
+        self, head: Sent, frame: Frame, fields: dict[str, object], rows: int, tag: str
+    ) -> Sequence[Command]:
+        start = head.start if head.start >= 0 else frame.start
+        size = frame.end - start
+        fields["bytes"] = size
+        if head.copy is not None:
+            fields["detail"] = {"copy": self._copied(head)}
+        head.start, head.rows = -1, 0
+        head.results += 1
+        head.all_rows += rows
+        head.all_bytes += size
+        result = Result(head.op, start, frame.end, fields)
+        if head.kind == QUERY:
+            if head.about is not None:
+                sql, reading = head.about
+                self._names.completed(sql, tag, reading.verbs, reading.text)
+            return (result,)
+        self._queue.popleft()
+        return (result, _completed(head))
+
+    def _copied(self, head: Sent) -> dict[str, object]:
+        copy, head.copy = head.copy or {}, None
+        if copy["way"] != "out":
+            copy.update(self._pipeline.copy_sent())
+            self._pipeline.copying = None
+        return copy
+
+    def _empty(self, frame: Frame) -> Sequence[Command] | None:
+        head = self._queue[0] if self._queue else None
+        if head is None or (head.kind != QUERY and head.kind != EXECUTE):
+            raise self._illegal(frame)
+        return self._result(head, frame, {"index": head.results, "tag": "", "rows": 0}, 0, "")
+
+    def _suspended(self, frame: Frame) -> Sequence[Command] | None:
+        head = self._expect(frame, EXECUTE)
+        rows = head.rows
+        fields: dict[str, object] = {"index": 0, "rows": rows, "detail": {"suspended": True}}
+        return self._result(head, frame, fields, rows, "")
+
+    def _function_result(self, frame: Frame) -> Sequence[Command] | None:
+        head = self._queue[0] if self._queue else None
+        if head is None or head.kind != FUNCTION:
+            raise self._illegal(frame)
+        if head.start < 0:
+            head.start = frame.start
+        if frame.more:
+            return None
+        size = frame.end - head.start
+        head.results, head.all_bytes = 1, size
+        return (Result(head.op, head.start, frame.end, {"index": 0, "bytes": size}),)
+
+    def _ready(self, frame: Frame) -> Sequence[Command] | None:
+        body, queue, pipeline = frame.body, self._queue, self._pipeline
+        if not body or body not in (b"I", b"T", b"E"):
+            raise ProtocolViolation("the target sent ReadyForQuery with an unknown status")
+        pipeline.status = status = body[0]
+        done = None
+        if queue and queue[0].kind in (QUERY, FUNCTION):
+            head = queue.popleft()
+            done = (_completed(head, status),)
+        elif queue and queue[0].kind == SYNC:
+            queue.popleft()
+        elif pipeline.swallowed:
+            pipeline.swallowed -= 1
+        else:
+            raise self._illegal(frame)
+        if not queue:
+            pipeline.fresh = not pipeline.batch
+            self._reader.settled()
+            if status == _IDLE:
+                self._names.transaction_ended()
+        return done
+
+    # --- the extended protocol -----------------------------------------------------------------------
+
+    def _expect(self, frame: Frame, kind: int) -> Sent:
+        if not self._queue or self._queue[0].kind != kind:
+            raise self._illegal(frame)
+        return self._queue[0]
+
+    def _parsed(self, frame: Frame) -> Sequence[Command] | None:
+        self._expect(frame, PARSE)
+        self._queue.popleft()
+        return None
+
+    def _bound(self, frame: Frame) -> Sequence[Command] | None:
+        self._expect(frame, BIND)
+        self._queue.popleft()
+        return None
+
+    def _closed(self, frame: Frame) -> Sequence[Command] | None:
+        self._expect(frame, CLOSE)
+        self._queue.popleft()
+        return None
+
+    def _no_data(self, frame: Frame) -> Sequence[Command] | None:
+        self._expect(frame, DESCRIBE)
+        self._queue.popleft()
+        return None
+
+    def _parameters(self, frame: Frame) -> Sequence[Command] | None:
+        head = self._expect(frame, DESCRIBE)
+        if head.about is None:
+            raise self._illegal(frame)
+        self._names.described(head.about, messages.read_parameter_description(frame.body or b""))
+        return None
+
+    # --- COPY ----------------------------------------------------------------------------------------
+
+    def _copy_begins(self, frame: Frame, way: str) -> Sent:
+        head = self._queue[0] if self._queue else None
+        if head is None or (head.kind != QUERY and head.kind != EXECUTE):
+            raise self._illegal(frame)
+        response = messages.read_copy_response(frame.body or b"")
+        head.copy = {"way": way, "format": _FORMATS[response.format]}
+        if head.start < 0:
+            head.start = frame.start
+        return head
+
+    def _copy_in(self, frame: Frame) -> Sequence[Command] | None:
+        self._pipeline.copy_began(self._copy_begins(frame, "in"))
+        return None
+
+    def _copy_out(self, frame: Frame) -> Sequence[Command] | None:
+        self._copy_begins(frame, "out")
+        return None
+
+    def _copy_both(self, frame: Frame) -> Sequence[Command] | None:
+        self._pipeline.copy_began(self._copy_begins(frame, "both"))
+        return None
+
+    def _copy_data(self, frame: Frame) -> Sequence[Command] | None:
+        head = self._queue[0] if self._queue else None
+        if head is None or head.copy is None or head.copy["way"] == "in":
+            raise self._illegal(frame)
+        head.rows += frame.count
+        return None
+
+    def _copy_done(self, frame: Frame) -> Sequence[Command] | None:
+        head = self._queue[0] if self._queue else None
+        if head is None or head.copy is None or head.copy["way"] == "in":
+            raise self._illegal(frame)
+        return None
+
+    # --- errors and what comes unasked ---------------------------------------------------------------
+
+    def _error(self, frame: Frame) -> Sequence[Command] | None:
+        error, spans = self._report(frame)
+        pipeline, queue = self._pipeline, self._queue
+        found: list[Command] = [Redact(span) for span in spans]
+        if not queue or error.get("severity") in ("FATAL", "PANIC"):
+            found.append(_note("the target ends the session", error))
+            return found
+        head = queue[0]
+        if head.kind == REFUSED:
+            assert head.refusal is not None  # noqa: S101 (it was made with one)
+            found += (WITHHOLD, ToClient(refusal_message(head.refusal), "error of the replacement replaced"))
+            return found + self._skip()
+        copying = head.copy is not None and head.copy["way"] != "out"
+        if head.kind in (QUERY, FUNCTION):
+            head.failed = error
+            found += self._failed(head, frame, error)
+            if copying and error.get("sqlstate") == "08P01" and len(queue) > 1 and queue[1].kind != SYNC:
+                found += self._taken_by_copy()
+        elif head.kind == EXECUTE:
+            found += self._failed(head, frame, error)
+            found += (_completed(head, failed=error), *self._skip(1))
+        elif head.kind == SYNC:
+            found.append(_note("Sync failed", error))
+        else:
+            detail = dict(error)
+            if head.kind == PARSE:
+                detail["text"] = head.about
+            found.append(_note(f"{NAMES[head.kind]} failed", detail))
+            found += self._skip()
+        pipeline.copying = None
+        return found
+
+    def _failed(self, head: Sent, frame: Frame, error: dict[str, object]) -> list[Command]:
+        start = head.start if head.start >= 0 else frame.start
+        fields: dict[str, object] = {"index": head.results, "bytes": frame.end - start, "error": error}
+        if head.copy is not None:
+            fields["detail"] = {"copy": self._copied(head)}
+        head.results += 1
+        head.all_bytes += frame.end - start
+        head.start, head.rows = -1, 0
+        return [Result(head.op, start, frame.end, fields)]
+
+    def _taken_by_copy(self) -> list[Command]:
+        # A command inside COPY FROM STDIN: the target reads it, fails the COPY, and never answers it.
+        taken = self._queue[1]
+        del self._queue[1]
+        return [skipped(taken)] if taken.op else []
+
+    def _skip(self, answered: int = 0) -> list[Command]:
+        """The head failed: the target discards to the next Sync. ``answered`` of those have their end already."""
+        discarded = self._pipeline.discard()[max(answered, 0) :]
+        return [skipped(sent) for sent in discarded if sent.op]
+
+    def _report(self, frame: Frame) -> tuple[dict[str, object], list[Span]]:
+        """An error's or notice's fields, and the credentials that it echoes."""
+        body = frame.body or b""
+        spans = [
+            Span(frame.start + _HEADER + span.start, frame.start + _HEADER + span.end, _RESPONSE)
+            for span in secrets_in(body)
+        ]
+        if spans:
+            body = redacted(
+                body, [Span(s.start - frame.start - _HEADER, s.end - frame.start - _HEADER, 0) for s in spans]
+            )
+        told: dict[str, object] = {}
+        for key, value in messages.read_error(body).items():
+            name = _FIELDS.get(key)
+            if name is not None and key not in "FLRS":
+                told[name] = safe_text(value[: 16 * 1024], self._reader.encoding)
+            elif key == "S":
+                told.setdefault("severity", value.decode("utf-8", "replace"))
+        return told, spans
+
+    def _notice(self, frame: Frame) -> Sequence[Command] | None:
+        told, spans = self._report(frame)
+        return [*map(Redact, spans), _note("notice", told)]
+
+    def _parameter_status(self, frame: Frame) -> Sequence[Command] | None:
+        name, value = (
+            part.decode("utf-8", "backslashreplace")
+            for part in messages.read_parameter_status(frame.body or b"")
+        )
+        self._reader.report(name, value)
+        return (_note("parameter", {name: value}),) if name in _REPORTED else None
+
+    def _notification(self, frame: Frame) -> Sequence[Command] | None:
+        pid, channel, payload = messages.read_notification(frame.body or b"")
+        encoding = self._reader.encoding
+        detail = {
+            "pid": pid,
+            "channel": safe_text(channel, encoding),
+            "payload": safe_text(payload, encoding),
+        }
+        return (_note("notification", detail),)
+
+
+def _note(what: str, detail: dict[str, Any]) -> Note:
+    return Note(SessionNote(what=what, detail=detail))
+
+
+def _completed(head: Sent, status: int = _IDLE, failed: dict[str, object] | None = None) -> Completed:
+    failed = failed or head.failed
+    fields: dict[str, object] = {"results": head.results, "rows": head.all_rows, "bytes": head.all_bytes}
+    if failed is not None:
+        fields["error"] = failed
+    if status != _IDLE:
+        fields["detail"] = {"transaction": chr(status)}
+    return Completed(head.op, head.began, fields, "completed", "failure" if failed else "success")
