@@ -26,12 +26,15 @@ class Transport(Protocol):
     :ivar received: plaintext bytes handed to the protocol so far (after TLS).
     :ivar sent: plaintext bytes that left this process so far. What was written is ``sent`` plus what is
         buffered; what was buffered when the connection was lost never left.
+    :ivar unsent: plaintext bytes that were written and never left, because the connection was closing, broken
+        or lost. Once it is lost, what was written is ``sent`` plus ``unsent``.
     :ivar discarded: bytes that came after ``loseConnection`` and went to nobody.
     :ivar truncated: the peer's TLS stream ended without its close_notify.
     """
 
     received: int
     sent: int
+    unsent: int
     discarded: int
     truncated: bool
 

@@ -22,6 +22,7 @@ class Securing:
     """Adds ``start_tls`` to a connection. The host class has these attributes and the methods below."""
 
     received = 0
+    unsent = 0
     truncated = False
     connected: int
     disconnecting: int
@@ -129,6 +130,7 @@ class Securing:
         self._handshaking(False)
         if isinstance(outcome, TLSFailed):
             self._failure = outcome
+            self.unsent += self._held_bytes
             self._drop_held()
             self.loseConnection()  # our alert is on its way
         else:
@@ -147,6 +149,7 @@ class Securing:
             self._deadline.cancel()
         self._deadline = None
         self._held_plain = b""
+        self.unsent += self._held_bytes
         self._drop_held()
         if by_peer:
             self._note_end()
@@ -203,6 +206,8 @@ class Securing:
         ciphertext = tls.encrypt(data)
         if ciphertext:
             self._push(ciphertext, len(data))
+        else:
+            self.unsent += len(data)
 
     def _flush_held(self) -> None:
         held = self._held_writes

@@ -135,6 +135,7 @@ class StockConnection(Securing):
         if not isinstance(data, bytes):
             raise TypeError("data must be bytes")
         if not data or not self._writable:
+            self.unsent += len(data)
             return
         if self._tls is not None:
             self._write_secure(data)

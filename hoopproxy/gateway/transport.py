@@ -105,6 +105,7 @@ class EagerConnection(Securing, tcp.Connection):
         if not isinstance(data, bytes):
             raise TypeError("data must be bytes")
         if not data or not self._writable:
+            self.unsent += len(data)
             return
         if self._tls is not None:
             self._write_secure(data)
@@ -123,6 +124,7 @@ class EagerConnection(Securing, tcp.Connection):
                 gone = self._send(data)
             except OSError as problem:
                 if problem.errno not in (errno.EAGAIN, errno.ENOBUFS):
+                    self.unsent += plain
                     self._break()
                     return
                 gone = 0
@@ -390,6 +392,8 @@ class EagerConnection(Securing, tcp.Connection):
         if not hasattr(self, "socket"):
             return
         self._writable = False
+        if self._queue is not None:
+            self.unsent += self._queued if self._credits is None else sum(self._credits)
         self._queue = self._credits = None
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
