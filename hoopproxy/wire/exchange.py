@@ -169,6 +169,8 @@ class Exchange:
         self.closing: str | None = None
         self.ended = False
         self.commands = self.denied = 0
+        self.violation: tuple[str, int, str] | None = None
+        """Who sent what isn't legal, at which offset, and why it isn't: also when no session is on record."""
         self._strict = self._best_effort = False
         self._record_requests = self._record_responses = True
         self._max_lag_bytes, self._max_lag_ns = 16 << 20, 200_000_000
@@ -326,6 +328,11 @@ class Exchange:
         backlog = sum(map(len, self.client.backlog)) + sum(map(len, self.server.backlog))
         return self.client.codec.held + self.server.codec.held + self._held_bytes + backlog
 
+    @property
+    def waits(self) -> bool:
+        """Whether bytes for the target wait until their record is durable."""
+        return bool(self._held)
+
     # --- a turn --------------------------------------------------------------------------------------
 
     def _received(self, peer: _Peer, data: bytes) -> None:
@@ -383,6 +390,9 @@ class Exchange:
             peer.rest = list(frames[index:])
             self._journal_refused(refused)
             return False
+        except Exception:
+            peer.rest = list(frames[index:])  # a bug of the conversation: its bytes are still accounted for
+            raise
         return True
 
     def _release(self, frame: Frame) -> None:
@@ -814,6 +824,7 @@ class Exchange:
     def _violated(self, peer: _Peer, violation: ProtocolViolation) -> None:
         if self.closing is not None:
             return
+        self.violation = (peer.leg, peer.position, violation.reason)
         self._event(
             events.SessionViolation(peer=peer.leg, at=peer.position),
             outcome="failure",
