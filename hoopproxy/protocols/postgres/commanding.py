@@ -29,6 +29,7 @@ from hoopproxy.protocols.postgres.outstanding import (
 )
 from hoopproxy.protocols.postgres.prepared import Names, decoded_parameters
 from hoopproxy.protocols.postgres.reading import Reader, Reading
+from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.requests import (
     read_bind,
     read_copy_fail,
@@ -38,7 +39,6 @@ from hoopproxy.protocols.postgres.requests import (
     read_parse,
     read_query,
 )
-from hoopproxy.protocols.postgres.startup import refusal_code
 from hoopproxy.wire.commands import (
     FORWARD,
     Close,
@@ -53,7 +53,7 @@ from hoopproxy.wire.commands import (
 )
 from hoopproxy.wire.frames import Frame, Span
 
-__all__ = ["Commanding", "refusal_message"]
+__all__ = ["Commanding", "skipped"]
 
 _HEADER = 5
 _STATEMENT, _TOO_LARGE = 2, 5  # positions in events.REDACTIONS
@@ -61,14 +61,9 @@ _BIG_BIND = 8192
 """Bytes from which a Bind is decided by itself, for rules on size."""
 
 _GO = (FORWARD,)
+_ALONE = (QUERY, FUNCTION)
 _PREPARING = frozenset({"PREPARE", "DEALLOCATE", "DISCARD", "DISCARD ALL"})
 _KINDS = {QUERY: "QUERY", PARSE: "PARSE", BIND: "BIND", FUNCTION: "FUNCTION CALL"}
-
-
-def refusal_message(refusal: Refusal, severity: str = "ERROR") -> bytes:
-    """The ErrorResponse of a refusal; the hint names the event that says more."""
-    hint = f"The audit trail has this as event {refusal.event}." if refusal.event else None
-    return messages.error(severity, refusal_code(refusal), refusal.sentence, hint=hint)
 
 
 class _Oversize:
@@ -127,7 +122,10 @@ class Commanding:
         if "EXECUTE" in verbs or not _PREPARING.isdisjoint(verbs):
             sent.about = (sql, reading)
             verbs = self._expanded(sql, reading, fields)
-        spans = self._secrets(frame.start + _HEADER, reading, fields)
+        spans: tuple[Span, ...] = ()
+        if reading.secrets:
+            spans = self._secrets(frame.start + _HEADER, reading, fields)
+            sent.echo = tuple(sql[span.start : span.end] for span in reading.secrets)
         return (Decide(verbs, frame.end - frame.start, fields, spans),)
 
     def _expanded(self, sql: bytes, reading: Reading, fields: dict[str, object]) -> tuple[str, ...]:
@@ -159,6 +157,7 @@ class Commanding:
         text_at = frame.start + _HEADER + len(message.name) + 1
         spans = self._secrets(text_at, reading, fields)
         self._pending = sent = Sent(PARSE, about=reading.text)
+        sent.echo = tuple(message.sql[span.start : span.end] for span in reading.secrets)
         self._undone = lambda: self._names.parse(message, verbs, reading.text)
         sent.undo = None
         return (Decide(verbs, frame.end - frame.start, fields, spans, False),)
@@ -191,7 +190,7 @@ class Commanding:
         pipeline = self._pipeline
         if pipeline.answering:
             return None
-        assert frame.body is not None  # noqa: S101 (the codec holds this kind whole)
+        assert frame.body is not None
         message = read_execute(frame.body)
         names = self._names
         portal = names.portal(message.portal)
@@ -265,7 +264,7 @@ class Commanding:
         kind = sent.kind
         if kind == EXECUTE:
             sent.about.op = verdict.op
-        elif kind == PARSE or kind == BIND:
+        elif kind in (PARSE, BIND):
             sent.op = ""
             if self._undone is not None:
                 sent.undo = self._undone()
@@ -274,7 +273,7 @@ class Commanding:
             if sent.undo is not None:
                 sent.undo()
             return (FORWARD, skipped(sent)) if sent.op else _GO
-        if kind == QUERY or kind == FUNCTION:
+        if kind in _ALONE:
             pipeline.batch = False
         else:
             pipeline.batch = True
@@ -285,18 +284,18 @@ class Commanding:
 
     def _refuse(self, kind: int, verdict: Verdict) -> Sequence[Command]:
         pipeline, refusal = self._pipeline, verdict.refusal
-        assert refusal is not None  # noqa: S101 (a verdict that denies has one)
+        assert refusal is not None
         if pipeline.discarding:
             return ()  # the target would have discarded it without a word, too
-        alone = kind == QUERY or kind == FUNCTION
+        alone = kind in _ALONE
         if pipeline.copying is not None or (alone and pipeline.batch):
             # The target would take a replacement for something else here; end it where nothing can commit.
-            return (ToClient(refusal_message(refusal, "FATAL"), "refusal"), Close("refused inside a batch"))
+            return (ToClient(say(refusal), "refusal"), Close("refused inside a batch"))
         if pipeline.idle:
             if alone:
-                return (ToClient(refusal_message(refusal) + messages.ready(), "refusal"),)
+                return (ToClient(say(refusal, "ERROR") + messages.ready(), "refusal"),)
             pipeline.answering = True
-            return (ToClient(refusal_message(refusal), "refusal"),)
+            return (ToClient(say(refusal, "ERROR"), "refusal"),)
         unparsable = messages.parse(
             b"hoopproxy_refused", b"refused by hoopproxy, event " + verdict.op.encode()
         )
@@ -321,7 +320,7 @@ class Commanding:
     def _named(self, frame: Frame) -> Sequence[Command] | None:
         if self._pipeline.answering:
             return None
-        assert frame.body is not None  # noqa: S101 (the codec holds this kind whole)
+        assert frame.body is not None
         message = read_named(frame.body)
         if frame.kind == CLOSE:
             self._put(Sent(CLOSE, undo=self._names.close(message.what, message.name)))
@@ -357,7 +356,7 @@ class Commanding:
 
     def _copy_end(self, frame: Frame) -> Sequence[Command] | None:
         if frame.kind == ord("f"):
-            assert frame.body is not None  # noqa: S101 (the codec holds this kind whole)
+            assert frame.body is not None
             read_copy_fail(frame.body)
         self._pipeline.copies += 1
         self._pipeline.copying = None

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from hoopproxy.protocols.postgres.codec import ClientCodec, ServerCodec
-from hoopproxy.protocols.postgres.commanding import Commanding, refusal_message
+from hoopproxy.protocols.postgres.commanding import Commanding
 from hoopproxy.protocols.postgres.outstanding import Pipeline
 from hoopproxy.protocols.postgres.prepared import Names
 from hoopproxy.protocols.postgres.reading import Reader
+from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.replies import Replies
 from hoopproxy.protocols.postgres.startup import Startup
 from hoopproxy.wire.commands import Close, Command, Completed, Decide, Refusal, ToClient
@@ -73,7 +74,7 @@ class PostgresConversation(Conversation):
             return self._startup.refused(refusal)
         if self._replies.mid_message:
             return ()  # words inside a half-sent message would be taken for its contents
-        return (ToClient(refusal_message(refusal, "FATAL"), "refusal"),)
+        return (ToClient(say(refusal), "refusal"),)
 
     def finished(self) -> Commands:
         because = "the session ended before the target was done"

@@ -68,6 +68,8 @@ class Sent:
     undo: Callable[[], None] | None = None
     refusal: Refusal | None = None
     about: Any = None
+    echo: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    """Credentials that it carried, to be found again in what the target says of it."""
 
 
 @attrs.define(eq=False)

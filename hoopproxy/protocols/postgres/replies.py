@@ -8,7 +8,7 @@ from typing import Any
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.events import SessionNote, safe_text
 from hoopproxy.protocols.postgres import messages
-from hoopproxy.protocols.postgres.commanding import refusal_message, skipped
+from hoopproxy.protocols.postgres.commanding import skipped
 from hoopproxy.protocols.postgres.outstanding import (
     BIND,
     CLOSE,
@@ -25,7 +25,8 @@ from hoopproxy.protocols.postgres.outstanding import (
 )
 from hoopproxy.protocols.postgres.prepared import Names
 from hoopproxy.protocols.postgres.reading import Reader
-from hoopproxy.protocols.postgres.redact import redacted, secrets_in
+from hoopproxy.protocols.postgres.redact import echoes, redacted, secrets_in
+from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.wire.commands import WITHHOLD, Command, Completed, Note, Redact, Result, ToClient
 from hoopproxy.wire.frames import Frame, Span
 
@@ -35,7 +36,6 @@ _IDLE = ord("I")
 _HEADER = 5
 _RESPONSE = 4  # position in events.REDACTIONS
 _FORMATS = ("text", "binary")
-_ECHOES = ("message", "detail", "hint", "internal_query", "where")
 _REPORTED = frozenset(
     {
         "client_encoding",
@@ -297,8 +297,8 @@ class Replies:
             return found
         head = queue[0]
         if head.kind == REFUSED:
-            assert head.refusal is not None  # noqa: S101 (it was made with one)
-            found += (WITHHOLD, ToClient(refusal_message(head.refusal), "error of the replacement replaced"))
+            assert head.refusal is not None
+            found += (WITHHOLD, ToClient(say(head.refusal, "ERROR"), "error of the replacement replaced"))
             return found + self._skip()
         copying = head.copy is not None and head.copy["way"] != "out"
         if head.kind in (QUERY, FUNCTION):
@@ -343,15 +343,18 @@ class Replies:
 
     def _report(self, frame: Frame) -> tuple[dict[str, object], list[Span]]:
         """An error's or notice's fields, and the credentials that it echoes."""
-        body = frame.body or b""
-        spans = [
-            Span(frame.start + _HEADER + span.start, frame.start + _HEADER + span.end, _RESPONSE)
-            for span in secrets_in(body)
-        ]
-        if spans:
-            body = redacted(
-                body, [Span(s.start - frame.start - _HEADER, s.end - frame.start - _HEADER, 0) for s in spans]
-            )
+        body, found = frame.body or b"", []
+        position, end = 1, body.find(b"\0", 1)
+        secrets = self._queue[0].echo if self._queue else ()
+        while end > position:
+            text = body[position:end]
+            for span in (*secrets_in(text, prose=True), *echoes(text, secrets)):
+                found.append(Span(position + span.start, position + span.end, _RESPONSE))
+            position, end = end + 2, body.find(b"\0", end + 2)
+        found.sort()
+        body = redacted(body, found) if found else body
+        start = frame.start + _HEADER
+        spans = [Span(start + span.start, start + span.end, _RESPONSE) for span in found]
         told: dict[str, object] = {}
         for key, value in messages.read_error(body).items():
             name = _FIELDS.get(key)

@@ -1,0 +1,203 @@
+"""A journal and a relay in memory, with the switches that a test needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from hoopproxy.errors import JournalRefused
+from hoopproxy.events import CATALOGUE, canonical
+from hoopproxy.wire.commands import Command
+
+__all__ = ["Chunk", "MemoryJournal", "MemoryRelay"]
+
+_ENVELOPE = frozenset(
+    "v id op parent time mono node journal jseq session seq kind protocol outcome target client identity reason "
+    "decision tenant decoder event".split()
+)
+
+
+@attrs.frozen(kw_only=True)
+class Chunk:
+    """Recorded bytes. ``leg``: 0 client, 1 target. ``direction``: 0 towards the target, 1 the client."""
+
+    jseq: int
+    leg: int
+    direction: int
+    offset: int
+    mono: int
+    data: bytes
+    redactions: tuple[tuple[int, int, int], ...] = ()
+
+
+class MemoryJournal:
+    """A journal that keeps everything, and checks what it is given.
+
+    An event must be canonical JSON, of a kind in the catalogue, with no field that its class does not have:
+    an :class:`AssertionError` otherwise. ``at_once=False`` makes nothing durable until :meth:`sync`;
+    setting ``refusal`` makes it refuse.
+    """
+
+    id = "00000000-0000-7000-8000-000000000000"
+
+    def __init__(self, at_once: bool = True) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.chunks: list[Chunk] = []
+        self.order: list[str] = []
+        """What was recorded, in order: the kind of each event, ``chunk`` for each chunk."""
+        self.at_once = at_once
+        self.next_jseq = 1
+        self.durable = 0
+        self.refusal: JournalRefused | None = None
+        self.unsynced_bytes = 0
+        self.oldest_unsynced: int | None = None
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
+
+    def open_key(self, session: bytes) -> int:
+        """Every session has key 1."""
+        return 1
+
+    def append_event(self, body: bytes, key_id: int, reserve: bool = False) -> int:
+        """Check and keep an event."""
+        if self.refusal is not None and not reserve:
+            raise self.refusal
+        event = json.loads(body)
+        assert canonical(event) == body, f"not canonical: {body!r}"
+        assert event["jseq"] == self.next_jseq, "the record doesn't say its own number"
+        unknown = event.keys() - _ENVELOPE
+        assert not unknown, f"not of the envelope: {sorted(unknown)}"
+        known = set(attrs.fields_dict(CATALOGUE[event["kind"]]))  # type: ignore[arg-type]
+        strange = event["event"].keys() - known
+        assert not strange, f"{event['kind']} has no field {sorted(strange)}"
+        self.events.append(event)
+        self.order.append(event["kind"])
+        return self._take(len(body))
+
+    def append_chunk(
+        self,
+        key_id: int,
+        session: bytes,
+        leg: int,
+        direction: int,
+        offset: int,
+        mono_ns: int,
+        data: bytes,
+        redactions: Sequence[tuple[int, int, int]] = (),
+    ) -> int:
+        """Keep a chunk."""
+        if self.refusal is not None:
+            raise self.refusal
+        self.chunks.append(
+            Chunk(
+                jseq=self.next_jseq,
+                leg=leg,
+                direction=direction,
+                offset=offset,
+                mono=mono_ns,
+                data=data,
+                redactions=tuple(redactions),
+            )
+        )
+        self.order.append("chunk")
+        return self._take(len(data))
+
+    def _take(self, size: int) -> int:
+        jseq = self.next_jseq
+        self.next_jseq += 1
+        self.unsynced_bytes += size
+        if self.at_once:
+            self.durable = jseq
+            self.unsynced_bytes = 0
+        return jseq
+
+    def commit_now(self) -> None:
+        """Nothing is urgent in memory."""
+
+    def commit_soon(self) -> None:
+        """Nothing is urgent in memory."""
+
+    def when_durable(self, jseq: int, callback: Callable[[], None]) -> None:
+        """Call back at the :meth:`sync` that makes it so."""
+        if self.durable >= jseq:
+            callback()
+        else:
+            self._waiting.append((jseq, callback))
+
+    def sync(self) -> None:
+        """Everything so far is durable now."""
+        self.durable, self.unsynced_bytes = self.next_jseq - 1, 0
+        due = [callback for jseq, callback in self._waiting if jseq <= self.durable]
+        self._waiting = [entry for entry in self._waiting if entry[0] > self.durable]
+        for callback in due:
+            callback()
+
+    def kinds(self) -> list[str]:
+        """The kinds of all events, in order."""
+        return [event["kind"] for event in self.events]
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        """All events of one kind."""
+        return [event for event in self.events if event["kind"] == kind]
+
+    def stream(self, leg: int, direction: int) -> bytes:
+        """The recorded bytes of one stream; a gap or an overlap is an :class:`AssertionError`."""
+        found = bytearray()
+        for chunk in self.chunks:
+            if (chunk.leg, chunk.direction) == (leg, direction):
+                assert chunk.offset == len(found), (
+                    f"a gap or overlap at {chunk.offset}, expected {len(found)}"
+                )
+                found += chunk.data
+        return bytes(found)
+
+
+class MemoryRelay:
+    """Keeps what the exchange says. ``answers`` maps the type of a question to its answer (or a function of
+    the question that gives it); a question without one stays open, to be answered by the test."""
+
+    def __init__(self, answers: Mapping[type, object] | None = None) -> None:
+        self.answers = dict(answers or {})
+        self.client = bytearray()
+        self.server = bytearray()
+        self.asked: list[tuple[Command, int]] = []
+        self.paused: dict[str, set[str]] = {"client": set(), "target": set()}
+        self.cancels: list[tuple[bytes, bytes]] = []
+        self.closed: str | None = None
+        self.said: list[tuple[str, bytes]] = []
+        self.answer: Callable[[int, object], None] = lambda token, answer: None
+
+    def to_client(self, data: bytes) -> None:
+        """Keep it."""
+        self.client += data
+        self.said.append(("client", data))
+
+    def to_server(self, data: bytes) -> None:
+        """Keep it."""
+        self.server += data
+        self.said.append(("target", data))
+
+    def pause(self, leg: str, why: str) -> None:
+        """Note the reason."""
+        self.paused[leg].add(why)
+
+    def resume(self, leg: str, why: str) -> None:
+        """Take the reason back."""
+        self.paused[leg].discard(why)
+
+    def ask(self, question: Command, token: int) -> None:
+        """Answer at once if the test said how."""
+        self.asked.append((question, token))
+        if type(question) in self.answers:
+            answer = self.answers[type(question)]
+            self.answer(token, answer(question) if callable(answer) else answer)
+
+    def register_cancel(self, key: bytes, request: bytes) -> None:
+        """Keep it."""
+        self.cancels.append((key, request))
+
+    def close(self, cause: str) -> None:
+        """Note the first cause."""
+        self.closed = self.closed or cause

@@ -1,0 +1,156 @@
+"""Play a session: a script of what the peers send, through the real exchange, into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from hoopproxy.events import ClientFacts, Identity, TargetFacts
+from hoopproxy.testing.memory import MemoryJournal, MemoryRelay
+from hoopproxy.wire.codec import Codec
+from hoopproxy.wire.commands import Cancel, Connect, Connected, Decide, LoggedIn, Login, Verdict
+from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.exchange import Admission, Counts, Exchange
+from hoopproxy.wire.recorder import Clock, IdSource, Recorder
+
+__all__ = ["FakeSession", "Played", "Player", "play"]
+
+Played = MemoryJournal
+Step = tuple[str, Any]
+
+
+@attrs.define(kw_only=True)
+class FakeSession:
+    """An :class:`~hoopproxy.interfaces.ISession` with every attribute in the test's hands.
+
+    :meth:`relay` keeps the codecs and the conversation that the plugin built, for :class:`Player`.
+    """
+
+    id: str = "00000000-0000-7000-8000-000000000001"
+    listener: str = "test"
+    options: Mapping[str, object] = attrs.field(factory=dict)
+    targets: tuple[str, ...] = ("target",)
+    tls: str | None = None
+    login_methods: tuple[str, ...] = ("password",)
+    insecure_cleartext: bool = True
+    limits: Mapping[str, int] = attrs.field(factory=dict)
+    methods: Mapping[str, str] = attrs.field(factory=dict)
+    built: tuple[Codec, Codec, Conversation] | None = None
+
+    def login_method(self, user: str) -> str:
+        """From ``methods``, else the first of the login methods."""
+        return self.methods.get(user, self.login_methods[0])
+
+    def relay(
+        self, client_codec: Codec, server_codec: Codec, conversation: Conversation
+    ) -> tuple[object, object]:
+        """Keep what the plugin built."""
+        self.built = (client_codec, server_codec, conversation)
+        return (object(), object())
+
+
+def _allow(decide: Decide) -> Verdict | None:
+    return Verdict(True, ("test",))
+
+
+class Player:
+    """One session over an exchange in memory.
+
+    :param build: what ``IAuditableProtocol.build_pair`` gave the session, or ``plugin.build_pair`` itself
+        with a :class:`FakeSession`.
+    :param decide: policy; allows everything unless given.
+    :param answers: to the other questions, by type; a log-in succeeds as ``alice`` and the target is
+        connected unless said otherwise.
+    """
+
+    def __init__(
+        self,
+        built: tuple[Codec, Codec, Conversation],
+        *,
+        decide: Callable[[Decide], Verdict | None] = _allow,
+        answers: Mapping[type, object] | None = None,
+        mode: str = "strict",
+        record: str = "full",
+        at_once: bool = True,
+    ) -> None:
+        self.journal = MemoryJournal(at_once)
+        defaults: dict[type, object] = {
+            Login: LoggedIn(Identity(id="alice", issuer="test", method="password")),
+            Connect: Connected(
+                target="target", account="account", user="account", role="role", tls=False, session="test"
+            ),
+            Cancel: None,
+        }
+        self.relay = MemoryRelay({**defaults, **(answers or {})})
+        ticks = iter(range(0, 10**15, 1000))
+        clock = Clock(lambda: 1_700_000_000_000_000_000, lambda: next(ticks))
+        self.recorder = Recorder(
+            self.journal,
+            IdSource(clock.wall_ns, lambda n: bytes(n)),
+            clock,
+            node="test",
+            session=bytes(16),
+            session_text="test-session",
+            protocol="test",
+            decoder="1",
+        )
+        self.recorder.bind(client=ClientFacts(addr="127.0.0.1", port=1))
+        self.exchange = Exchange(*built, relay=self.relay, recorder=self.recorder, journal=self.journal)
+        self._admission = Admission(decide=decide, mode=mode, record=record, role="role", listener="test")
+        self.relay.answer = self._answer
+        self.received = {"client": 0, "target": 0}
+
+    def _answer(self, token: int, answer: object) -> None:
+        if isinstance(answer, LoggedIn):
+            self.recorder.bind(identity=answer.identity)
+            self.recorder.open()
+        elif isinstance(answer, Connected):
+            self.recorder.bind(target=TargetFacts(name=answer.target, account=answer.account))
+            self.exchange.admit(self._admission)
+        self.exchange.answer(token, answer)
+
+    def answer(self, answer: object) -> None:
+        """Answer the question that was asked last."""
+        self._answer(self.relay.asked[-1][1], answer)
+
+    def client(self, data: bytes) -> None:
+        """The client sends."""
+        self.received["client"] += len(data)
+        self.exchange.client_received(data)
+
+    def target(self, data: bytes) -> None:
+        """The target sends."""
+        self.received["target"] += len(data)
+        self.exchange.server_received(data)
+
+    def end(self) -> dict[str, Any] | None:
+        """Both connections are gone; returns ``session.end``, if there is one."""
+        relay, received = self.relay, self.received
+        self.exchange.closed(
+            Counts(received=received["client"], sent=len(relay.client)),
+            Counts(received=received["target"], sent=len(relay.server)),
+        )
+        ends = self.journal.of("session.end")
+        return ends[0] if ends else None
+
+
+def play(built: tuple[Codec, Codec, Conversation], script: Iterable[Step], **options: Any) -> Player:
+    """Play a script: ``("client", bytes)``, ``("target", bytes)``, ``("answer", value)``, ``("sync", None)``,
+    ``("client_lost", None)``, ``("target_lost", None)``. Options as in :class:`Player`. Returns the player, not
+    ended yet.
+    """
+    player = Player(built, **options)
+    player.exchange.open()
+    steps: dict[str, Callable[[Any], object]] = {
+        "client": player.client,
+        "target": player.target,
+        "answer": player.answer,
+        "sync": lambda _: player.journal.sync(),
+        "client_lost": lambda _: player.exchange.client_lost(),
+        "target_lost": lambda _: player.exchange.server_lost(),
+    }
+    for who, what in script:
+        steps[who](what)
+    return player
