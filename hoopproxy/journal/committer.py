@@ -118,7 +118,8 @@ class Committer:
         self._hasher: Hasher = sha256()
         self._segment: SegmentWriter | None = None
         self._fresh = True  # nothing durable in the segment yet
-        self._begin_segment()
+        segment = self._begin_segment()
+        self._mark.store(self.durable, segment.header.number, segment.end)  # what was recovered is durable
         self._look_at_space()
 
     @property
@@ -137,10 +138,12 @@ class Committer:
         """Make durable what was asked for, batch after batch; return when that is done, or can't be."""
         inbox = self._inbox
         while inbox.want or inbox.stop:
-            inbox.want = False
-            if not self._batch and not self._take():
+            retried = bool(self._batch)
+            inbox.want = retried  # what was asked for while the disk refused is still owed
+            if not retried and not self._take():
                 break
             if not self._commit():
+                inbox.want = False
                 break
             if inbox.want:
                 self._notify()

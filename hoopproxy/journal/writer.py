@@ -108,6 +108,7 @@ class Journal:
         self._idle = False
         self._notified = False
         self._stopped: Callable[[JournalRefused | None], None] | None = None
+        self._closed = False
         self._thread: threading.Thread | None = None
 
     # -- life
@@ -155,10 +156,11 @@ class Journal:
         If the disk doesn't let it, ``done`` gets the reason; what was never acknowledged is lost then.
         Without a thread it is all done on return.
         """
-        if self._committer is None or self._stopped is not None:
+        if self._committer is None or self._closed:
             if done is not None:
                 done(self.refusal)
             return
+        self._closed = True
         self._flush_gap()
         for timer in (self._batch_timer, self._retry_timer):
             if timer is not None:
@@ -243,7 +245,7 @@ class Journal:
     def _judge(self) -> None:
         """Decide what is refused now, tell of changes, and try again later if the disk is the cause."""
         committer = self._committer
-        if self._stopped is not None or committer is None:
+        if self._closed or committer is None:
             return
         trouble = committer.refusal
         unsynced = self.unsynced_bytes
@@ -398,7 +400,7 @@ class Journal:
         if size > MAX_BODY:
             raise JournalRefused("full", f"a record of {size} bytes is over the journal's {MAX_BODY}")
         refusal, ahead = self.refusal, self.unsynced_bytes + size
-        if self._stopped is not None or self._committer is None:
+        if self._closed or self._committer is None:
             raise JournalRefused("closed", "the journal is closed")
         behind = ahead > self.options.max_lag_bytes and self.unsynced_bytes > 0
         if droppable and not reserve and (refusal is not None or behind):
