@@ -1,4 +1,4 @@
-"""The search for credentials behind :mod:`~hoopproxy.protocols.postgres.redact`: one pass over a text's tokens.
+"""The search for credentials behind ``redact``: one pass over the tokens of a text.
 
 Iterative over the text and linear in it; literals within literals are read to a fixed depth.
 """
