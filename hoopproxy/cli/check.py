@@ -1,0 +1,105 @@
+"""``hoopproxy check FILE``: is this configuration fine? Starts nothing, opens no port."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from hoopproxy.config import Config, SecretRef, load
+from hoopproxy.discovery import installed
+from hoopproxy.errors import ConfigError
+
+__all__ = ["check"]
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def check(ctx: click.Context, file: Path, as_json: bool) -> None:
+    """Validate the configuration FILE and what it includes, without starting anything.
+
+    Prints every problem and exits with 1, or says what the file holds and exits with 0. Notes are no
+    problems: they name what may be meant differently.
+    """
+    notes: list[str] = []
+    problems: tuple[str, ...] = ()
+    config: Config | None = None
+    plugins = installed(notes.append)
+    try:
+        config = load(file, protocols=plugins.protocols, checkers=plugins.checkers, schemes=plugins.schemes)
+        notes += _notes(config)
+    except ConfigError as failure:
+        problems = failure.problems
+    if as_json:
+        counts = {} if config is None else _counts(config)
+        report = {
+            "file": str(file),
+            "fine": not problems,
+            "problems": list(problems),
+            "notes": notes,
+            **counts,
+        }
+        click.echo(json.dumps(report))
+    else:
+        _tell(file, config, problems, notes)
+    ctx.exit(1 if problems else 0)
+
+
+def _tell(file: Path, config: Config | None, problems: tuple[str, ...], notes: list[str]) -> None:
+    for note in notes:
+        click.echo(f"note: {note}", err=True)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if config is None:
+        count = len(problems)
+        click.echo(f"{file} can't be used: {count} problem{'s' if count != 1 else ''}", err=True)
+        return
+    told = ", ".join(_counted(number, name) for name, number in _counts(config).items())
+    click.echo(f"{file} is fine: {told}")
+
+
+def _counts(config: Config) -> dict[str, int]:
+    return {
+        "listeners": len(config.listeners),
+        "targets": len(config.targets),
+        "checkers": len(config.checkers),
+        "roles": len(config.roles),
+    }
+
+
+def _counted(number: int, plural: str) -> str:
+    return f"{number} {plural if number != 1 else plural.removesuffix('s')}"
+
+
+def _notes(config: Config) -> Iterator[str]:
+    if not config.roles:
+        yield "there is no [[role]], so nobody is admitted anywhere"
+    used = {name for listener in config.listeners for name in listener.targets}
+    for target in config.targets:
+        if target.name not in used:
+            yield f"target[{target.name}] is on no listener"
+        if not any(target.name in role.targets for role in config.roles):
+            yield f"target[{target.name}] is in no role, so nobody is admitted to it"
+        if target.tls.mode == "off" and not target.connect.startswith("unix:"):
+            yield f"target[{target.name}] is reached without TLS"
+    for listener in config.listeners:
+        if listener.insecure_cleartext:
+            yield f"listener[{listener.name}] takes passwords in cleartext"
+    for reference in _references(config):
+        if reference.scheme == "env" and reference.rest not in os.environ:
+            yield f"{reference} is not set in this environment"
+
+
+def _references(config: Config) -> Iterator[SecretRef]:
+    for listener in config.listeners:
+        if listener.tls is not None:
+            yield listener.tls.key
+    for target in config.targets:
+        if target.tls.key is not None:
+            yield target.tls.key
+        yield from (account.password for account in target.accounts.values() if account.password is not None)

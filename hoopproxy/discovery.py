@@ -1,0 +1,71 @@
+"""The plugins that are installed, by the name that the configuration calls them.
+
+A plugin is a module-level object in a ``hoopproxy/plugins/`` folder of any distribution. A module that can't
+be imported is logged by Twisted and keeps nobody else from being found; two plugins of one name are a
+problem that is told, and the first (ours before others) is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from attrs import frozen
+
+__all__ = ["Installed", "installed", "plugins_of"]
+
+
+def plugins_of(
+    interface: Any,
+    key: str,
+    *,
+    package: ModuleType | None = None,
+    told: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """All plugins that provide ``interface``, by their attribute ``key``, sorted.
+
+    :param package: where to look; ``hoopproxy.plugins``.
+    :param told: called with a sentence about each plugin that is left out.
+    """
+    # Imported here: looking for plugins imports them, which only those who need them should pay for.
+    from twisted.plugin import getPlugins
+
+    import hoopproxy.plugins
+
+    found: dict[str, Any] = {}
+    plugins: list[Any] = list(getPlugins(interface, package or hoopproxy.plugins))
+    for plugin in sorted(plugins, key=lambda plugin: not type(plugin).__module__.startswith("hoopproxy.")):
+        name = getattr(plugin, key, None)
+        if not isinstance(name, str) or not name:
+            told(f"a plugin of {type(plugin).__module__} has no {key} and is left out")
+        elif name in found:
+            told(f"a second plugin called {name} ({type(plugin).__module__}) is left out")
+        else:
+            found[name] = plugin
+    return dict(sorted(found.items()))
+
+
+@frozen
+class Installed:
+    """What the configuration can name."""
+
+    protocols: dict[str, Any]
+    checkers: dict[str, Any]
+    sources: dict[str, Any]
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The schemes of secret references."""
+        return tuple(sorted({"env", "file", *self.sources}))
+
+
+def installed(told: Callable[[str], None] = lambda _: None) -> Installed:
+    """Every protocol, checker and secret source that is installed."""
+    from hoopproxy.interfaces import IAuditableProtocol, ICheckerPlugin, ISecretSource
+
+    return Installed(
+        protocols=plugins_of(IAuditableProtocol, "name", told=told),
+        checkers=plugins_of(ICheckerPlugin, "name", told=told),
+        sources=plugins_of(ISecretSource, "scheme", told=told),
+    )

@@ -1,0 +1,113 @@
+"""``hoopproxy check``: fine, or every problem, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hoopproxy.cli import COMMANDS, main
+
+FINE = """
+[[listener]]
+name = "pg"
+protocol = "{protocol}"
+listen = "tcp:6432:interface=127.0.0.1"
+targets = ["app"]
+insecure_cleartext = true
+[[target]]
+name = "app"
+protocol = "{protocol}"
+connect = "tcp:127.0.0.1:5432"
+tls = {{ mode = "off" }}
+[target.accounts.ro]
+user = "ro"
+password = "env:HOOPPROXY_TEST_IS_NOT_SET"
+[[checker]]
+type = "file"
+path = "users"
+"""
+
+
+@pytest.fixture
+def protocol(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The check must not depend on which protocols are built already."""
+    import hoopproxy.cli.check
+    from hoopproxy.discovery import Installed, installed
+
+    def with_one(told: object = None) -> Installed:
+        return Installed({"line": object()}, installed().checkers, {})
+
+    monkeypatch.setattr(hoopproxy.cli.check, "installed", with_one)
+    return "line"
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def write(folder: Path, protocol: str) -> Path:
+    path = folder / "gateway.toml"
+    path.write_text(FINE.format(protocol=protocol))
+    (folder / "users").touch(mode=0o600)
+    return path
+
+
+def test_a_fine_file_is_called_fine_with_its_counts_and_notes(tmp_path: Path, protocol: str) -> None:
+    """An operator sees at a glance that the include was taken, and what is unusual."""
+    path = write(tmp_path, protocol)
+    result = run("check", path)
+    assert result.stdout == f"{path} is fine: 1 listener, 1 target, 1 checker, 0 roles\n"
+    assert result.exit_code == 0
+    assert [line.removeprefix("note: ") for line in result.stderr.splitlines()] == [
+        "there is no [[role]], so nobody is admitted anywhere",
+        "target[app] is in no role, so nobody is admitted to it",
+        "target[app] is reached without TLS",
+        "listener[pg] takes passwords in cleartext",
+        "env:HOOPPROXY_TEST_IS_NOT_SET is not set in this environment",
+    ]
+
+
+def test_every_problem_is_printed_and_the_exit_code_is_one(tmp_path: Path) -> None:
+    """Scripts read the code, people the sentences."""
+    path = write(tmp_path, "unheard-of")
+    os.unlink(tmp_path / "users")
+    result = run("check", path)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "listener[pg].protocol" in result.stderr
+    assert "checker[file].path" in result.stderr
+    assert result.stderr.endswith("can't be used: 3 problems\n")
+    assert "Traceback" not in result.stderr
+
+
+def test_json_says_the_same_in_one_object(tmp_path: Path, protocol: str) -> None:
+    """Deployment tools parse it."""
+    path = write(tmp_path, protocol)
+    told = json.loads(run("check", path, "--json").stdout)
+    assert (told["fine"], told["problems"], told["listeners"]) == (True, [], 1)
+    path.write_text("x =")
+    result = run("check", path, "--json")
+    told = json.loads(result.stdout)
+    assert (told["fine"], len(told["problems"]), result.exit_code) == (False, 1, 1)
+
+
+def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
+    """The commonest mistake of all."""
+    result = run("check", tmp_path / "gone.toml")
+    assert (result.exit_code, "No such file" in result.stderr) == (1, True)
+
+
+def test_every_listed_command_can_be_loaded_and_has_help() -> None:
+    """A line in COMMANDS whose module doesn't import would break only when somebody needs it."""
+    assert {"check", "passwd"} <= set(COMMANDS)
+    listed = run("--help").output
+    for name in COMMANDS:
+        assert name in listed
+        result = run(name, "--help")
+        assert result.exit_code == 0, result.output
+    assert run("--version").output.startswith("hoopproxy, version ")
+    assert run("no-such-command").exit_code == 2
