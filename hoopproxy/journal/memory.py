@@ -192,7 +192,7 @@ class MemoryFiles:
 
     def fsync_dir(self, path: Path) -> None:
         self._ask("fsync_dir", path)
-        inside = [name for name in {*self._files, *self._durable_names} if name.parent == path]
+        inside = sorted(name for name in {*self._files, *self._durable_names} if name.parent == path)
         for name in inside:
             if name in self._files:
                 self._durable_names[name] = self._files[name]

@@ -1,0 +1,70 @@
+"""Write the golden journals. Run once per format version; what is in ``golden/`` is never written again.
+
+``python -m tests.journal.make_golden`` refuses to touch what is there.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import Kind, Stub
+from hoopproxy.journal.keys import Key, KeyFile
+from hoopproxy.journal.memory import MemoryFiles
+from hoopproxy.journal.options import JournalOptions
+from hoopproxy.journal.writer import Journal
+
+from .support import SESSION, event
+
+GOLDEN = Path(__file__).with_name("golden")
+IDENTITY = "0190b5a0-0000-7000-8000-00000000000"
+
+
+def write(name: str, number: int, options: JournalOptions, end: bool) -> None:
+    """One journal with a record of each kind, two segments, two keys."""
+    target = GOLDEN / "version-1" / name
+    if target.exists():
+        sys.exit(f"{target} is there already, and golden files are for ever")
+    files = MemoryFiles()
+    path = Path("/state/journals") / f"{IDENTITY}{number}"
+    folder = Folder(path, files, files.lock(path / "lock"))
+    KeyFile.create(files, folder.keys, folder.id, Key(0, bytes(16), b"g" * 16, 1))
+    now = iter(range(1_700_000_000_000_000_000, 1_700_000_000_000_000_000 + 10**9, 10**6))
+    journal = Journal(
+        folder,
+        options=options,
+        threaded=False,
+        wall=lambda: next(now),
+        entropy=lambda size: bytes(range(size)),
+    )
+    journal.start()
+    key = journal.open_key(SESSION)
+    journal.append_event(event("session.start", session="s1", seq=1), key)
+    journal.append_chunk(key, SESSION, 0, 0, 0, 5, b"SELECT 'xxxxxx'", [(8, 6, 2)])
+    journal.append_event(event("command.requested", session="s1", op="o1", seq=2, sql="SELECT 1"), key)
+    journal.commit_now()
+    journal.append(Kind.CHECKPOINT, b"checkpoint")
+    journal.append(Kind.GAP, b'{"bytes":1,"count":1,"first":1,"last":1}', flags=1)
+    journal.append(Kind.STUB, Stub(1, 10, b"c" * 32).encode(), key)
+    journal.commit_now()
+    if end:
+        journal.append_event(event("command.completed", session="s1", op="o1", seq=3), key)
+        journal.append_event(event("session.end", session="s1", seq=4), key)
+        journal.stop()
+    target.mkdir(parents=True)
+    for each in files.names(path):
+        if each not in ("lock", "reserve"):
+            data = files.content(path / each)
+            cut = data.rstrip(b"\0") + bytes(16)  # the zeros ahead are a megabyte, and mean nothing
+            (target / each).write_bytes(cut if len(data) > 1 << 20 else data)
+
+
+def main() -> None:
+    """Make all of them."""
+    write("ended", 1, JournalOptions(reserve_bytes=0, segment_bytes=600), end=True)
+    write("killed", 2, JournalOptions(reserve_bytes=0, compress=False), end=False)
+
+
+if __name__ == "__main__":
+    main()

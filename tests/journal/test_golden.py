@@ -1,0 +1,112 @@
+"""Every version ever released stays readable: these files were written once and are never written again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from hoopproxy.journal.chunks import Chunk
+from hoopproxy.journal.folder import Folder, journals
+from hoopproxy.journal.format import HEADER_SIZE, Kind, SegmentHeader, Stub, UnsupportedFormat, entries
+from hoopproxy.journal.memory import MemoryFiles
+from hoopproxy.journal.options import JournalOptions
+from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.recovery import Recovered
+from hoopproxy.journal.writer import Journal
+
+from .make_golden import GOLDEN, IDENTITY
+from .support import SESSION, STATE, event
+from .test_format import resealed
+
+PATHS = {"ended": f"{IDENTITY}1", "killed": f"{IDENTITY}2"}
+
+
+def golden(name: str) -> tuple[MemoryFiles, Folder]:
+    files = MemoryFiles()
+    place = STATE / "journals" / PATHS[name]
+    files.make_dir(place)
+    for path in sorted((GOLDEN / "version-1" / name).iterdir()):
+        files.replace(place / path.name, path.read_bytes())
+    return files, journals(STATE, files)[0]
+
+
+def read(folder: Folder) -> list[Record]:
+    with JournalReader(folder) as reader:
+        return list(reader)
+
+
+def started(files: MemoryFiles) -> Recovered:
+    folder = Folder.acquire(STATE, files)
+    return Journal(folder, options=JournalOptions(reserve_bytes=0), threaded=False).start()
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_version_1_reads_as_it_was_written(name: str) -> None:
+    """If this breaks, somebody's trail has become unreadable."""
+    _, folder = golden(name)
+    found = read(folder)
+    kinds = [Kind.EVENT, Kind.CHUNK, Kind.EVENT, Kind.CHECKPOINT, Kind.GAP, Kind.STUB]
+    assert [record.kind for record in found[:6]] == kinds
+    assert [record.jseq for record in found] == list(range(1, len(found) + 1))
+    assert [record.key_id for record in found[:6]] == [1, 1, 1, 0, 0, 1]
+    assert found[0].body == event("session.start", session="s1", seq=1)
+    assert found[4].flags == 1
+    assert Stub.decode(found[5].body) == Stub(1, 10, b"c" * 32)
+    assert Chunk.decode(found[1].body) == Chunk(
+        session=SESSION,
+        leg=0,
+        direction=0,
+        offset=0,
+        mono=5,
+        data=b"SELECT 'xxxxxx'",
+        redactions=((8, 6, 2),),
+    )
+    with JournalReader(folder) as reader:
+        assert reader.keys_of(SESSION) == {1}
+
+
+def test_version_1_can_be_continued() -> None:
+    """An upgrade in place: ended cleanly, or killed."""
+    files, _ = golden("ended")
+    ended = started(files)
+    assert (ended.clean, ended.next_jseq) == (True, 9)
+    files, _ = golden("killed")
+    killed = started(files)
+    assert (killed.clean, killed.next_jseq, killed.last_seqs) == (False, 7, {"s1": 2})
+    assert [each["op"] for each in killed.open_commands] == ["o1"]
+
+
+def test_version_1s_digests_are_over_the_commitments() -> None:
+    """The chain from segment to segment is recomputed from the records and the salts alone."""
+    files, folder = golden("ended")
+    numbers = folder.segments()
+    assert len(numbers) == 3
+    headers = [SegmentHeader.decode(files.content(folder.segment(n))[:HEADER_SIZE]) for n in numbers]
+    first = [record for record in read(folder) if record.jseq < headers[1].first_jseq]
+    salts = {0: b"g" * 16, 1: bytes(range(16))}
+    stored = [(record.kind, record.flags, record.key_id, record.body) for record in first]
+    assert hashlib.sha256(entries(stored, 1, salts)).digest() == headers[1].digest
+
+
+def test_version_2_is_refused_by_readers_and_writers() -> None:
+    """With a sentence, and without changing a byte."""
+    files, folder = golden("killed")
+    path = folder.segment(1)
+    head = bytearray(files.content(path)[:HEADER_SIZE])
+    head[8] = 2
+    files.replace(path, resealed(bytes(head)) + files.content(path)[HEADER_SIZE:])
+    before = {name: files.content(folder.path / name) for name in files.names(folder.path)}
+    with pytest.raises(UnsupportedFormat, match="format version 2"):
+        read(folder)
+    with pytest.raises(UnsupportedFormat, match="format version 2"):
+        started(files)
+    assert {name: files.content(folder.path / name) for name in before} == before
+
+
+def test_the_golden_files_are_there() -> None:
+    """A scan over nothing proves nothing."""
+    names = {str(path.relative_to(GOLDEN)) for path in Path(GOLDEN).rglob("*") if path.is_file()}
+    assert "version-1/ended/000000000002.segment" in names
+    assert "version-1/killed/watermark" in names
