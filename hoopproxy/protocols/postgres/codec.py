@@ -93,8 +93,10 @@ _CLIENT: Mapping[bytes, tuple[int, int]] = {
     b"f": (5, MAX_SMALL),  # CopyFail
     b"p": (4, MAX_SECRET),  # PasswordMessage, SASLInitialResponse, SASLResponse
 }
-_BEFORE_ADMISSION: Mapping[bytes, tuple[int, int]] = {b"p": (4, MAX_SECRET), b"X": (4, 4)}
 _STATEMENTS: Mapping[bytes, int] = {b"Q": 5, b"P": 8, b"B": 12, b"F": 14}
+
+_BEFORE_ADMISSION = {**_CLIENT, **{kind: (least, MAX_SECRET) for kind, least in _STATEMENTS.items()}}
+"""A client may send its first command together with its last log-in message, but no stranger's is large."""
 
 _SERVER: Mapping[bytes, tuple[int, int]] = {
     b"R": (8, MAX_AUTHENTICATION),  # Authentication*
@@ -226,10 +228,10 @@ class ClientCodec(_Typed):
 
     Begins with untyped packets (kind :data:`STARTUP`, ``body`` from the code on) until a StartupMessage of
     major version 3, then typed messages; a CancelRequest or another version ends the stream. Until
-    :meth:`admit` only log-in answers (``p``) and Terminate are legal, so that a stranger can't fill
-    memory. Afterwards Query, Parse, Bind and FunctionCall up to ``max_statement`` are given whole; a
-    longer one is given as stretches without body, so that it can be refused and skipped in step with
-    nothing held. CopyData runs through in counted stretches.
+    :meth:`admit` no message may be longer than a password, so that a stranger can't fill memory.
+    Afterwards Query, Parse, Bind and FunctionCall up to ``max_statement`` are given whole; a longer one is
+    given as stretches without body, so that it can be refused and skipped in step with nothing held.
+    CopyData runs through in counted stretches.
 
     :param max_statement: bytes of one statement message, its length word included.
     :param max_held: bytes of an unfinished statement that may wait in memory. More is the relay's to
@@ -306,7 +308,9 @@ class ClientCodec(_Typed):
         self, kind: int, length: int, position: int, size: int, base: int, frames: list[Frame]
     ) -> int:
         if not self._admitted:
-            raise ProtocolViolation(f"the client sent a message of type 0x{kind:02x} before it was admitted")
+            if length > MAX_SECRET and self._high[kind]:
+                raise TooLarge("the limit before log-in", length, MAX_SECRET)
+            return super()._special(kind, length, position, size, base, frames)
         if kind not in self._statements or not self.max_statement < length <= MAX_LARGE:
             return super()._special(kind, length, position, size, base, frames)
         end = position + 1 + length

@@ -136,13 +136,19 @@ def test_nothing_may_follow_a_cancel_request_or_an_unknown_version(code: int) ->
         codec.feed(b"x")
 
 
-@pytest.mark.parametrize("kind", [k for k in range(256) if k not in b"pX"])
-def test_before_admission_only_log_in_answers_are_taken(kind: int) -> None:
-    """A stranger's 64 MiB Query must not be held, nor a second start-up taken for anything else."""
+@pytest.mark.parametrize("kind", range(256))
+def test_before_admission_no_message_is_longer_than_a_password(kind: int) -> None:
+    """A stranger's 64 MiB Query must not be held, nor a second start-up be taken for anything else."""
     codec = ClientCodec()
     codec.feed(STARTUP_3_0)
     with pytest.raises(ProtocolViolation):
-        codec.feed(header(bytes([kind]), 5))
+        codec.feed(header(bytes([kind]), 65_536))
+
+
+def test_a_first_command_may_come_together_with_the_last_log_in_message() -> None:
+    """The server reads it when it is ready; a client that pipelines would be refused otherwise."""
+    found = same_for_every_split(ClientCodec, STARTUP_3_0 + message(b"p", b"x\0") + message(b"Q", b"x\0"))
+    assert [kind for kind, *_ in found] == [0, ord("p"), ord("Q")]
 
 
 def test_admission_may_come_before_the_start_up_was_read() -> None:
@@ -153,7 +159,7 @@ def test_admission_may_come_before_the_start_up_was_read() -> None:
         codec.feed(message(b"Q", b"select 1\0"))
     codec = ClientCodec()
     codec.admit()
-    assert [f.kind for f in codec.feed(STARTUP_3_0 + message(b"Q", b"select 1\0"))] == [0, ord("Q")]
+    assert [f.kind for f in codec.feed(STARTUP_3_0 + message(b"Q", b"x" * 70_000))] == [0, ord("Q")]
 
 
 # --- the command phase ----------------------------------------------------------------------------------
