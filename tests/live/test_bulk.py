@@ -1,4 +1,4 @@
-"""Much data: nothing that flows is held, whatever its size. Memory is the gateway's own, asked of the kernel."""
+"""Much data: nothing that flows is held, whatever its size. Memory is asked of the kernel."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_a_client_that_does_not_read_stops_the_server_and_not_the_gateways_memor
 def test_ten_thousand_pipelined_statements(gateway: Any) -> None:
     """Answering by recursion dies here; so does a list that grows by copying."""
     through: Gateway = gateway(upstream_tls=False)
-    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:  # noqa: SIM117 - the pipeline must end before the next line
         with connection.pipeline():
             cursors = [connection.execute("SELECT %s::int", (n,)) for n in range(10_000)]
             assert [each.fetchone() for each in cursors] == [(n,) for n in range(10_000)]

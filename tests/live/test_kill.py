@@ -1,0 +1,142 @@
+"""kill -9 of client, server and gateway at random moments: what a client was told is on record.
+
+``strict``: a reply that the client saw implies that its ``requested`` record survives. Twenty rounds by
+default; ``-m soak`` (or ``HOOPPROXY_KILL_ROUNDS``) does more. The seed is printed; ``HOOPPROXY_KILL_SEED``
+repeats a run's moments (not the machine's).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .clients.counting_client import statement
+from .dsn import Dsn
+from .gateway import Gateway
+from .need import REPOSITORY
+from .postgres import Postgres
+from .trail import assert_whole, texts
+
+ROUNDS = int(os.environ.get("HOOPPROXY_KILL_ROUNDS", "20"))
+SOAK_ROUNDS = 300
+HOWS = ("simple", "extended", "pipeline")
+VICTIMS = ("client", "server", "gateway")
+
+
+class Client:
+    """``counting_client`` as a process of its own."""
+
+    def __init__(self, dsn: Dsn, how: str, start: int, folder: Path) -> None:
+        self._said = folder / f"said-{start}"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        with self._said.open("wb") as said, (folder / f"err-{start}").open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.live.clients.counting_client", how, str(start)],
+                env={**kept, **dsn.environment},
+                cwd=REPOSITORY,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=errors,
+            )
+
+    def seen(self) -> list[int]:
+        """The numbers whose replies it saw. A last line that was cut counts as not said."""
+        return [int(line) for line in self._said.read_bytes().split(b"\n")[:-1]]
+
+    def wait_for_work(self, seconds: float = 20) -> None:
+        end = time.monotonic() + seconds
+        while not self._said.stat().st_size:
+            assert self.process.poll() is None, "the client ended before it worked"
+            assert time.monotonic() < end, "the client never saw a reply"
+            time.sleep(0.01)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def _rounds(through: Gateway, server: Postgres, folder: Path, count: int) -> None:
+    seed = int(os.environ.get("HOOPPROXY_KILL_SEED", time.time_ns() % 1_000_000))
+    print(f"HOOPPROXY_KILL_SEED={seed}")
+    chance = random.Random(seed)
+    told: set[int] = set()
+    try:
+        for number in range(count):
+            victim, how = VICTIMS[number % 3], chance.choice(HOWS)
+            if not through.running:
+                through.up()
+            clients = [
+                Client(through.dsn("writer"), how, (number * 10 + n) * 1_000_000 + 1, folder)
+                for n in range(2)
+            ]
+            for each in clients:
+                each.wait_for_work()
+            time.sleep(chance.uniform(0.0, 0.6))
+            if victim == "client":
+                clients[0].end()
+            elif victim == "server":
+                server.kill()
+            else:
+                through.kill9()
+            time.sleep(0.1)
+            for each in clients:
+                each.end()
+                told.update(each.seen())
+            if victim == "server":
+                server.up()
+        if not through.running:
+            through.up()
+        assert through.terminate() == 0, through.stderr[-2000:]
+    finally:
+        if not server.running:
+            server.up()
+    assert len(told) > count * 10, f"only {len(told)} replies were seen: this would prove little"
+    events = through.events()
+    assert_whole(events)
+    recorded = set(texts(events))
+    missing = [number for number in sorted(told) if statement(number) not in recorded]
+    assert missing == [], f"{len(missing)} of {len(told)} seen replies have no record: {missing[:5]}"
+    kinds = {each["kind"] for each in events}
+    assert {"session.end", "session.interrupted", "command.unfinished"} <= kinds
+
+
+def test_what_a_client_was_told_is_on_record_after_kill_9(
+    gateway: Any, postgres15: Postgres, tmp_path: Path
+) -> None:
+    """``No record, no action``, tried the hard way, in ``strict``."""
+    _rounds(gateway(mode="strict"), postgres15, tmp_path, ROUNDS)
+
+
+@pytest.mark.soak
+def test_what_a_client_was_told_is_on_record_after_kill_9_for_long(
+    gateway: Any, postgres15: Postgres, tmp_path: Path
+) -> None:
+    """The same, until rare moments have come up too."""
+    _rounds(gateway(mode="strict"), postgres15, tmp_path, SOAK_ROUNDS)
+
+
+def test_in_bounded_mode_the_journal_is_whole_after_kill_9(gateway: Any, tmp_path: Path) -> None:
+    """``bounded`` may lose the last milliseconds, and nothing before them."""
+    through: Gateway = gateway(mode="bounded")
+    client = Client(through.dsn("writer"), "simple", 1, tmp_path)
+    client.wait_for_work()
+    time.sleep(1.5)
+    through.kill9()
+    client.end()
+    through.up()
+    assert through.terminate() == 0
+    events = through.events()
+    assert_whole(events)
+    recorded = set(texts(events))
+    seen = client.seen()
+    missing = [number for number in seen if statement(number) not in recorded]
+    assert len(seen) > 100
+    assert missing == seen[len(seen) - len(missing) :], "lost from the middle, not from the end"
+    assert len(missing) < len(seen) / 2, f"{len(missing)} of {len(seen)} lost: over the bound of 200 ms"

@@ -1,0 +1,252 @@
+"""The process: start, SIGTERM, SIGHUP, several targets, a server that goes away, the ops listener."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from .gateway import Configuration, Gateway
+from .postgres import Postgres
+from .processes import free_port, until
+from .trail import assert_balanced, assert_whole
+
+psycopg = pytest.importorskip("psycopg")
+
+
+def test_an_invalid_configuration_names_every_problem_and_exits_with_1(gateway: Any) -> None:
+    """All at once, file and key named, no traceback: an operator has one try at night."""
+
+    def broken(settings: Configuration) -> None:
+        settings["target"][0]["mode"] = "strickt"
+        settings["listener"][0]["targets"] = ["nowhere"]
+        settings["limits"]["login_second"] = 3
+
+    through: Gateway = gateway(start=False, change=broken)
+    status, said = through.refuse_to_start()
+    assert status == 1
+    for word in ("strickt", "nowhere", "login_second", "gateway.toml"):
+        assert word in said, said
+    assert "Traceback" not in said
+
+
+def test_a_world_readable_secret_is_refused(gateway: Any) -> None:
+    """The key of the TLS listener, with mode 0644."""
+    through: Gateway = gateway(start=False)
+    key = through.folder / "open.key"
+    key.write_bytes(through.certificates.server.key.read_bytes())
+    key.chmod(0o644)
+    through.settings["listener"][1]["tls"]["key"] = f"file:{key}"
+    through.write()
+    status, said = through.refuse_to_start()
+    assert status == 1
+    assert "open.key" in said
+    assert "Traceback" not in said
+
+
+def test_sigterm_lets_running_work_finish_and_closes_the_rest_in_order(gateway: Any) -> None:
+    """New connections are refused at once, a running statement ends well, an idle session hears why."""
+    through: Gateway = gateway()
+    idle = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    busy = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    answers: list[Any] = []
+    worker = threading.Thread(
+        target=lambda: answers.append(busy.execute("SELECT pg_sleep(2), 'done'").fetchone()[1])
+    )
+    worker.start()
+    time.sleep(0.5)
+    through.send(signal.SIGTERM)
+    time.sleep(0.5)
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(through.dsn("writer").conninfo)
+    worker.join()
+    assert answers == ["done"]
+    assert through.wait(20) == 0
+    with pytest.raises(psycopg.OperationalError) as ended:
+        idle.execute("SELECT 1")
+    assert isinstance(ended.value, psycopg.errors.AdminShutdown) or "terminat" in str(ended.value).lower()
+    events = through.events()
+    assert_whole(events)
+    assert_balanced(events)
+    assert events[-1]["kind"] == "gateway.stopped"
+
+
+def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any) -> None:
+    """``drain_seconds`` is a promise in both directions."""
+
+    def hasty(settings: Configuration) -> None:
+        settings["gateway"]["drain_seconds"] = 1
+
+    through: Gateway = gateway(change=hasty)
+    busy = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            busy.execute("SELECT pg_sleep(60)")
+        except psycopg.Error as error:
+            failed.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    time.sleep(0.5)
+    started = time.monotonic()
+    assert through.terminate() == 0
+    assert time.monotonic() - started < 15
+    worker.join()
+    assert len(failed) == 1
+    assert_whole(through.events())
+    assert through.events("command.unfinished")
+
+
+def test_sighup_applies_to_new_sessions_and_leaves_the_old(gateway: Any) -> None:
+    """A role that is taken away ends nobody's session and admits nobody new."""
+    through: Gateway = gateway()
+    old = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    through.settings["role"] = through.settings["role"][1:]
+    through.write()
+    through.reload()
+    (changed,) = through.wait_for_events("gateway.config_changed")
+    assert changed["event"]["config"] != changed["event"]["previous"]
+    assert old.execute("SELECT 1").fetchone() == (1,)
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(through.dsn("writer").conninfo)
+    psycopg.connect(through.dsn("alice").conninfo).close()
+    old.close()
+
+
+def test_sighup_with_a_bad_file_keeps_the_old_and_says_so(gateway: Any) -> None:
+    """A typo at noon must not close the door."""
+    through: Gateway = gateway()
+    good = through.config.read_text()
+    through.config.write_text(good + "\n[[listener]]\nname = 1\n")
+    through.reload()
+    (changed,) = through.wait_for_events("gateway.config_changed")
+    assert changed["event"]["problems"]
+    psycopg.connect(through.dsn("writer").conninfo).close()
+    through.config.write_text(good)
+    through.reload()
+    psycopg.connect(through.dsn("writer").conninfo).close()
+    assert through.running
+
+
+def test_sighup_names_what_needs_a_restart(gateway: Any) -> None:
+    """A key that can't change in a running process is named, not ignored."""
+    through: Gateway = gateway()
+    through.settings["gateway"]["state"] = through.folder / "elsewhere"
+    through.write()
+    through.reload()
+    (changed,) = through.wait_for_events("gateway.config_changed")
+    assert any("state" in each for each in changed["event"]["needs_restart"])
+
+
+def test_sighup_reads_secrets_and_certificates_again(gateway: Any) -> None:
+    """A renewed certificate must not wait for a restart."""
+    through: Gateway = gateway(start=False)
+    copies = {}
+    for name in ("certificate", "key"):
+        copy = through.folder / f"server.{name}"
+        copy.write_bytes(getattr(through.certificates.wrong_name, name).read_bytes())
+        copy.chmod(0o600)
+        copies[name] = copy
+    through.settings["listener"][1]["tls"] |= {
+        "certificate": copies["certificate"],
+        "key": f"file:{copies['key']}",
+    }
+    through.write()
+    through.up()
+    dsn = through.dsn("writer", tls=True)
+    with pytest.raises(psycopg.OperationalError, match="certificate"):
+        psycopg.connect(dsn.conninfo)
+    for name, copy in copies.items():
+        copy.write_bytes(getattr(through.certificates.server, name).read_bytes())
+    through.reload()
+
+    def connects() -> bool:
+        try:
+            psycopg.connect(dsn.conninfo).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    until(connects, seconds=10, what="the new certificate is shown", step=0.2)
+
+
+@pytest.mark.parametrize("how", ["user", "database"])
+def test_a_listener_with_two_targets(
+    gateway: Any, postgres15: Postgres, postgres18: Postgres, how: str
+) -> None:
+    """``user=target`` or ``target/database`` choose; saying nothing or two different things is refused."""
+    through: Gateway = gateway(targets={"old": postgres15, "new": postgres18})
+    for target, version in (("old", "15"), ("new", "18")):
+        dsn = through.dsn(f"writer={target}") if how == "user" else through.dsn("writer", f"{target}/app")
+        with psycopg.connect(dsn.conninfo) as connection:
+            assert connection.info.parameter_status("server_version").startswith(version)
+            assert connection.execute("SELECT current_database()").fetchone() == ("app",)
+    for user, dbname in (("writer", "app"), ("writer=gone", "app"), ("writer=old", "new/app")):
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(through.dsn(user, dbname).conninfo)
+    starts = through.wait_for_events("session.start", count=2)
+    assert [each["target"]["name"] for each in starts] == ["old", "new"]
+
+
+def test_a_server_that_is_not_there_is_an_error_and_not_a_hang(gateway: Any) -> None:
+    """08006 or 08001 in the client's words, ``session.failed`` on record, and well again when it is back."""
+
+    def nowhere(settings: Configuration) -> None:
+        settings["target"][0]["connect"] = f"tcp:127.0.0.1:{free_port()}"
+
+    through: Gateway = gateway(change=nowhere)
+    started = time.monotonic()
+    with pytest.raises(psycopg.OperationalError, match="FATAL"):
+        psycopg.connect(through.dsn("writer").conninfo)
+    assert time.monotonic() - started < 15
+    (failed,) = through.wait_for_events("session.failed")
+    assert failed["event"]["stage"] == "connect"
+
+
+def test_a_server_that_restarts_ends_its_sessions_in_order(gateway: Any, postgres15: Postgres) -> None:
+    """The server's own farewell (57P01) passes through; a new session works."""
+    through: Gateway = gateway()
+    connection = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    connection.execute("SELECT 1")
+    postgres15.restart()
+    with pytest.raises(psycopg.OperationalError):
+        connection.execute("SELECT 1")
+    psycopg.connect(through.dsn("writer").conninfo).close()
+    ends = through.wait_for_events("session.end", count=2)
+    assert all(each["event"]["balanced"] for each in ends)
+
+
+def test_the_ops_listener(gateway: Any) -> None:
+    """Probes and metrics: alive, ready, and numbers that move."""
+    through: Gateway = gateway()
+    assert through.ops("/livez")[0] == 200
+    assert through.ops("/readyz")[0] == 200
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+        connection.execute("SELECT 1")
+        status, metrics = through.ops("/metrics")
+    assert status == 200
+    assert "hoopproxy_" in metrics
+    assert "# TYPE" in metrics
+    assert through.ops("/elsewhere")[0] == 404
+
+
+def test_a_second_gateway_on_the_same_state_has_a_journal_of_its_own(gateway: Any) -> None:
+    """A new process while the old one drains: two writers, two journals, one trail."""
+    first: Gateway = gateway()
+    second: Gateway = gateway(start=False)
+    second.settings["gateway"]["state"] = first.state
+    second.settings["gateway"]["control"] = "second.sock"
+    second.write()
+    second.up()
+    for each in (first, second):
+        psycopg.connect(each.dsn("writer").conninfo).close()
+    starts = first.wait_for_events("session.start", count=2)
+    assert len({each["journal"] for each in starts}) == 2
+    assert second.terminate() == 0
+    assert first.terminate() == 0
+    assert_whole(first.events())

@@ -1,0 +1,204 @@
+"""Who is it: failures look alike, cost alike, are on record without the secret, and stall nobody."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from .clients.pgbench import initialise
+from .clients.programs import postgres_program, run
+from .gateway import Gateway
+from .people import PEOPLE
+from .postgres import Postgres
+from .trail import assert_no_secret
+
+psycopg = pytest.importorskip("psycopg")
+
+WRONG = "wr0ng-passw0rd-that-must-not-be-kept"
+
+
+def _refusal(dsn: Any) -> str:
+    with pytest.raises(psycopg.OperationalError) as refused:
+        psycopg.connect(dsn.conninfo)
+    return str(refused.value)
+
+
+def _sentence(text: str) -> str:
+    """What the server said, without the client's own prefix (which quotes address and port)."""
+    return text.partition("FATAL:")[2].strip()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_unknown_user_and_wrong_password_are_told_the_same(gateway: Any, tls: bool) -> None:
+    """A difference in words tells a stranger which names exist."""
+    through = gateway()
+    unknown = _sentence(_refusal(through.dsn("mallory", tls=tls, password=WRONG)))
+    wrong = _sentence(_refusal(through.dsn("writer", tls=tls, password=WRONG)))
+    assert unknown.replace("mallory", "writer") == wrong
+    assert wrong
+    failed = through.wait_for_events("login.failed", count=1)
+    names = {each["event"].get("name") for each in failed} | {
+        name for each in failed for name in each["event"].get("names", ())
+    }
+    assert {"mallory", "writer"} <= names
+    assert sum(each["event"].get("count", 1) for each in failed) == 2
+
+
+def test_a_failure_then_a_success_are_both_on_record_without_the_secret(gateway: Any) -> None:
+    """Journal, log and metrics are searched for the passwords, right and wrong."""
+    through: Gateway = gateway()
+    _refusal(through.dsn("writer", tls=True, password=WRONG))
+    _refusal(through.dsn("clear", tls=True, password=WRONG))
+    for user in ("writer", "clear"):
+        with psycopg.connect(through.dsn(user, tls=True).conninfo) as connection:
+            connection.execute("SELECT 1")
+    through.wait_for_events("session.end", count=2)
+    through.wait_for_events("login.failed")
+    assert len(through.events("login.succeeded")) == 2
+    assert through.terminate() == 0
+    secrets = [WRONG, *(each.password for each in PEOPLE.values())]
+    secrets += [value for name, value in through.environment.items() if name.startswith("HP_")]
+    everything = [each.read_bytes() for each in through.state.rglob("*") if each.is_file()]
+    assert everything
+    assert_no_secret(secrets, through.events(), through.stderr, *everything, *recordings(through))
+
+
+def recordings(through: Gateway) -> list[bytes]:
+    """Every recorded chunk, decompressed: where a redaction that was forgotten would show."""
+    from hoopproxy.journal.folder import journals
+    from hoopproxy.journal.format import Kind
+    from hoopproxy.journal.reader import JournalReader
+
+    found = []
+    for folder in journals(through.state):
+        with JournalReader(folder) as reader:
+            found += [record.body for record in reader if record.kind == Kind.CHUNK]
+    assert found, "nothing was recorded: this would prove nothing"
+    return found
+
+
+def test_passwords_in_statements_are_redacted_everywhere(gateway: Any, postgres15: Postgres) -> None:
+    """ALTER USER and friends: event *and* recording; the statement still works."""
+    through: Gateway = gateway()
+    secret = "n3w-s3cret-for-a-role"
+    postgres15.execute("DROP ROLE IF EXISTS temp_role; CREATE ROLE temp_role; GRANT temp_role TO app_rw")
+    postgres15.execute("ALTER ROLE app_rw CREATEROLE")
+    try:
+        with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+            connection.execute(f"ALTER ROLE temp_role PASSWORD '{secret}'")
+            connection.execute(f"ALTER USER temp_role WITH ENCRYPTED PASSWORD '{secret}'", prepare=True)
+    finally:
+        postgres15.execute("ALTER ROLE app_rw NOCREATEROLE; DROP ROLE temp_role")
+    through.wait_for_events("session.end")
+    assert_no_secret([secret], through.events(), through.stderr, *recordings(through))
+    marked = [each for each in through.events("command.requested") if each["event"].get("redacted")]
+    assert len(marked) == 2
+
+
+def test_the_servers_own_log_names_the_person(gateway: Any, postgres15: Postgres) -> None:
+    """``application_name`` upstream is ``hp:<session>:<identity>``; the client's own name is in the event."""
+    through: Gateway = gateway()
+    with psycopg.connect(through.dsn("writer", application_name="my tool").conninfo) as connection:
+        (name,) = connection.execute(
+            "SELECT application_name FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        ).fetchone()
+    assert name.startswith("hp:")
+    assert name.endswith(":writer")
+    assert len(name) <= 63
+    (start,) = through.wait_for_events("session.start")
+    assert start["event"]["client_parameters"]["application_name"] == "my tool"
+    assert start["event"]["upstream"]["pid"] > 0
+
+
+def test_two_hundred_bad_log_ins_do_not_stall_a_running_pgbench(gateway: Any, postgres15: Postgres) -> None:
+    """Password hashing off the reactor thread: while 200 cleartext log-ins fail, others go on working."""
+    through: Gateway = gateway(mode="bounded", upstream_tls=False)
+    initialise(postgres15.dsn("app_rw"))
+    done: list[Any] = []
+
+    def work() -> None:
+        arguments = ["-n", "-S", "-c", "4", "-j", "1", "-T", "12", "-P", "1"]
+        done.append(run(postgres_program("pgbench"), arguments, through.dsn("writer")))
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    time.sleep(3)
+    with ThreadPoolExecutor(200) as pool:
+        dsn = through.dsn("clear", tls=True, password=WRONG, connect_timeout="60")
+        assert all(pool.map(lambda _: "FATAL" in _refusal(dsn), range(200)))
+    worker.join()
+    finished = done[0].checked()
+    progress = [float(each) for each in re.findall(r"^progress: [\d.]+ s, ([\d.]+) tps", finished.err, re.M)]
+    assert len(progress) >= 8
+    quiet = max(progress[:2])
+    assert min(progress) > quiet / 50, f"stalled: {progress}"
+    failed = through.wait_for_events("login.failed", seconds=70)
+    assert sum(each["event"].get("count", 1) for each in failed) == 200
+    assert len(failed) < 200, "a flood of failures must be events with a count"
+
+
+def test_too_many_failures_from_one_address_are_throttled(gateway: Any) -> None:
+    """Guessing has a price; the throttled are told the same sentence, and others still get in."""
+
+    def few(settings: dict[str, Any]) -> None:
+        settings["limits"] |= {"failures_per_minute_user": 3, "failures_per_minute_address": 1000}
+
+    through: Gateway = gateway(change=few)
+    sentences = {_sentence(_refusal(through.dsn("writer", password=WRONG))) for _ in range(5)}
+    assert len(sentences) == 1
+    assert sentences == {_sentence(_refusal(through.dsn("writer")))}, (
+        "throttled, even with the right password"
+    )
+    with psycopg.connect(through.dsn("alice").conninfo) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "code"),
+    [
+        ("sessions_per_identity", 2, "53300"),
+        ("sessions_per_listener", 2, "53300"),
+        ("sessions_per_address", 2, "53300"),
+    ],
+)
+def test_a_limit_on_sessions_is_refused_in_the_protocols_words(
+    gateway: Any, limit: str, value: int, code: str
+) -> None:
+    """``too_many_connections``: pools and drivers know that code and try again later."""
+
+    def limited(settings: dict[str, Any]) -> None:
+        settings["limits"][limit] = value
+
+    through: Gateway = gateway(change=limited)
+    held = [psycopg.connect(through.dsn("writer").conninfo) for _ in range(value)]
+    with pytest.raises(psycopg.OperationalError) as refused:
+        psycopg.connect(through.dsn("writer").conninfo)
+    assert "FATAL" in str(refused.value)
+    refusal = through.wait_for_events("session.refused")[-1]
+    assert code in (refusal["event"]["code"], str(refused.value)) or "too many" in str(refused.value)
+    held.pop().close()
+    time.sleep(0.5)
+    psycopg.connect(through.dsn("writer").conninfo).close()
+    for each in held:
+        each.close()
+
+
+def test_a_client_that_never_logs_in_is_cut_off(gateway: Any) -> None:
+    """Slow-loris: the deadline counts from the connection, whatever trickles in."""
+    import socket
+
+    def hasty(settings: dict[str, Any]) -> None:
+        settings["limits"]["login_seconds"] = 2
+
+    through: Gateway = gateway(change=hasty)
+    with socket.create_connection(("127.0.0.1", through.port()), timeout=15) as raw:
+        started = time.monotonic()
+        raw.sendall(b"\0\0\0\x20\0\x03\0\0us")
+        while raw.recv(4096):
+            pass
+        assert 1 < time.monotonic() - started < 8
