@@ -64,6 +64,8 @@ class Attempt:
 
         Cancelling it abandons the attempt.
         """
+        if self._abandoned:
+            return fail(LoginFailed("out of order"))
         result: Deferred[Admitted | Challenge] = Deferred(lambda _: self.abandon())
         asked: Deferred[Any] = self._begin(credentials)
         asked.addCallbacks(self._admitted, self._not_admitted)

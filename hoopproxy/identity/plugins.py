@@ -80,7 +80,7 @@ def _unusable(options: Options, base: Path) -> list[str]:
     try:
         UsersFile(base / path)
     except ConfigError as problem:
-        return [f"path: {sentence}" for sentence in problem.problems]
+        return [f"path can't be used: {sentence}" for sentence in problem.problems]
     return []
 
 

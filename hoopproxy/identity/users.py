@@ -83,7 +83,7 @@ def parse_users(text: str, source: str = "users") -> Users:
     users: dict[str, User] = {}
     problems: list[str] = []
     for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         try:
             user = _parse_line(line)
@@ -188,7 +188,7 @@ def _scram(value: str | None) -> Verifier | None:
 
 def with_user(text: str, user: User) -> str:
     """The file's text with this user's line replaced in place, or added at the end. Comments stay."""
-    lines = text.splitlines() or [HEADER]
+    lines = _lines(text) or [HEADER]
     rendered = render_user(user)
     for index, line in enumerate(lines):
         if line.split()[:1] == [user.name]:
@@ -198,7 +198,12 @@ def with_user(text: str, user: User) -> str:
 
 def without_user(text: str, name: str) -> str:
     """The file's text without this user's line."""
-    return "".join(line + "\n" for line in text.splitlines() if line.split()[:1] != [name])
+    return "".join(line + "\n" for line in _lines(text) if line.split()[:1] != [name])
+
+
+def _lines(text: str) -> list[str]:
+    """The same lines that :func:`parse_users` sees: ``splitlines`` knows ends of line that it doesn't."""
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def render_user(user: User) -> str:

@@ -5,5 +5,5 @@ Other distributions add theirs in a ``hoopproxy/plugins/`` folder of their own, 
 
 from twisted.plugin import pluginPackagePaths
 
-__path__.extend(pluginPackagePaths(__name__))
+__path__.extend(pluginPackagePaths(__name__))  # type: ignore[no-untyped-call]  # Twisted's has no types
 __all__: list[str] = []

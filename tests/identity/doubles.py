@@ -16,7 +16,6 @@ from hoopproxy.identity.hashes import ScryptHash
 from hoopproxy.identity.portal import Portal
 from hoopproxy.identity.throttle import Throttle
 from hoopproxy.identity.users import User, UsersFile, render_user
-from hoopproxy.wire.login import Admitted, Challenge
 from hoopproxy.wire.scram import Verifier
 
 _T = TypeVar("_T")
@@ -83,7 +82,7 @@ def file_portal(folder: Path, *users: User, **more: Any) -> Portal:
     return portal(FileChecker(users_file(folder, *users), SECRET), **more)
 
 
-def outcome(attempt: Attempt, credentials: object) -> Admitted | Challenge | str | None:
+def outcome(attempt: Attempt, credentials: object) -> Any:
     """What a round gave: the answer, the cause of its failure, or None while it waits."""
     return settled(attempt.login(credentials))
 
