@@ -127,9 +127,7 @@ def npm(name: str, *packages: str) -> Path:
     stamp = folder / "installed"
     if stamp.exists():
         return folder
-    tool = shutil.which("npm")
-    if tool is None:
-        require(name, "npm (Debian: `apt-get install npm`)")
+    tool = command("npm", name=name, package="npm")
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "package.json").write_text('{"private": true}\n')
     done = subprocess.run(
