@@ -196,6 +196,11 @@ class Committer:
         for _ in range(_ATTEMPTS):
             try:
                 self._write_keys()
+            except OSError as error:
+                if not self._may_retry_keys(error):
+                    return False
+                continue
+            try:
                 self._write_batch()
             except OSError as error:
                 if not self._may_retry(error):
@@ -209,23 +214,46 @@ class Committer:
         reason = error.strerror or type(error).__name__
         segment = self._segment
         if is_full(error):
-            self.refusal = Trouble(
-                "full", "the journal's disk is full; commands are refused until there is space"
-            )
+            self._refuse_full()
             if segment is not None:
                 self._give_back(segment)
-            try:
-                return self._reserve.give_up()
-            except OSError:
-                return False
+            return self._give_up_reserve()
         if segment is not None:
             self._abandon(segment, reason)
         if segment is None or self._fresh:
-            self.refusal = Trouble(
-                "io", f"the journal can't be written ({reason}); commands are refused until it can"
-            )
+            self._refuse_io(reason)
             return False
         return True
+
+    def _may_retry_keys(self, error: OSError) -> bool:
+        """As :meth:`_may_retry`, for the key file: after an error, another file takes its place."""
+        if is_full(error):
+            self._refuse_full()
+            return self._give_up_reserve()
+        reason = error.strerror or type(error).__name__
+        self.alarms.append(
+            f"the key file of the journal {self._folder.path.name} failed ({reason}); it is written anew"
+        )
+        again, self._keys_failed = self._keys_failed, True
+        if again:
+            self._refuse_io(reason)
+        return not again
+
+    def _refuse_full(self) -> None:
+        self.refusal = Trouble(
+            "full", "the journal's disk is full; commands are refused until there is space"
+        )
+
+    def _refuse_io(self, reason: str) -> None:
+        self.refusal = Trouble(
+            "io", f"the journal can't be written ({reason}); commands are refused until it can"
+        )
+
+    def _give_up_reserve(self) -> bool:
+        try:
+            return self._reserve.give_up()
+        except OSError:
+            return False
 
     def _give_back(self, segment: SegmentWriter) -> None:
         if segment.is_failed:  # it was the sync that found no space
@@ -252,16 +280,10 @@ class Committer:
     def _write_keys(self) -> None:
         if not self._new_keys:
             return
-        try:
-            if self._keys_failed:
-                self._keys.rewrite(self._new_keys)
-            else:
-                self._keys.append(self._new_keys)
-        except OSError as error:
-            self._keys_failed = self._keys_failed or not is_full(error)
-            if not is_full(error):
-                self.alarms.append("the journal's key file failed; it is written anew")
-            raise
+        if self._keys_failed:
+            self._keys.rewrite(self._new_keys)
+        else:
+            self._keys.append(self._new_keys)
         self._keys_failed = False
         self._new_keys = []
         self._salts.forget_oldest()

@@ -23,33 +23,51 @@ _SECTOR: Final = 512
 
 
 class _File:
-    """Bytes as processes see them (``data``), as the disk has them (``disk``), and the writes between."""
+    """Bytes as processes see them (``data``), as the disk has them (``disk``), and the changes between.
+
+    A change is an offset and what was written there, or ``None`` for "cut here".
+    """
 
     def __init__(self) -> None:
         self.data = bytearray()
-        self.disk = b""
-        self.pending: list[tuple[int, bytes]] = []
+        self.disk = bytearray()
+        self.pending: list[tuple[int, bytes | None]] = []
         self.reserved = 0
-        self.bad = False  # a sync failed: the system may have dropped anything
 
     def sync(self) -> None:
-        self.disk = bytes(self.data)
-        self.pending = []
+        for offset, written in self.pending:
+            self._apply(offset, written)
+        _resize(self.disk, len(self.data))
+        self.pending.clear()
+
+    def _apply(self, offset: int, written: bytes | None) -> None:
+        if written is None:
+            _resize(self.disk, min(offset, len(self.disk)))
+            return
+        _resize(self.disk, max(offset + len(written), len(self.disk)))
+        self.disk[offset : offset + len(written)] = written
 
     def lose(self, random: Random) -> None:
         """Let the power go."""
         size = random.choice((len(self.disk), len(self.data)))
-        data = bytearray(self.disk[:size].ljust(size, b"\0"))
         for offset, written in self.pending:
+            if written is None:
+                self._apply(offset, None)
+                continue
             at = 0
             while at < len(written):
                 step = min(_SECTOR - (offset + at) % _SECTOR, len(written) - at)
                 if random.random() < 0.5:
-                    place = offset + at
-                    data[place : place + step] = written[at : at + step]
+                    self._apply(offset + at, written[at : at + step])
                 at += step
-        self.data = data[:size]
-        self.sync()
+        _resize(self.disk, size)
+        self.pending.clear()
+        self.data = bytearray(self.disk)
+
+
+def _resize(data: bytearray, size: int) -> None:
+    del data[size:]
+    data.extend(bytes(size - len(data)))
 
 
 class MemoryFiles:
@@ -99,8 +117,8 @@ class MemoryFiles:
         """Put other bytes there, durably: damage."""
         file = self._files.setdefault(path, _File())
         self._durable_names[path] = file
-        file.data = bytearray(data)
-        file.sync()
+        file.data, file.disk = bytearray(data), bytearray(data)
+        file.pending.clear()
 
     @property
     def used(self) -> int:
@@ -171,9 +189,9 @@ class MemoryFiles:
         file, path = self._writable(handle)
         self._ask("truncate", path)
         file.reserved = min(file.reserved, size)
-        del file.data[size:]
-        file.data.extend(bytes(size - len(file.data)))
-        file.pending = [(at, data[: max(size - at, 0)]) for at, data in file.pending]
+        if size < len(file.data):
+            file.pending.append((size, None))
+        _resize(file.data, size)
 
     def fdatasync(self, handle: int) -> None:
         file, path, _ = self._handles[handle]
@@ -182,8 +200,7 @@ class MemoryFiles:
         except OSError:
             file.pending.clear()  # the pages are dropped, and the next sync would say that all is well
             raise
-        if file.pending or len(file.data) != len(file.disk):
-            file.sync()
+        file.sync()
 
     def fsync(self, handle: int) -> None:
         file, path, _ = self._handles[handle]

@@ -58,6 +58,7 @@ class Lives(RuleBasedStateMachine):
             entropy=Random(self.now).randbytes,
         )
         self.key = self.journal.open_key(SESSION)
+        self.recovered = self.journal.durable
 
     def learn(self, jseq: int) -> None:
         assert jseq > self.acknowledged or jseq in self.accepted
@@ -130,6 +131,7 @@ class Lives(RuleBasedStateMachine):
         for jseq in [jseq for jseq in self.accepted if jseq >= self.journal.next_jseq]:
             assert jseq > self.acknowledged
             del self.accepted[jseq]
+        self.acknowledged = max(self.acknowledged, self.recovered)  # readers have been shown them
 
     @rule()
     def stop_cleanly(self) -> None:
