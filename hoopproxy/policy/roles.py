@@ -20,7 +20,7 @@ READS = ("none", "own", "targets", "all")
 
 @attrs.frozen(kw_only=True)
 class Role:
-    """One ``[[role]]``. ``databases``: ``None`` is any. ``max_statement``: bytes, ``None`` is no limit of its own."""
+    """One ``[[role]]``. ``databases``: ``None`` is any. ``max_statement``: bytes, ``None`` is no own limit."""
 
     name: str
     groups: frozenset[str] = frozenset()
@@ -71,6 +71,9 @@ class RolePolicy:
     :param roles: in file order.
     :param matchers: for a target's name, the protocol's own way to compare kinds of command with a deny list.
     """
+
+    prepared = True
+    """Its verdict depends on the grant alone, so :func:`hoopproxy.policy.rules.decider` may stand in for it."""
 
     def __init__(self, roles: Iterable[Role], matchers: Mapping[str, Matcher] | None = None) -> None:
         self.roles = tuple(roles)

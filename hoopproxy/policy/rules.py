@@ -82,7 +82,7 @@ def _denied(role: str, entry: str) -> Verdict:
 
 
 def decider(rules: Rules) -> Callable[[Decide], Verdict]:
-    """:func:`verdict_of` for one grant, prepared: an allowed command costs a comparison and a look-up at most."""
+    """:func:`verdict_of` for one grant, prepared: what is allowed costs a comparison and a look-up at most."""
     allow = Verdict(True, (f"role:{rules.role}",))
     limit, deny, matcher, role = rules.max_statement, rules.deny, rules.matcher, rules.role
     if not deny and limit is None:

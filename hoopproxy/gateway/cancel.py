@@ -1,0 +1,208 @@
+"""Cancel requests: they come on a connection of their own, and belong to the session whose key they show."""
+
+# Twisted's Failure is untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any, cast
+from typing import Protocol as TypingProtocol
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
+from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hoopproxy.errors import HoopproxyError, ProtocolViolation
+from hoopproxy.gateway.connection import Transport
+from hoopproxy.gateway.faults import described
+from hoopproxy.gateway.figures import Figures
+from hoopproxy.gateway.stock import uniform
+from hoopproxy.gateway.tls import ClientTLS, TLSFacts, TLSFailed
+from hoopproxy.identity.throttle import Throttle
+from hoopproxy.wire.commands import StartTLS, ToServer
+
+__all__ = ["CANCEL_SECONDS", "KEYS", "CancelOwner", "Cancels", "Steps", "deliver", "plain_steps"]
+
+KEYS = 100_000
+"""Keys that are remembered. Sessions are bounded far below; a plugin that registers more is cut off here."""
+CANCEL_SECONDS = 10.0
+"""How long passing a cancel request on may take."""
+WRONG_KEYS_PER_MINUTE = 60
+"""Keys that no session has, by address: guessing is not for free."""
+
+Steps = Generator[ToServer | StartTLS | int, bytes, None]
+"""What a plugin's ``cancel_conversation(request, tls)`` returns: bytes to send, ``StartTLS("target")``, or a
+number of bytes to wait for, which the ``yield`` then gives. It raises ``ProtocolViolation`` to give up."""
+
+
+class CancelOwner(TypingProtocol):
+    """A session, as its cancel keys see it."""
+
+    def cancel_requested(self, from_addr: str, request: bytes) -> Deferred[None]:
+        """Put it on record and pass it on."""
+
+
+def plain_steps(request: bytes, tls: bool) -> Steps:
+    """Send the request as it is, for protocols that say nothing else."""
+    if tls:
+        raise ProtocolViolation("this protocol can't pass a cancel request on inside TLS")
+    yield ToServer(request)
+
+
+class Cancels:
+    """Which session a key belongs to."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, figures: Figures) -> None:
+        self._figures = figures
+        self._keys: dict[bytes, tuple[CancelOwner, bytes]] = {}
+        self._wrong = Throttle(clock, delay=0, per_address=WRONG_KEYS_PER_MINUTE, per_user=0)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def register(self, key: bytes, owner: CancelOwner, request: bytes) -> bool:
+        """Remember a key; ``False`` when there are too many, or another session has it."""
+        found = self._keys.get(key)
+        if len(self._keys) >= KEYS or (found is not None and found[0] is not owner):
+            return False
+        self._keys[key] = owner, request
+        return True
+
+    def forget(self, key: bytes) -> None:
+        """The session of this key is over."""
+        self._keys.pop(key, None)
+
+    def show(self, key: bytes, address: str) -> Deferred[None]:
+        """Somebody shows a key. Fires when it was passed on, or wasn't: it doesn't say which."""
+        if not self._wrong.allows(address, ""):
+            self._figures.unknown_cancels += 1
+            return succeed(None)
+        found = self._keys.get(key)
+        if found is None:
+            self._figures.unknown_cancels += 1
+            self._wrong.failed(address, "")
+            return succeed(None)
+        owner, request = found
+        return owner.cancel_requested(address, request).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        self.log.warn("a cancel request was not passed on: {what}", what=described(failure))
+
+
+class _Delivery(Protocol):
+    """A connection of its own for one cancel request."""
+
+    def __init__(self, steps: Steps, tls: ClientTLS | None, done: Callable[[Exception | None], None]) -> None:
+        self._steps, self._tls, self._done = steps, tls, done
+        self._held, self._wanted, self._over = b"", 0, False
+
+    @property
+    def _wire(self) -> Transport:
+        return cast(Transport, self.transport)
+
+    def connectionMade(self) -> None:
+        self._go(None)
+
+    def _go(self, given: bytes | None) -> None:
+        try:
+            step = next(self._steps) if given is None else self._steps.send(given)
+            while isinstance(step, ToServer):
+                self._wire.write(step.data)
+                step = next(self._steps)
+        except StopIteration:
+            self._end(None)
+            return
+        except Exception as problem:
+            self._end(problem)
+            return
+        if isinstance(step, int):
+            self._wanted = step
+            self._feed()
+        elif self._held or self._tls is None:
+            self._end(ProtocolViolation("the target sent more than its agreement to TLS"))
+        else:
+            self._wire.start_tls(self._tls, self._secured)
+
+    def _secured(self, outcome: TLSFacts | TLSFailed) -> None:
+        if isinstance(outcome, TLSFailed):
+            self._end(outcome)
+        else:
+            self._go(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._over:
+            self._held += data
+            self._feed()
+
+    def _feed(self) -> None:
+        wanted = self._wanted
+        if wanted and len(self._held) >= wanted:
+            given, self._held, self._wanted = self._held[:wanted], self._held[wanted:], 0
+            self._go(given)
+
+    def _end(self, problem: Exception | None) -> None:
+        if not self._over:
+            self._over = True
+            self._steps.close()
+            self._wire.loseConnection()
+            self._done(problem)
+
+    def connectionLost(self, reason: Failure = Failure(CONNECTION_DONE)) -> None:  # noqa: B008  # Twisted's default
+        if not self._over:
+            self._over = True
+            self._done(HoopproxyError("the target closed the connection before the cancel request was sent"))
+
+
+class _Once(Factory):
+    noisy = False
+
+    def __init__(self, protocol: Protocol, clock: IReactorTime) -> None:
+        self._protocol, self._clock = protocol, clock
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        return uniform(self._protocol, self._clock)
+
+
+def deliver(
+    endpoint: IStreamClientEndpoint, steps: Steps, tls: ClientTLS | None, clock: IReactorTime
+) -> Deferred[None]:
+    """Connect, do what the steps say, close. Fails when it didn't come so far within CANCEL_SECONDS."""
+    result: Deferred[None] = Deferred()
+    timer: list[IDelayedCall] = []
+
+    def done(problem: Exception | None) -> None:
+        if timer and timer[0].active():
+            timer[0].cancel()
+        if result.called:
+            return
+        if problem is None:
+            result.callback(None)
+        else:
+            result.errback(Failure(problem))
+
+    delivery = _Delivery(steps, tls, done)
+    try:
+        connecting: Deferred[Any] = endpoint.connect(_Once(delivery, clock))
+    except Exception as problem:
+        return fail(Failure(problem))
+
+    def late() -> None:
+        done(HoopproxyError(f"it took more than {CANCEL_SECONDS:g} seconds"))
+        connecting.cancel()
+        if delivery.transport is not None:
+            cast(Transport, delivery.transport).abortConnection()
+
+    def failed(failure: Failure) -> None:
+        problem = failure.value
+        done(problem if isinstance(problem, Exception) else HoopproxyError("the connection failed"))
+
+    if not result.called:
+        timer.append(clock.callLater(CANCEL_SECONDS, late))
+    connecting.addErrback(failed)
+    return result

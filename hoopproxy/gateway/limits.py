@@ -1,0 +1,146 @@
+"""How many may come, how much they may hold, and how long they may stay.
+
+Nothing here costs a message anything: counts change when sessions come and go, and what only time can tell is
+looked at every few seconds, as long as there are sessions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from hoopproxy.identity.throttle import PreLogin, network_of
+from hoopproxy.wire.commands import Refusal
+
+__all__ = ["ROUND_SECONDS", "Crowd", "LimitNumbers", "Rounds", "Watched"]
+
+ROUND_SECONDS = 5.0
+"""How often sessions are looked at: the precision of idle_seconds, session_seconds and of expiry."""
+
+
+class LimitNumbers(Protocol):
+    """``[limits]``, as far as it is counted here; 0 is no limit where the configuration says so."""
+
+    @property
+    def pre_login_connections(self) -> int: ...
+    @property
+    def sessions_per_listener(self) -> int: ...
+    @property
+    def sessions_per_identity(self) -> int: ...
+    @property
+    def sessions_per_address(self) -> int: ...
+    @property
+    def held_bytes(self) -> int: ...
+
+
+def _too_many(sentence: str) -> Refusal:
+    return Refusal("too_many", sentence)
+
+
+class Crowd:
+    """Who is here, counted by listener, address and identity; and the bytes that all of them hold."""
+
+    def __init__(self, limits: LimitNumbers) -> None:
+        self.pre_login = PreLogin(limits.pre_login_connections)
+        self.limits = limits
+        self.held = 0
+        self._listeners: dict[str, int] = {}
+        self._addresses: dict[str, int] = {}
+        self._identities: dict[str, int] = {}
+
+    def apply(self, limits: LimitNumbers) -> None:
+        """New numbers, for who comes from now on."""
+        self.limits = limits
+        self.pre_login.limit = limits.pre_login_connections
+
+    def knock(self) -> Refusal | None:
+        """A connection came without an identity; ``None`` lets it in (then ``pre_login.leave()`` later)."""
+        if self.pre_login.enter():
+            return None
+        limit = self.pre_login.limit
+        return _too_many(f"too many connections without log-in (pre_login_connections = {limit})")
+
+    def enter(self, listener: str, address: str) -> Refusal | None:
+        """A session begins; ``None`` lets it in (then :meth:`leave` later)."""
+        network = network_of(address)
+        limit = self.limits.sessions_per_listener
+        if limit and self._listeners.get(listener, 0) >= limit:
+            return _too_many(f"too many sessions on this listener (sessions_per_listener = {limit})")
+        limit = self.limits.sessions_per_address
+        if limit and network and self._addresses.get(network, 0) >= limit:
+            return _too_many(f"too many sessions from this address (sessions_per_address = {limit})")
+        _add(self._listeners, listener, 1)
+        _add(self._addresses, network, 1)
+        return None
+
+    def leave(self, listener: str, address: str) -> None:
+        """A session that was let in is over."""
+        _add(self._listeners, listener, -1)
+        _add(self._addresses, network_of(address), -1)
+
+    def name(self, identity: str) -> Refusal | None:
+        """A session got an identity; ``None`` lets it in (then :meth:`unname` later)."""
+        limit = self.limits.sessions_per_identity
+        if limit and self._identities.get(identity, 0) >= limit:
+            return _too_many(f"too many sessions of {identity} (sessions_per_identity = {limit})")
+        _add(self._identities, identity, 1)
+        return None
+
+    def unname(self, identity: str) -> None:
+        """A session with that identity is over."""
+        _add(self._identities, identity, -1)
+
+    def hold(self, change: int) -> Refusal | None:
+        """A session holds so many bytes more (or less); a refusal if that is too much for all together."""
+        self.held += change
+        limit = self.limits.held_bytes
+        if change > 0 and limit and self.held > limit:
+            return _too_many(f"the gateway holds too much unfinished input (held_bytes = {limit})")
+        return None
+
+
+def _add(counts: dict[str, int], key: str, change: int) -> None:
+    left = counts.get(key, 0) + change
+    if left:
+        counts[key] = left
+    else:
+        counts.pop(key, None)
+
+
+class Watched(Protocol):
+    """A session, as the rounds see it."""
+
+    def look(self, now: float) -> None:
+        """See whether a limit of time or memory is reached, and act on it."""
+
+
+class Rounds:
+    """Looks at all sessions every ROUND_SECONDS, while there are any.
+
+    :param sessions: gives those that are there.
+    """
+
+    def __init__(self, clock: IReactorTime, sessions: Callable[[], Iterable[Watched]]) -> None:
+        self._clock, self._sessions = clock, sessions
+        self._timer: IDelayedCall | None = None
+
+    def wake(self) -> None:
+        """There is a session."""
+        if self._timer is None:
+            self._timer = self._clock.callLater(ROUND_SECONDS, self._round)
+
+    def _round(self) -> None:
+        self._timer = None
+        sessions, now = list(self._sessions()), self._clock.seconds()
+        for session in sessions:
+            session.look(now)
+        if sessions:
+            self.wake()
+
+    def stop(self) -> None:
+        """No more rounds."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()

@@ -1,0 +1,369 @@
+"""The relay: two connections and the exchange between them. Bytes in, bytes out, and when to stop reading.
+
+It decides nothing. What arrives goes straight to the exchange; what the exchange says goes straight to the
+transport's ``write``. Reading from a leg stops for named reasons, which add up, and goes on when the last
+of them is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hoopproxy.gateway.connection import Transport
+from hoopproxy.gateway.faults import INTERNAL, described
+from hoopproxy.interfaces import IRelay
+from hoopproxy.wire.codec import Codec
+from hoopproxy.wire.commands import Command, Refusal, TLSStarted
+from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.exchange import Counts, DurableJournal, Exchange
+from hoopproxy.wire.recorder import Recorder
+
+if TYPE_CHECKING:
+    from hoopproxy.gateway.figures import Figures
+
+__all__ = ["BULK_BYTES", "GOODBYE_SECONDS", "Owner", "Relay"]
+
+GOODBYE_SECONDS = 30.0
+"""How long a peer may take to read what was sent before its connection was to be closed."""
+BULK_BYTES = 16_384
+"""A read of at least this size may have filled memory, so the owner is told to look."""
+
+
+class Owner:
+    """What a relay asks of the session that it belongs to. The session derives from it."""
+
+    def ask(self, question: Command, token: int) -> None:
+        """Answer a question through ``relay.answer(token, ...)``, never before this returns."""
+        raise NotImplementedError
+
+    def register_cancel(self, key: bytes, request: bytes) -> None:
+        """Remember a cancel key."""
+        raise NotImplementedError
+
+    def closing(self, cause: str) -> None:
+        """The exchange has ended; what is still under way (a connection attempt, a log-in) is not wanted."""
+        raise NotImplementedError
+
+    def gone(self) -> None:
+        """Both connections are gone and the end is on record."""
+        raise NotImplementedError
+
+    def watch_held(self) -> None:
+        """A large read came in: see what is held in memory."""
+        raise NotImplementedError
+
+
+class _Leg:
+    """One connection: its transport, where its counters began, and why it isn't read."""
+
+    __slots__ = ("ended", "half_close", "lost", "name", "received", "sent", "transport", "why")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.transport: Transport | None = None
+        self.received = self.sent = 0
+        self.why: set[str] | None = None
+        self.ended = self.lost = self.half_close = False
+
+    def counts(self) -> Counts:
+        transport = self.transport
+        if transport is None:
+            return Counts()
+        return Counts(
+            received=transport.received - self.received,
+            sent=transport.sent - self.sent,
+            unsent=transport.unsent,
+        )
+
+
+@implementer(IHalfCloseableProtocol)
+class _End(Protocol):
+    """The Twisted protocol of one leg."""
+
+    def __init__(self, relay: Relay, leg: _Leg, received: Callable[[bytes], None]) -> None:
+        self._relay, self._leg, self._received = relay, leg, received
+
+    def connectionMade(self) -> None:
+        self._relay.connected(self._leg, cast(Transport, self.transport))
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            self._received(data)
+        except Exception as problem:
+            self._relay.failed(problem)
+        if len(data) >= BULK_BYTES:
+            self._relay.owner.watch_held()
+
+    def readConnectionLost(self) -> None:
+        self._relay.read_ended(self._leg)
+
+    def writeConnectionLost(self) -> None:
+        """We ended our direction ourselves."""
+
+    def connectionLost(self, reason: Failure = Failure(CONNECTION_DONE)) -> None:  # noqa: B008  # Twisted's default
+        self._relay.lost(self._leg)
+
+
+class _Brake:
+    """Registered as a transport's producer: told when that transport has too much to send."""
+
+    __slots__ = ("_legs", "_relay")
+
+    def __init__(self, relay: Relay, *legs: str) -> None:
+        self._relay, self._legs = relay, legs
+
+    def pauseProducing(self) -> None:
+        for leg in self._legs:
+            self._relay.pause(leg, "peer")
+
+    def resumeProducing(self) -> None:
+        for leg in self._legs:
+            self._relay.resume(leg, "peer")
+
+    def stopProducing(self) -> None:
+        """The connection is gone; ``connectionLost`` says so too."""
+
+
+@implementer(IRelay)
+class Relay:
+    """Joins two connections to an exchange.
+
+    :param owner: answers the questions. :param clock: for the deadline of a goodbye.
+    :param figures: pauses are counted there, by reason.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        client_codec: Codec,
+        server_codec: Codec,
+        conversation: Conversation,
+        *,
+        owner: Owner,
+        recorder: Recorder,
+        journal: DurableJournal,
+        clock: IReactorTime,
+        figures: Figures,
+    ) -> None:
+        self.owner, self._clock, self._figures = owner, clock, figures
+        self.exchange = exchange = Exchange(
+            client_codec, server_codec, conversation, relay=self, recorder=recorder, journal=journal
+        )
+        self._client, self._target = _Leg("client"), _Leg("target")
+        self.client: Protocol = _End(self, self._client, exchange.client_received)
+        self.server: Protocol = _End(self, self._target, exchange.server_received)
+        self.to_client: Callable[[bytes], None] = self._nowhere
+        self.to_server: Callable[[bytes], None] = self._nowhere
+        self.tls: TLSStarted | None = None
+        """The client's leg began with TLS: what that established."""
+        self.before = 0
+        """Bytes that the client's transport had received for somebody else (a PROXY header)."""
+        self._cause: str | None = None
+        self._goodbye: IDelayedCall | None = None
+        self._over = False
+
+    # --- what the connections say --------------------------------------------------------------------
+
+    def connected(self, leg: _Leg, transport: Transport) -> None:
+        """A connection is there."""
+        leg.transport = transport
+        leg.received, leg.sent = transport.received, transport.sent
+        if self._cause is not None or self._over:
+            transport.abortConnection()
+            return
+        if leg is self._client:
+            leg.received = self.before
+            self.to_client = transport.write
+            # A client that doesn't read gets no more: neither rows nor answers to what it keeps asking.
+            transport.registerProducer(cast(Any, _Brake(self, "target", "client")), True)
+            self._guarded(self.exchange.open, self.tls)
+        else:
+            self.to_server = transport.write
+            transport.registerProducer(cast(Any, _Brake(self, "client")), True)
+        if leg.why:
+            transport.pauseProducing()
+
+    def read_ended(self, leg: _Leg) -> None:
+        """A peer sent its last byte; it may still read."""
+        leg.ended = True
+        exchange = self.exchange
+        self._guarded(exchange.client_lost if leg is self._client else exchange.server_lost)
+        if exchange.closing is not None:
+            self._close_in_time()
+            return
+        # A conversation that didn't close knows half-closed connections: the other peer is told.
+        other = self._target if leg is self._client else self._client
+        other.half_close = True
+        self._half_close()
+
+    def _half_close(self) -> None:
+        for leg in (self._client, self._target):
+            if (
+                leg.half_close
+                and leg.transport is not None
+                and not (leg is self._target and self.exchange.waits)
+            ):
+                leg.half_close = False
+                leg.transport.loseWriteConnection()
+
+    def lost(self, leg: _Leg) -> None:
+        """A connection is gone in both directions."""
+        if leg.lost:
+            return
+        leg.lost = True
+        exchange = self.exchange
+        if not leg.ended:
+            leg.ended = True
+            self._guarded(exchange.client_lost if leg is self._client else exchange.server_lost)
+        if exchange.closing is None and not exchange.ended:
+            exchange.closing = f"{leg.name} closed"
+        if self._cause is None:
+            # What waits for the disk may still go to the target; but not for ever.
+            self._close_in_time()
+            if not exchange.waits:
+                self.close(exchange.closing or "closed")
+        self._if_gone()
+
+    def failed(self, problem: BaseException) -> None:
+        """Something of ours raised what nobody expected: this session ends, the others don't notice."""
+        self._figures.failures += 1
+        self.log.error("a session ended by a failure: {what}", what=described(problem))
+        try:
+            self.exchange.refuse(Refusal("internal", INTERNAL))
+        except Exception as again:
+            self.log.error("and so did its refusal: {what}", what=described(again))
+        if self.exchange.closing is None:
+            self.exchange.closing = "internal"
+        self.close(self.exchange.closing)
+
+    def _guarded(self, action: Callable[..., None], *arguments: object) -> None:
+        try:
+            action(*arguments)
+        except Exception as problem:
+            self.failed(problem)
+
+    # --- what the exchange says (IRelay) -------------------------------------------------------------
+
+    def _nowhere(self, data: bytes) -> None:
+        raise RuntimeError("there is no connection to write to")
+
+    def pause(self, leg: str, why: str) -> None:
+        """Stop reading from a leg for one more reason."""
+        found = self._client if leg == "client" else self._target
+        reasons = found.why
+        if reasons is None:
+            reasons = found.why = set()
+        if why in reasons:
+            return
+        reasons.add(why)
+        pauses = self._figures.pauses
+        pauses[why] = pauses.get(why, 0) + 1
+        if len(reasons) == 1 and found.transport is not None and not found.lost:
+            found.transport.pauseProducing()
+
+    def resume(self, leg: str, why: str) -> None:
+        """Take that reason back; read on when it was the last."""
+        found = self._client if leg == "client" else self._target
+        reasons = found.why
+        if not reasons or why not in reasons:
+            return
+        reasons.discard(why)
+        if not reasons:
+            found.why = None
+            if found.transport is not None and not found.lost:
+                found.transport.resumeProducing()
+
+    def ask(self, question: Command, token: int) -> None:
+        """Put a question to the session."""
+        self.owner.ask(question, token)
+
+    def answer(self, token: int, answer: object) -> None:
+        """Give the exchange an answer. Never call it from within :meth:`ask`."""
+        self._guarded(self.exchange.answer, token, answer)
+        self._half_close()
+
+    def register_cancel(self, key: bytes, request: bytes) -> None:
+        """Remember a cancel key for this session."""
+        self.owner.register_cancel(key, request)
+
+    def close(self, cause: str) -> None:
+        """Send what was written, then close both connections, in at most GOODBYE_SECONDS."""
+        if self._cause is not None:
+            return
+        self._cause = cause
+        self.owner.closing(cause)
+        for leg in (self._client, self._target):
+            transport = leg.transport
+            if transport is not None and not leg.lost:
+                transport.unregisterProducer()
+                transport.loseConnection()
+        self._close_in_time()
+
+    # --- what the session asks -----------------------------------------------------------------------
+
+    def transport(self, leg: str) -> Transport:
+        """The connection of a leg that is connected."""
+        found = (self._client if leg == "client" else self._target).transport
+        if found is None:
+            raise RuntimeError("this leg is not connected")
+        return found
+
+    @property
+    def moved(self) -> int:
+        """Bytes that all directions moved so far: it changes when anything happens."""
+        legs = (self._client.transport, self._target.transport)
+        return sum(each.received + each.sent for each in legs if each is not None)
+
+    @property
+    def client_bytes(self) -> tuple[int, int]:
+        """Bytes received from and sent to the client."""
+        counts = self._client.counts()
+        return counts.received, counts.sent
+
+    # --- the ends ------------------------------------------------------------------------------------
+
+    def _close_in_time(self) -> None:
+        if self._goodbye is None and not self._over:
+            self._goodbye = self._clock.callLater(GOODBYE_SECONDS, self.abort)
+
+    def abort(self) -> None:
+        """Close both connections without waiting for anybody."""
+        if self._over:
+            return
+        if self.exchange.closing is None:
+            self.exchange.closing = "aborted"
+        if self._cause is None:
+            self._cause = self.exchange.closing
+            self.owner.closing(self._cause)
+        for leg in (self._client, self._target):
+            if leg.transport is not None and not leg.lost:
+                leg.transport.abortConnection()
+        self._if_gone()
+
+    def _if_gone(self) -> None:
+        legs = (self._client, self._target)
+        if self._over or any(leg.transport is not None and not leg.lost for leg in legs):
+            return
+        if self._cause is None and not self._client.lost:
+            return  # the client has not connected yet
+        if self._cause is None:
+            return  # what waits for the disk goes first; a deadline is set
+        self._over = True
+        if self._goodbye is not None and self._goodbye.active():
+            self._goodbye.cancel()
+        self._goodbye = None
+        try:
+            self.exchange.closed(self._client.counts(), self._target.counts())
+        except Exception as problem:
+            self._figures.failures += 1
+            self.log.error("the end of a session is not on record: {what}", what=described(problem))
+        self.owner.gone()

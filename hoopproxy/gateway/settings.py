@@ -1,0 +1,179 @@
+"""From a configuration to what sessions get: contexts, endpoints, checkers, policy. Opens nothing for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import clientFromString
+
+from hoopproxy import config as conf
+from hoopproxy.errors import ConfigError, HoopproxyError
+from hoopproxy.gateway.proxy_protocol import Senders
+from hoopproxy.gateway.shared import Entrance, Settings, Upstream
+from hoopproxy.gateway.tls import ClientTLS, ServerTLS
+from hoopproxy.identity.hashes import Hashes
+from hoopproxy.identity.portal import Portal
+from hoopproxy.identity.throttle import Throttle
+from hoopproxy.policy.roles import Role, RolePolicy
+
+__all__ = ["Materials", "build", "read_materials", "role_of"]
+
+Resolve = Callable[[Any], "Deferred[bytes]"]
+
+
+@attrs.frozen(kw_only=True)
+class Materials:
+    """The TLS settings that certificates and keys gave, by listener and by target."""
+
+    listeners: Mapping[str, ServerTLS]
+    targets: Mapping[str, ClientTLS]
+
+
+@inlineCallbacks
+def read_materials(
+    config: conf.Config, protocols: Mapping[str, Any], resolve: Resolve
+) -> Generator[Deferred[Any], Any, Materials]:
+    """Read certificates and keys and see whether they work together.
+
+    Fails with ``ConfigError``: every problem, each naming its key.
+    """
+    problems: list[str] = []
+    listeners: dict[str, ServerTLS] = {}
+    targets: dict[str, ClientTLS] = {}
+    for listener in config.listeners:
+        where = f"{config.path}: listener[{listener.name}].tls"
+        if listener.tls is not None:
+            try:
+                listeners[listener.name] = yield _server_tls(
+                    listener.tls, tuple(protocols[listener.protocol].alpn), resolve
+                )
+            except HoopproxyError as problem:
+                problems += _sentences(where, problem)
+    for target in config.targets:
+        where = f"{config.path}: target[{target.name}].tls"
+        if target.tls.mode == "verify":
+            try:
+                targets[target.name] = yield _client_tls(target, resolve)
+            except HoopproxyError as problem:
+                problems += _sentences(where, problem)
+    if problems:
+        raise ConfigError(problems)
+    return Materials(listeners=listeners, targets=targets)
+
+
+def _sentences(where: str, problem: HoopproxyError) -> list[str]:
+    told = problem.problems if isinstance(problem, ConfigError) else (str(problem),)
+    return [f"{where}: {sentence}" for sentence in told]
+
+
+def _read(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise ConfigError([f"{path} can't be read: {problem.strerror}"]) from None
+
+
+@inlineCallbacks
+def _server_tls(
+    tls: conf.ListenerTLS, alpn: tuple[str, ...], resolve: Resolve
+) -> Generator[Deferred[Any], Any, ServerTLS]:
+    key: bytes = yield resolve(tls.key)
+    return ServerTLS(
+        certificate=_read(tls.certificate) or b"",
+        key=key,
+        client_ca=_read(tls.client_ca),
+        required=tls.required,
+        alpn=alpn,
+    )
+
+
+@inlineCallbacks
+def _client_tls(target: conf.Target, resolve: Resolve) -> Generator[Deferred[Any], Any, ClientTLS]:
+    tls = target.tls
+    key: bytes | None = None
+    if tls.key is not None:
+        key = yield resolve(tls.key)
+    return ClientTLS(name=tls.name or "", ca=_read(tls.ca), certificate=_read(tls.certificate), key=key)
+
+
+def role_of(role: conf.Role) -> Role:
+    """A role of the configuration as policy knows it."""
+    return Role(
+        name=role.name,
+        groups=frozenset(role.groups),
+        identities=frozenset(role.identities),
+        targets=frozenset(role.targets),
+        account=role.account,
+        databases=None if role.databases is None else frozenset(role.databases),
+        deny=frozenset(role.deny),
+        max_statement=role.max_statement,
+        read=role.read,
+    )
+
+
+def build(
+    config: conf.Config,
+    materials: Materials,
+    *,
+    protocols: Mapping[str, Any],
+    checkers: Mapping[str, Any],
+    reactor: Any,
+    secret: bytes,
+    hashes: Hashes,
+    throttle: Throttle,
+) -> Settings:
+    """Put everything together. ``secret``: 32 bytes of this gateway's own.
+
+    :raises ConfigError: a checker or an endpoint can't be made.
+    """
+    entrances = {
+        listener.name: Entrance(
+            config=listener,
+            plugin=protocols[listener.protocol],
+            tls=materials.listeners.get(listener.name),
+            senders=Senders(listener.proxy_protocol) if listener.proxy_protocol else None,
+        )
+        for listener in config.listeners
+    }
+    upstreams = {
+        target.name: Upstream(
+            config=target,
+            plugin=protocols[target.protocol],
+            endpoint=_endpoint(reactor, target),
+            tls=materials.targets.get(target.name),
+        )
+        for target in config.targets
+    }
+    roles = tuple(role_of(role) for role in config.roles)
+    matchers = {
+        name: upstream.plugin.denies
+        for name, upstream in upstreams.items()
+        if callable(getattr(upstream.plugin, "denies", None))
+    }
+    made = [checkers[each.type].make(each.options, each.base, secret) for each in config.checkers]
+    return Settings(
+        config=config,
+        digest=conf.digest(config),
+        entrances=entrances,
+        upstreams=upstreams,
+        roles=roles,
+        policy=RolePolicy(roles, matchers),
+        portal=Portal(made, clock=reactor, hashes=hashes, throttle=throttle),
+        limits=MappingProxyType(attrs.asdict(config.limits)),
+        checkers=config.checkers,
+    )
+
+
+def _endpoint(reactor: Any, target: conf.Target) -> Any:
+    try:
+        return clientFromString(reactor, target.connect)
+    except Exception as problem:  # an endpoint plugin may raise anything about a string it doesn't like
+        kind = type(problem).__name__
+        raise ConfigError([f"target[{target.name}].connect can't be used ({kind})"]) from None

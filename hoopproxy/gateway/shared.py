@@ -1,0 +1,99 @@
+"""What every session of the process shares, and what the configuration in force makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+
+from hoopproxy.config import CheckerConfig, Config, Listener, Target
+from hoopproxy.errors import JournalRefused
+from hoopproxy.gateway.cancel import Cancels
+from hoopproxy.gateway.figures import Figures
+from hoopproxy.gateway.limits import Crowd, Rounds
+from hoopproxy.gateway.proxy_protocol import Senders
+from hoopproxy.gateway.tls import ClientTLS, ServerTLS
+from hoopproxy.gateway.voice import Voice
+from hoopproxy.identity.portal import Portal
+from hoopproxy.identity.throttle import FailureReports
+from hoopproxy.policy.roles import Role
+from hoopproxy.wire.exchange import DurableJournal
+from hoopproxy.wire.recorder import Clock, IdSource
+from hoopproxy.wire.recorder import Journal as RecordingJournal
+
+if TYPE_CHECKING:
+    from hoopproxy.gateway.session import Session
+
+__all__ = ["Entrance", "SessionJournal", "Settings", "Shared", "Upstream"]
+
+
+class SessionJournal(RecordingJournal, DurableJournal):
+    """What sessions need of the journal."""
+
+    refusal_for_new_sessions: JournalRefused | None
+
+
+@attrs.frozen(kw_only=True)
+class Entrance:
+    """A listener as its sessions see it. ``plugin`` provides ``IAuditableProtocol``."""
+
+    config: Listener
+    plugin: Any
+    tls: ServerTLS | None = None
+    senders: Senders | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Upstream:
+    """A target as its sessions see it."""
+
+    config: Target
+    plugin: Any
+    endpoint: IStreamClientEndpoint
+    tls: ClientTLS | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """A configuration, built: what new sessions get. A reload makes another one.
+
+    ``policy`` provides ``IPolicy``. ``limits`` is what plugins may read of ``[limits]``.
+    """
+
+    config: Config
+    digest: str
+    entrances: Mapping[str, Entrance]
+    upstreams: Mapping[str, Upstream]
+    roles: tuple[Role, ...]
+    policy: Any
+    portal: Portal
+    limits: Mapping[str, int]
+    checkers: tuple[CheckerConfig, ...] = ()
+
+
+@attrs.define(kw_only=True, eq=False)
+class Shared:
+    """The one place where sessions meet. ``resolve`` reads a secret reference."""
+
+    clock: IReactorTime
+    journal: SessionJournal
+    ids: IdSource
+    times: Clock
+    node: str
+    settings: Settings
+    resolve: Callable[[Any], Deferred[bytes]]
+    figures: Figures
+    voice: Voice
+    crowd: Crowd
+    cancels: Cancels
+    reports: FailureReports
+    sessions: dict[str, Session] = attrs.field(factory=dict)
+    rounds: Rounds = attrs.field(init=False)
+    draining: bool = False
+
+    @rounds.default
+    def _make_rounds(self) -> Rounds:
+        return Rounds(self.clock, self.sessions.values)
