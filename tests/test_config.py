@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,15 @@ from hoopproxy.config import (
     redacted_difference,
 )
 from hoopproxy.errors import ConfigError
+
+
+def pair() -> tuple[bytes, bytes]:
+    """A certificate and its key, PEM."""
+    issued = trustme.CA().issue_cert("localhost")
+    return issued.cert_chain_pems[0].bytes(), issued.private_key_pem.bytes()
+
+
+PAIR, OTHER = pair(), pair()
 
 SMALL = """
 [[listener]]
@@ -120,9 +130,9 @@ def write(folder: Path, text: str, name: str = "gateway.toml") -> Path:
 
 def whole(folder: Path) -> Path:
     """A configuration that uses everything, with the files it names."""
-    for name in ("cert.pem", "key.pem"):
-        (folder / name).touch(mode=0o600)
-        (folder / name).chmod(0o600)
+    (folder / "cert.pem").write_bytes(PAIR[0])
+    (folder / "key.pem").touch(mode=0o600)
+    (folder / "key.pem").write_bytes(PAIR[1])
     write(folder, ROLE, "conf.d/roles.toml")
     return write(folder, WHOLE)
 
@@ -271,6 +281,10 @@ def with_line(section: str, line: str) -> str:
             "over limits.max_state",
         ),
         (SMALL + "[[role]]\nname='r'\ngroups=['a']\naccount='x'", "but the role has no targets"),
+        (
+            SMALL + "[[role]]\nname='r'\nidentities=['bob+ro']",
+            'identities holds "bob+ro", which would be read',
+        ),
         ('include = ["gone.toml"]\n' + SMALL, "but there is no such file"),
         ('include = "x"\n' + SMALL, "include is a text; use a list of texts"),
         ("x = ", "is not TOML"),
@@ -311,6 +325,41 @@ def test_a_secret_file_that_everyone_can_read_or_that_is_missing_is_refused(tmp_
     (tmp_path / "key.pem").unlink()
     with pytest.raises(ConfigError, match="can't be read"):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        (
+            "key.pem",
+            OTHER[1],
+            ["listener[pg].tls.certificate ({0}/cert.pem) is not the certificate of the key"],
+        ),
+        (
+            "key.pem",
+            b"hunter2",
+            ["listener[pg].tls.certificate ({0}/cert.pem) has the key file:key.pem, which is no"],
+        ),
+        (
+            "cert.pem",
+            b"",
+            ["listener[pg].tls.certificate ({0}/cert.pem) holds no", "listener[pg].tls.client_ca ({0}"],
+        ),
+    ],
+)
+def test_certificates_and_keys_that_do_not_fit_are_found(
+    tmp_path: Path, name: str, data: bytes, expected: list[str]
+) -> None:
+    """A renewal that replaced one of two files must not take effect at SIGHUP, nor stop a start later."""
+    path = whole(tmp_path)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ConfigError) as failure:
+        load(path)
+    found = [problem.removeprefix(f"{path}: ") for problem in failure.value.problems]
+    for sentence, beginning in zip(found, expected, strict=False):
+        assert sentence.startswith(beginning.format(tmp_path))
+    assert len(found) == 2 * len(expected), "the target has the same files"
+    assert "hunter2" not in "".join(found)
 
 
 def test_a_unix_target_needs_no_tls_and_others_must_say_whom_they_verify(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 from collections.abc import Iterator
@@ -10,10 +11,14 @@ from pathlib import Path
 import click
 
 from hoopproxy.config import Config, SecretRef, load
+from hoopproxy.config.tls_files import expiry
 from hoopproxy.discovery import installed
 from hoopproxy.errors import ConfigError
 
 __all__ = ["check"]
+
+_SOON = datetime.timedelta(days=30)
+"""How long before its end a certificate is worth a note."""
 
 
 @click.command()
@@ -88,6 +93,9 @@ def _notes(config: Config) -> Iterator[str]:
         if target.tls.mode == "off" and not target.connect.startswith("unix:"):
             yield f"target[{target.name}] is reached without TLS"
     for listener in config.listeners:
+        ends = expiry(listener.tls.certificate) if listener.tls is not None else None
+        if ends is not None and ends < datetime.datetime.now(datetime.UTC) + _SOON:
+            yield f"listener[{listener.name}].tls.certificate is valid until {ends:%Y-%m-%d %H:%M} UTC"
         if listener.insecure_cleartext:
             yield f"listener[{listener.name}] takes passwords in cleartext"
     for reference in _references(config):

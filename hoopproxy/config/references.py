@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from attrs import frozen
 
 from hoopproxy.config.model import CheckerConfig, Limits, Listener, Role, SecretRef, Target
 from hoopproxy.config.table import Table, nearest
+from hoopproxy.config.tls_files import authorities_problem, pair_problem
 from hoopproxy.secrets import file_problem
 
 __all__ = ["Entry", "Parts", "check_parts"]
@@ -87,13 +89,15 @@ def _check_listener(entry: Entry[Listener], targets: Mapping[str, Target]) -> No
                 "targets", f'names "{name}", which speaks {target.protocol}, not {listener.protocol}'
             )
     if listener.tls is not None:
-        _check_secret(table, "tls.key", listener.tls.key)
+        _check_pair(table, listener.tls.certificate, listener.tls.key)
+        _check_authorities(table, "tls.client_ca", listener.tls.client_ca)
 
 
 def _check_target(entry: Entry[Target]) -> None:
     target, table = entry.value, entry.table
-    if target.tls.key is not None:
-        _check_secret(table, "tls.key", target.tls.key)
+    if target.tls.certificate is not None and target.tls.key is not None:
+        _check_pair(table, target.tls.certificate, target.tls.key)
+    _check_authorities(table, "tls.ca", target.tls.ca)
     for account in target.accounts.values():
         if account.password is not None:
             _check_secret(table, f"accounts.{account.name}.password", account.password)
@@ -125,12 +129,26 @@ def _check_role(entry: Entry[Role], targets: Mapping[str, Target], limits: Limit
         )
 
 
-def _check_secret(table: Table, key: str, ref: SecretRef) -> None:
-    if ref.scheme != "file":
-        return
-    problem = file_problem(ref.base / ref.rest)
+def _check_secret(table: Table, key: str, ref: SecretRef) -> bool:
+    """Whether the reference can be used, as far as can be told now."""
+    problem = file_problem(ref.base / ref.rest) if ref.scheme == "file" else None
     if problem is not None:
         table.problem(key, f"is {ref}, {problem}")
+    return problem is None
+
+
+def _check_pair(table: Table, certificate: Path, key: SecretRef) -> None:
+    if not _check_secret(table, "tls.key", key) or not certificate.is_file():
+        return
+    problem = pair_problem(certificate, key)
+    if problem is not None:
+        table.problem("tls.certificate", f"({certificate}) {problem}")
+
+
+def _check_authorities(table: Table, key: str, path: Path | None) -> None:
+    problem = authorities_problem(path) if path is not None and path.is_file() else None
+    if problem is not None:
+        table.problem(key, f"({path}) {problem}")
 
 
 # -- plugins -------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from hoopproxy.config.model import (
     TargetTLS,
 )
 from hoopproxy.config.table import Table
-from hoopproxy.wire.names import LABEL, MAX_LABEL
+from hoopproxy.wire.names import LABEL, MAX_LABEL, check_identity
 
 __all__ = [
     "read_checker",
@@ -230,6 +230,10 @@ def read_role(table: Table) -> Role:
         max_statement=table.number("max_statement", None, 1, 2 * _GiB - 1),
         read=table.choice("read", "none", get_args(Read)),
     )
+    for identity in role.identities:
+        problem = check_identity(identity)
+        if problem is not None:
+            table.problem("identities", f'holds "{identity}", which {problem}, so it is nobody')
     if not role.groups and not role.identities:
         table.problem("groups", "and identities are both empty, so the role is nobody's; name some of either")
     return role

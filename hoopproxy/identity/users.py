@@ -4,7 +4,7 @@
 
     # hoopproxy users 1
     alice groups=staff,dba scrypt=32768$8$1$<salt>$<hash>
-    bob groups=staff scram=SCRAM-SHA-256$200000:<salt>$<stored key>:<server key>
+    bob groups=staff scram=SCRAM-SHA-256$100000:<salt>$<stored key>:<server key>
     carol certificate=san:email:carol@example.org,sha256:9f86...
 
 The name comes first, then ``key=value`` fields separated by blanks, each key once. Lists are separated by

@@ -45,8 +45,8 @@ PLAIN, PLUS = "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS"
 MINIMUM_ITERATIONS = 100_000
 """Of a verifier that we keep: what a stolen users file must cost to guess at."""
 
-DEFAULT_ITERATIONS = 200_000
-"""Of a verifier that we make."""
+DEFAULT_ITERATIONS = MINIMUM_ITERATIONS
+"""Of a verifier that we make. It is the client that pays, at each log-in, and some derive in a slow loop."""
 
 MAXIMUM_ITERATIONS = 1_000_000
 """That we let a server ask of us: about half a second of CPU, so a hostile one can't stall the gateway."""
