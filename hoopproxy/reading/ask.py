@@ -1,0 +1,55 @@
+"""One question to the journals, answered piece by piece. The same for a person's own process and the gateway's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from hoopproxy.errors import Damaged, HoopproxyError
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import UnsupportedFormat
+from hoopproxy.reading.answers import Answer, Problem, Question
+from hoopproxy.reading.journals import follow, last_events
+from hoopproxy.reading.scope import Scope
+from hoopproxy.reading.sessions import find_session, list_sessions, recording, session_events
+
+__all__ = ["ask"]
+
+
+def ask(
+    find: Callable[[], Sequence[Folder]],
+    question: Question,
+    scope: Scope,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    going_on: Callable[[], bool] = lambda: True,
+) -> Iterator[Answer]:
+    """The pieces of the answer, in order. What goes wrong is the last piece, a :class:`Problem`; never an error.
+
+    :param find: gives the journals there are now. :param going_on: ends a tail that is followed.
+    """
+    try:
+        if question.action == "sessions":
+            yield from list_sessions(find(), question.filter, scope, question.limit, question.every)
+        elif question.action == "tail" and question.follow:
+            yield from follow(find, question.filter, scope, question.limit, sleep=sleep, going_on=going_on)
+        elif question.action == "tail":
+            yield from last_events(find(), question.filter, scope, question.limit)
+        else:
+            yield from _of_session(find(), question, scope)
+    except (Damaged, UnsupportedFormat) as error:
+        yield Problem("damaged", str(error))
+    except HoopproxyError as error:
+        yield Problem("not_found", str(error))
+    except OSError as error:
+        yield Problem(
+            "failed", f"{error.filename or 'the journal'}: {error.strerror or type(error).__name__}"
+        )
+
+
+def _of_session(folders: Sequence[Folder], question: Question, scope: Scope) -> Iterator[Answer]:
+    found = find_session(folders, question.session, scope)
+    if question.action == "show":
+        yield from session_events(found, question.filter, scope)
+    else:
+        yield from recording(found, scope)

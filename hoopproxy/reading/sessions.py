@@ -1,0 +1,277 @@
+"""Sessions in the journals: which there are, where one of them is, and what was recorded of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import attrs
+
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.chunks import Chunk
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import Kind
+from hoopproxy.journal.keys import KeyFile
+from hoopproxy.journal.reader import JournalReader, Record, chunk_of
+from hoopproxy.reading.answers import Answer, EventLine, LeftOut, Problem
+from hoopproxy.reading.filters import Envelope, Filter
+from hoopproxy.reading.journals import Looking, Told, event_of, matching, nanoseconds
+from hoopproxy.reading.scope import Scope
+from hoopproxy.reading.summary import TELLING, SessionSummary, Summaries
+
+__all__ = [
+    "Found",
+    "NoSuchSession",
+    "find_session",
+    "list_sessions",
+    "recording",
+    "session_events",
+    "short_id",
+]
+
+SHORTEST: Final = 4
+"""Characters that name a session at least; fewer would be a guess."""
+
+_LOOK: Final = 1000  # events of a session that are read to learn whose it is
+_SUGGESTED: Final = 3
+_NEVER: Final = 1 << 64
+
+
+class NoSuchSession(HoopproxyError):
+    """No session, or more than one, goes by that name; the text says which come close."""
+
+
+def short_id(session: str) -> str:
+    """How a session is named in a table: the end of its id, for ids of one moment begin alike."""
+    return session[-8:]
+
+
+# --- listing ----------------------------------------------------------------------------------------------
+
+
+def list_sessions(
+    folders: Sequence[Folder], wanted: Filter, scope: Scope, limit: int = 0, every: bool = False
+) -> Iterator[Answer]:
+    """Summaries of the newest ``limit`` sessions (0: all) that match, oldest first."""
+    looking = Looking(folders)
+    found: list[SessionSummary] = []
+    left_out = 0
+    for folder in folders:
+        summaries = Summaries(wanted, limit, every)
+        with JournalReader(folder, since_time=nanoseconds(wanted.since)) as reader:
+            for told in matching(reader, folder, _Telling(wanted), scope, looking):
+                if isinstance(told, EventLine):
+                    summaries.add(told.event)
+                else:
+                    yield told
+        listed = summaries.listed()
+        if not folder.is_live:
+            for summary in listed:
+                if summary.state == "live":
+                    summary.state = "unfinished"
+        found.extend(listed)
+        left_out += summaries.left_out
+    found.sort(key=lambda each: each.started)
+    if limit and len(found) > limit:
+        left_out += len(found) - limit
+        found = found[-limit:]
+    yield from found
+    if left_out:
+        yield LeftOut(left_out)
+
+
+class _Telling:
+    """Wants whatever changes a summary or makes a session match; the summary itself decides on the rest."""
+
+    def __init__(self, wanted: Filter) -> None:
+        self._wanted = wanted if wanted.about_single_events else None
+
+    def may_match(self, body: bytes) -> bool:
+        return any(kind in body for kind in TELLING) or (
+            self._wanted is not None and self._wanted.may_match(body)
+        )
+
+    def matches(self, event: Envelope) -> bool:
+        return "session" in event
+
+
+# --- finding ----------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Found:
+    """A session's id, the journal that has it, its keys there, and Unix ns of the first."""
+
+    session: str
+    folder: Folder
+    keys: frozenset[int]
+    since: int
+
+    def reader(self) -> JournalReader:
+        """Its records. Close it."""
+        return JournalReader(self.folder, since_time=max(self.since - 1_000_000_000, 0), keys=self.keys)
+
+
+def _known(folders: Sequence[Folder]) -> list[Found]:
+    """Every session that has a key, oldest first."""
+    found: list[Found] = []
+    for folder in folders:
+        keys = KeyFile.open(folder.files, folder.keys, folder.id)
+        try:
+            by_session: dict[bytes, list[tuple[int, int]]] = {}
+            for key in keys.all():
+                if key.session != bytes(16):
+                    by_session.setdefault(key.session, []).append((key.id, key.created))
+        finally:
+            keys.close()
+        for session, entries in by_session.items():
+            ids = frozenset(each for each, _ in entries)
+            found.append(Found(str(uuid.UUID(bytes=session)), folder, ids, min(when for _, when in entries)))
+    found.sort(key=lambda each: each.since)
+    return found
+
+
+def _may_see(found: Found, scope: Scope, started: bool = False) -> bool:
+    """Whether the session is in scope; with ``started``, whether anybody logged in to it as well."""
+    if scope.everything and not started:
+        return True
+    covered = False
+    with found.reader() as reader:
+        for count, record in enumerate(reader):
+            line = event_of(record, found.folder) if record.kind == Kind.EVENT else None
+            if line is not None and scope.covers(line.event):
+                covered = True
+                if not started or "identity" in line.event:
+                    return True
+            if count > _LOOK:
+                break
+    return covered and not started
+
+
+def find_session(folders: Sequence[Folder], name: str, scope: Scope) -> Found:
+    """The session of that name: its id, the beginning or the end of it, or ``last``.
+
+    :raises NoSuchSession: if there is none or more than one *that may be seen*: the rest does not exist.
+    """
+    known = _known(folders)
+    if name == "last":
+        for each in reversed(known):
+            if _may_see(each, scope, started=True):
+                return each
+        raise NoSuchSession(
+            "no session is on record yet" + ("" if scope.everything else " that you may read")
+        )
+    wanted = name.lower().replace("-", "")
+    close = [each for each in known if _is_named(each.session, wanted)]
+    seen = [each for each in close if _may_see(each, scope)]
+    if len(wanted) >= SHORTEST and len(seen) == 1:
+        return seen[0]
+    if len(wanted) < SHORTEST or seen:
+        names = ", ".join(each.session for each in seen[:_SUGGESTED]) or "none"
+        more = f" and {len(seen) - _SUGGESTED} more" if len(seen) > _SUGGESTED else ""
+        raise NoSuchSession(f"{name[:40]!r} is not the name of one session: {names}{more}; say more of it")
+    raise NoSuchSession(f"no session {name[:40]!r}{_suggestion(known, wanted, scope)}")
+
+
+def _is_named(session: str, wanted: str) -> bool:
+    plain = session.replace("-", "")
+    return bool(wanted) and (plain.startswith(wanted) or plain.endswith(wanted))
+
+
+def _suggestion(known: Sequence[Found], wanted: str, scope: Scope) -> str:
+    def alike(found: Found) -> int:
+        plain = found.session.replace("-", "")
+        ahead = _common(plain, wanted)
+        return max(ahead, _common(plain[::-1], wanted[::-1]))
+
+    best = sorted(known, key=alike, reverse=True)[:_SUGGESTED]
+    names = [each.session for each in best if alike(each) >= 3 and _may_see(each, scope)]
+    if not names:
+        return "; `hoopproxy audit sessions` lists what there is"
+    return f"; did you mean {' or '.join(names)}?"
+
+
+def _common(one: str, other: str) -> int:
+    count = 0
+    for left, right in zip(one, other, strict=False):
+        if left != right:
+            break
+        count += 1
+    return count
+
+
+# --- one session ------------------------------------------------------------------------------------------
+
+
+def session_events(found: Found, wanted: Filter, scope: Scope) -> Iterator[Told]:
+    """The events of a session that match, in order."""
+    with found.reader() as reader:
+        yield from matching(reader, found.folder, wanted, scope, Looking((found.folder,)))
+
+
+def recording(found: Found, scope: Scope) -> Iterator[Answer]:
+    """A session's events and chunks, in an order that can be shown as it comes.
+
+    Events lead and chunks follow behind them, so that a reader knows of each result (its command, its tag, its
+    error) before its bytes come: after ``command.result`` come all the chunks up to the end of its range.
+    Two passes go through the journal side by side; neither holds more than one record.
+    """
+    with found.reader() as ahead, found.reader() as behind:
+        chunks = _Behind(behind)
+        try:
+            for record in ahead:
+                line = event_of(record, found.folder)
+                if line is None or not scope.covers(line.event):
+                    continue
+                kind = line.event.get("kind")
+                if kind in _AFTER_CHUNKS:
+                    yield from chunks.until(record.jseq)
+                yield line
+                if kind == "command.result":
+                    yield from chunks.until(record.jseq, _end_of(line))
+                elif kind == "command.unfinished":
+                    yield from chunks.until(record.jseq)
+            yield from chunks.until(ahead.position)
+        except HoopproxyError as error:
+            yield Problem("damaged", str(error))
+        except (OSError, ValueError) as error:
+            yield Problem("failed", f"{found.folder.path}: {error}")
+
+
+_AFTER_CHUNKS: Final = ("session.end", "session.interrupted", "session.violation")
+
+
+def _end_of(line: EventLine) -> int:
+    said = line.event.get("event")
+    try:
+        return int(said["range"][1])  # type: ignore[index]
+    except (TypeError, KeyError, IndexError, ValueError):
+        return _NEVER
+
+
+class _Behind:
+    """Chunks, as far as they are wanted now."""
+
+    def __init__(self, reader: JournalReader) -> None:
+        self._reader = reader
+        self._records: Iterator[Record] | None = None
+        self._next: Record | None = None
+        self._shown = 0  # up to where the client's view has been given
+
+    def _step(self) -> None:
+        # Begun only when the events were, so that a journal that grows meanwhile has these chunks for sure.
+        if self._records is None:
+            self._records = (record for record in self._reader if record.kind == Kind.CHUNK)
+        self._next = next(self._records, None)
+
+    def until(self, jseq: int, end: int = _NEVER) -> Iterator[Chunk]:
+        """The chunks before record ``jseq``, until the client's view is given up to offset ``end``."""
+        if self._records is None:
+            self._step()
+        while self._next is not None and self._next.jseq < jseq and self._shown < end:
+            chunk = chunk_of(self._next)
+            self._step()
+            if chunk.leg == 0 and chunk.direction == 1:
+                self._shown = max(self._shown, chunk.offset + len(chunk.data))
+            yield chunk
