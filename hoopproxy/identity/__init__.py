@@ -1,0 +1,9 @@
+"""Who is there: the Portal, the Realm, the credentials checkers.
+
+``portal``  the one Portal over checkers in file order; ``attempt`` one log-in across its rounds
+``file``  the checker over a users file; ``users`` its format; ``users_edit`` changing it
+``certificate``  the checker of client certificates
+``hashes``  costly work in a bounded pool; ``throttle`` caps, delays and counted failures
+``checking``  what a checker may offer besides ``ICredentialsChecker``; ``plugins`` the two that come with us
+``server_secret``  what makes answers about strangers stable
+"""
