@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import attrs
 
 from hoopproxy import events
 from hoopproxy.errors import JournalRefused, ProtocolViolation
-from hoopproxy.events import Decision, StreamTotals, TLSFacts
+from hoopproxy.events import StreamTotals, TLSFacts
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import (
     Cancel,
@@ -46,11 +47,26 @@ from hoopproxy.wire.commands import (
 )
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.frames import Frame, Span
-from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Recorder, dump
+from hoopproxy.wire.recorder import (
+    CLIENT,
+    TARGET,
+    TO_CLIENT,
+    TO_TARGET,
+    Recorder,
+    dump,
+    outcome_and_parent,
+    said,
+)
 
 __all__ = ["Admission", "Counts", "DurableJournal", "Exchange", "Relay"]
 
-_LOGIN, _RESPONSE, _INCOMPLETE = 1, 4, 5  # positions in events.REDACTIONS
+_LOGIN, _INCOMPLETE = 1, 5  # positions in events.REDACTIONS
+_NONE: Sequence[Frame] = ()
+_LOOK_NS = 10_000_000
+"""How often a session that relays looks at the age of the oldest un-synced record."""
+_ENDS = {kind: f"command.{kind}".encode() for kind in ("completed", "skipped", "unfinished")}
+_OUTCOMES = {outcome: outcome_and_parent(outcome, None) for outcome in ("success", "failure")}
+_verdict = tuple.__new__  # one is made for each command; a named tuple's own constructor costs twice as much
 
 
 class Relay(Protocol):
@@ -179,12 +195,13 @@ class Exchange:
         self._connecting = False
         self._client_waits = False  # the target just became ready: look at what the client sent meanwhile
         self._refused = self._lagging = False
+        self._attention = True  # something is to be done at the end of this turn: a question, the end
         self._shift = (
             0  # what the client has been sent before an offset of the target's stream, minus that offset
         )
         self._peer, self._frame = self.client, Frame(0, 0, 0)
         self._keep = False  # the present frame does not go on
-        self._run_start = self._run_end = 0  # released frames of this turn, not yet in the lists below
+        self._run_start, self._run_end = 0, -1  # released frames of this turn, not yet in the lists below
         self._to_client_now: list[tuple[bytes, bool, bool]] = []  # (bytes, forwarded, secret)
         self._to_server_now: list[tuple[bytes, bool, bool]] = []
         self._kept_runs: list[tuple[int, int]] = []  # of the target's stream: not seen by the client
@@ -193,6 +210,7 @@ class Exchange:
         self._held: deque[tuple[int, bytes, bool]] = deque()
         self._held_bytes = 0
         self._tokens = 0
+        self._look_at_lag = 0
         self._target_tls: TLSFacts | None = None
         self._do: dict[type, Callable[[Any], None]] = {
             ToClient: self._to_client,
@@ -223,7 +241,7 @@ class Exchange:
         if tls is not None:
             self._run(self.conversation.answered(StartTLS("client"), tls))
         self._run(self.conversation.opened())
-        self._end_turn(self.client)
+        self._end_turn()
 
     def admit(self, admission: Admission) -> None:
         """Policy admitted the session: from now on its target's modes are in force."""
@@ -236,11 +254,35 @@ class Exchange:
 
     def client_received(self, data: bytes) -> None:
         """Bytes of the client, in order. All that can be done with them is done before this returns."""
-        self._received(self.client, data)
+        peer = self.client
+        if self._attention:
+            self._received(peer, data)
+            return
+        self.recorder.tick()
+        self._peer = peer
+        frames: Sequence[Frame] = _NONE
+        try:
+            frames = peer.codec.feed(data)
+            self._meet_client(frames)
+        except (ProtocolViolation, JournalRefused) as error:
+            self._not_met(peer, frames, error)
+        self._end_turn()
 
     def server_received(self, data: bytes) -> None:
         """Bytes of the target, in order."""
-        self._received(self.server, data)
+        peer = self.server
+        if self._attention:
+            self._received(peer, data)
+            return
+        self.recorder.tick()
+        self._peer = peer
+        frames: Sequence[Frame] = _NONE
+        try:
+            frames = peer.codec.feed(data)
+            self._meet_server(frames)
+        except (ProtocolViolation, JournalRefused) as error:
+            self._not_met(peer, frames, error)
+        self._end_turn()
 
     def client_lost(self) -> None:
         """The client sent its last byte."""
@@ -266,7 +308,7 @@ class Exchange:
         if isinstance(answer, TLSStarted) and answer.leg == "target":
             self._target_tls = answer.facts
         if isinstance(question, Connect) and not isinstance(answer, Refusal):
-            self._connecting = True
+            self._connecting = self._attention = True
         if isinstance(question, Decide) and isinstance(answer, Verdict):
             decide = question
             self._guarded(lambda: self._decided(decide, answer, late=True))
@@ -281,14 +323,14 @@ class Exchange:
             return
         self.recorder.tick()
         self._guarded(lambda: self._give_up(refusal, refusal.code))
-        self._end_turn(self.client)
+        self._end_turn()
 
     def journal_refuses(self, refused: JournalRefused) -> None:
         """The journal can't write: a command that waits for its record will not happen, so say that."""
         if self._held and not self.ended and self.closing is None:
             self.recorder.tick()
             self._journal_refused(refused)
-            self._end_turn(self.client)
+            self._end_turn()
 
     def closed(self, client: Counts, target: Counts) -> None:
         """Both connections are gone; the transport's own counts. Puts the end of the session on record."""
@@ -336,9 +378,10 @@ class Exchange:
     # --- a turn --------------------------------------------------------------------------------------
 
     def _received(self, peer: _Peer, data: bytes) -> None:
+        """As above, when something else than relaying is going on: a question, a log-in, the end."""
         if self.closing is not None or self.ended:
             peer.after_end += len(data)
-        elif peer.question is not None or (self._connecting and peer is self.client):
+        elif self._stops(peer):
             peer.backlog.append(data)
             if not peer.paused:
                 peer.paused = True
@@ -346,76 +389,121 @@ class Exchange:
         else:
             self.recorder.tick()
             self._feed(peer, data)
-            self._end_turn(peer)
+            self._end_turn()
 
     def _feed(self, peer: _Peer, data: bytes) -> None:
-        violation = None
+        self._peer = peer
+        frames: Sequence[Frame] = _NONE
         try:
             frames = peer.codec.feed(data)
-        except ProtocolViolation as found:
-            frames, violation = peer.codec.frames, found
-        if self._meet(peer, frames) and violation is not None:
-            self._violated(peer, violation)
+            self._meet(peer, frames)
+        except (ProtocolViolation, JournalRefused) as error:
+            self._not_met(peer, frames, error)
 
-    def _meet(self, peer: _Peer, frames: Sequence[Frame]) -> bool:
-        """Show frames to the conversation and do what it says; whether all of them were met without an end."""
-        self._peer = peer
-        is_client = peer is self.client
-        meet = self.conversation.client_frame if is_client else self.conversation.server_frame
-        do = self._do
+    def _meet(self, peer: _Peer, frames: Sequence[Frame]) -> None:
+        if peer is self.client:
+            self._meet_client(frames)
+        else:
+            self._meet_server(frames)
+
+    def _not_met(
+        self, peer: _Peer, frames: Sequence[Frame], error: ProtocolViolation | JournalRefused
+    ) -> None:
+        """A frame was not legal, or not a frame at all: what came before it counts, it and the rest don't."""
+        if frames is _NONE:  # the codec found it: first meet what it had made of the bytes before
+            self._guarded(lambda: self._meet(peer, peer.codec.frames))
+            if self._stops(peer):
+                return
+        if isinstance(error, JournalRefused):
+            self._journal_refused(error)
+        else:
+            self._violated(peer, error)
+
+    def _meet_client(self, frames: Sequence[Frame]) -> None:
+        """Frames of the client: each goes on only if the conversation says so."""
+        peer, do, meet = self.client, self._do, self.conversation.client_frame
+        start = end = peer.position
         index = 0
         try:
-            for index, frame in enumerate(frames):
-                self._frame, self._keep = frame, is_client or not self._relaying
+            for frame in frames:
                 commands = meet(frame)
+                _, start, end, _, _, _ = frame
                 if commands is not None:
+                    self._frame, self._keep = frame, True
                     for command in commands:
                         do[type(command)](command)
-                end = frame.end
-                peer.position = end
-                peer.decoded += end - frame.start
-                if not self._keep:
-                    self._release(frame)
-                elif not is_client:
-                    self._kept_runs.append((frame.start, end))
-                    self._shift -= end - frame.start
-                if peer.question is not None or self.closing is not None or (self._connecting and is_client):
-                    peer.rest = list(frames[index + 1 :])
-                    return False
-        except ProtocolViolation as violation:
-            peer.rest = list(frames[index:])
-            self._violated(peer, violation)
-            return False
-        except JournalRefused as refused:
-            peer.rest = list(frames[index:])
-            self._journal_refused(refused)
-            return False
-        except Exception:
-            peer.rest = list(frames[index:])  # a bug of the conversation: its bytes are still accounted for
-            raise
-        return True
+                    if not self._keep:
+                        if start == self._run_end:
+                            self._run_end = end
+                        else:
+                            self._push_run()
+                            self._run_start, self._run_end = start, end
+                index += 1
+                start = end
+                if self._attention and self._stops(peer):
+                    break
+        finally:
+            # An error leaves start at the frame that it is about: up to there everything was met.
+            peer.decoded += start - peer.position
+            peer.position = start
+            if index < len(frames):
+                peer.rest = list(frames[index:])
 
-    def _release(self, frame: Frame) -> None:
-        if frame.start == self._run_end and self._run_end != self._run_start:
-            self._run_end = frame.end
-        else:
-            self._push_run()
-            self._run_start, self._run_end = frame.start, frame.end
+    def _meet_server(self, frames: Sequence[Frame]) -> None:
+        """Frames of the target: while the stream is relayed, each goes on unless it is withheld."""
+        peer, do, meet = self.server, self._do, self.conversation.server_frame
+        start = end = peer.position
+        index = 0
+        try:
+            for frame in frames:
+                self._keep = not self._relaying
+                commands = meet(frame)
+                _, start, end, _, _, _ = frame
+                if commands is not None:
+                    self._frame = frame
+                    for command in commands:
+                        do[type(command)](command)
+                if self._keep:
+                    self._kept_runs.append((start, end))
+                    self._shift -= end - start
+                elif start == self._run_end:
+                    self._run_end = end
+                else:
+                    self._push_run()
+                    self._run_start, self._run_end = start, end
+                index += 1
+                start = end
+                if self._attention and self._stops(peer):
+                    break
+        finally:
+            peer.decoded += start - peer.position
+            peer.position = start
+            if index < len(frames):
+                peer.rest = list(frames[index:])
+
+    def _stops(self, peer: _Peer) -> bool:
+        """Whether no further frame of this peer may be looked at now."""
+        waits = self._connecting and peer is self.client
+        return peer.question is not None or self.closing is not None or waits
 
     def _push_run(self) -> None:
-        if self._run_end != self._run_start:
+        if self._run_end >= 0:
             peer = self._peer
             data = peer.codec.raw(self._run_start, self._run_end)
             (self._to_server_now if peer is self.client else self._to_client_now).append((data, True, False))
-            self._run_start = self._run_end = 0
+            self._run_end = -1
 
-    def _end_turn(self, peer: _Peer) -> None:
+    def _end_turn(self) -> None:
         """Record, send, then put the question that is open, or close."""
         try:
             self._flush()
         except JournalRefused as refused:
             self._journal_refused(refused)
             self._send()
+        if self._attention:
+            self._attend()
+
+    def _attend(self) -> None:
         if self.closing is not None:
             if not self._held:
                 self.relay.close(self.closing)
@@ -426,6 +514,12 @@ class Exchange:
         if self._client_waits:
             self._client_waits = False
             self._continue(self.client)
+        self._attention = (
+            self._connecting
+            or self.closing is not None
+            or self.client.question is not None
+            or self.server.question is not None
+        )
 
     def _put(self, peer: _Peer) -> None:
         question = peer.question
@@ -440,7 +534,7 @@ class Exchange:
                         "plaintext bytes follow the request for TLS; they would be taken as encrypted"
                     ),
                 )
-                self._end_turn(peer)
+                self._end_turn()
                 return
         self._tokens += 1
         peer.token = self._tokens
@@ -448,20 +542,19 @@ class Exchange:
 
     def _continue(self, peer: _Peer) -> None:
         """Go on with what came while a question was open."""
-        while (
-            self.closing is None and peer.question is None and not (self._connecting and peer is self.client)
-        ):
+        while not self._stops(peer):
             if peer.rest:
                 frames, peer.rest = peer.rest, []
-                self._meet(peer, frames)
+                self._peer = peer
+                self._guarded(partial(self._meet, peer, frames))
             elif peer.backlog:
-                self._end_turn(peer)
-                if self.closing is None and peer.question is None:
+                self._end_turn()
+                if not self._stops(peer) and peer.backlog:
                     self._feed(peer, peer.backlog.pop(0))
             else:
                 break
-        self._end_turn(peer)
-        if peer.question is None and self.closing is None and not (self._connecting and peer is self.client):
+        self._end_turn()
+        if not self._stops(peer):
             if peer.paused:
                 peer.paused = False
                 self.relay.resume(peer.leg, "question")
@@ -485,37 +578,68 @@ class Exchange:
     # --- into the journal, then out ------------------------------------------------------------------
 
     def _flush(self) -> None:
-        if self._run_end != self._run_start:
-            self._push_run()
-        client, recorder = self.client, self.recorder
-        if client.position > client.recorded:
+        client, recorder, journal = self.client, self.recorder, self.journal
+        run: bytes | None = None
+        if self._run_end >= 0:
+            if self._to_client_now or self._to_server_now or self.server.spans:
+                self._push_run()
+            else:  # by far the most turns: one stretch goes on, and nothing else
+                run = self._peer.codec.raw(self._run_start, self._run_end)
+                self._run_end = -1
+        position = client.position
+        if position > client.recorded:
             if self._record_requests:
-                data = client.codec.raw(client.recorded, client.position)
+                data = run if run is not None and len(run) == position - client.recorded else None
+                if data is None or self._peer is not client:
+                    data = client.codec.raw(client.recorded, position)
                 recorder.chunk(CLIENT, TO_TARGET, client.recorded, data, client.spans)
-            client.recorded = client.position
+            client.recorded = position
             if client.spans:
                 client.spans = []
         if self._kept_runs:
-            for start, end in self._kept_runs:
-                if self._record_responses:
-                    raw = self.server.codec.raw(start, end)
-                    recorder.chunk(TARGET, TO_CLIENT, start, raw, self.server.spans)
-            self._kept_runs.clear()
+            self._record_kept()
         if self._to_client_now:
             self._record_to_client()
+        elif run is not None and self._peer is not client and self._record_responses:
+            recorder.chunk(CLIENT, TO_CLIENT, client.out, run)
         if self.server.spans:
             self.server.spans = []
         if self._events:
             self._flush_events()
         if recorder.opened:
-            if self._wait_for > self.journal.durable:
-                self.journal.commit_now()
+            if self._wait_for > journal.durable:
+                journal.commit_now()
             else:
-                self.journal.commit_soon()
-        if self._to_client_now or self._to_server_now:
+                journal.commit_soon()
+        if run is not None:
+            self._send_run(run)
+        elif self._to_client_now or self._to_server_now:
             self._send()
-        if not self._best_effort and not self._lagging:
+        if journal.unsynced_bytes > self._max_lag_bytes or recorder.now > self._look_at_lag:
             self._watch_lag()
+
+    def _send_run(self, run: bytes) -> None:
+        size = len(run)
+        if self._peer is self.server:
+            client = self.client
+            client.out += size
+            client.forwarded += size
+            self.relay.to_client(run)
+        elif self._held or self._wait_for > self.journal.durable:
+            self._hold(run, True)
+        else:
+            server = self.server
+            server.out += size
+            server.forwarded += size
+            self.relay.to_server(run)
+
+    def _record_kept(self) -> None:
+        """What the target said and the client did not see: on the target's own leg."""
+        if self._record_responses:
+            for start, end in self._kept_runs:
+                raw = self.server.codec.raw(start, end)
+                self.recorder.chunk(TARGET, TO_CLIENT, start, raw, self.server.spans)
+        self._kept_runs.clear()
 
     def _record_to_client(self) -> None:
         offset, recorder = self.client.out, self.recorder
@@ -537,20 +661,11 @@ class Exchange:
     def _flush_events(self, reserve: bool = False) -> None:
         emit, wait_for = self.recorder.emit, 0
         queued, self._events = self._events, []
-        for kind, body, op, parent, outcome, reason, decision, waits in queued:
-            jseq = emit(
-                kind,
-                body,
-                id=op if waits else None,
-                op=op,
-                parent=parent,
-                outcome=outcome,
-                reason=reason,
-                decision=decision,
-                reserve=reserve or outcome == "denied",
-            )
+        for kind, body, op, decision, more, reason, waits in queued:
             if waits:
-                wait_for = jseq
+                wait_for = emit(kind, body, op, decision, more, reason, op, reserve or bool(reason))
+            else:
+                emit(kind, body, op, decision, more, reason, b"", reserve)
         if wait_for and self._strict:
             self._wait_for = wait_for
 
@@ -609,9 +724,13 @@ class Exchange:
 
     def _watch_lag(self) -> None:
         """Pause both legs while the journal is too far behind; resume at the watermark of this moment."""
+        now = self.recorder.now
+        self._look_at_lag = now + _LOOK_NS
+        if self._best_effort or self._lagging or not self.recorder.opened:
+            return
         journal = self.journal
         oldest = journal.oldest_unsynced
-        too_old = oldest is not None and self.recorder.now + self.recorder.started - oldest > self._max_lag_ns
+        too_old = oldest is not None and now + self.recorder.started - oldest > self._max_lag_ns
         if journal.unsynced_bytes > self._max_lag_bytes or too_old:
             self._lagging = True
             for leg in ("client", "target"):
@@ -688,10 +807,12 @@ class Exchange:
         reason: str | None = None,
     ) -> None:
         if self.recorder.opened:
-            self._events.append((event.kind, event.body(), op, parent, outcome, reason, None, False))
+            more = outcome_and_parent(outcome, parent)
+            joined = op.encode() if op else b""
+            self._events.append((event.kind.encode(), event.body(), joined, b"", more, said(reason), False))
 
     def _close(self, command: Close) -> None:
-        self.closing = self.closing or command.cause
+        self.closing, self._attention = self.closing or command.cause, True
 
     def _started(self, command: Started) -> None:
         admission = self.admission
@@ -711,7 +832,7 @@ class Exchange:
             ),
             outcome="success",
         )
-        self._client_waits = True
+        self._client_waits = self._attention = True
 
     def _register_cancel(self, command: RegisterCancel) -> None:
         self.relay.register_cancel(command.key, command.request)
@@ -721,87 +842,74 @@ class Exchange:
         if peer.question is not None:
             raise ProtocolViolation("a second question before the first was answered")
         peer.question, peer.token = question, 0
+        self._attention = True
 
     def _decide(self, decide: Decide) -> None:
-        peer, frame = self._peer, self._frame
         for span in decide.spans:
             self._redact(Redact(span))
         if decide.refusal is not None:
-            self._decided(decide, Verdict(False, (), decide.refusal))
+            self._deny(decide, Verdict(False, (), decide.refusal))
             return
         verdict = self._policy(decide)
         if verdict is None:
+            peer = self._peer
             self._ask(decide)
-            peer.asked = frame
+            peer.asked = self._frame
         else:
             self._decided(decide, verdict)
 
     def _decided(self, decide: Decide, verdict: Verdict, late: bool = False) -> None:
-        frame, recorder, journal = self._frame, self.recorder, self.journal
+        if not verdict.allowed:
+            self._deny(decide, verdict)
+            return
+        refused = self.journal.refusal
+        if refused is not None and decide.is_command and not self._best_effort:
+            self._deny(decide, Verdict(False, (), _journal_refusal(refused)))
+            return
+        recorder, frame, rules = self.recorder, self._frame, verdict.rules
         op = recorder.new_id()
-        fields = decide.fields
-        fields["range"] = (frame.start, frame.end)
-        refusal = verdict.refusal
-        if verdict.allowed and decide.is_command and journal.refusal is not None and not self._best_effort:
-            code = "journal_full" if journal.refusal.code == "full" else "journal_failed"
-            refusal = Refusal(code, journal.refusal.sentence)
-        if verdict.allowed and refusal is None:
-            if decide.is_command:
-                self.commands += 1
-                self._events.append(
-                    (
-                        "command.requested",
-                        dump(fields),
-                        op,
-                        decide.parent,
-                        None,
-                        None,
-                        Decision("allow", verdict.rules) if verdict.rules else None,
-                        True,
-                    )
-                )
-            commands = self.conversation.answered(
-                decide, Verdict(True, verdict.rules, None, op, recorder.now)
-            )
-            if commands is None:
-                self._keep = False
-                if late:
-                    self._release(frame)
-            else:
-                self._run(commands)
+        if decide.is_command:
+            self.commands += 1
+            fields = decide.fields
+            fields["range"] = (frame.start, frame.end)
+            decision = recorder.decision("allow", rules) if rules else b""
+            more = outcome_and_parent(None, decide.parent) if decide.parent else b""
+            self._events.append((b"command.requested", dump(fields), op, decision, more, b"", True))
+        answer = _verdict(Verdict, (True, rules, None, op.decode(), recorder.now))
+        commands = self.conversation.answered(decide, answer)
+        if commands is None:
+            self._keep = False
+            if late:
+                self._push_run()
+                self._run_start, self._run_end = frame.start, frame.end
         else:
-            refusal = attrs.evolve(refusal or Refusal("policy", "policy refuses this"), event=op)
-            self._deny(decide, verdict, refusal, op)
+            self._run(commands)
 
-    def _deny(self, decide: Decide, verdict: Verdict, refusal: Refusal, op: str) -> None:
+    def _deny(self, decide: Decide, verdict: Verdict) -> None:
         self.denied += 1
-        decide.fields["code"] = refusal.code
-        decision = Decision("deny", verdict.rules)
-        self._events.append(
-            (
-                "command.denied",
-                dump(decide.fields),
-                op,
-                decide.parent,
-                "denied",
-                refusal.sentence,
-                decision,
-                True,
-            )
-        )
-        answer = Verdict(False, verdict.rules, refusal, op, self.recorder.now)
+        recorder, frame, fields = self.recorder, self._frame, decide.fields
+        op = recorder.new_id()
+        refusal = attrs.evolve(verdict.refusal or Refusal("policy", "policy refuses this"), event=op.decode())
+        fields["range"], fields["code"] = (frame.start, frame.end), refusal.code
+        decision = recorder.decision("deny", verdict.rules)
+        more = outcome_and_parent("denied", decide.parent)
+        reason = said(refusal.sentence)
+        self._events.append((b"command.denied", dump(fields), op, decision, more, reason, True))
+        answer = Verdict(False, verdict.rules, refusal, op.decode(), recorder.now)
         self._run(self.conversation.answered(decide, answer))
 
     def _result(self, result: Result) -> None:
-        fields, shift = result.fields, self._shift
-        fields["range"] = (result.start + shift, result.end + shift)
-        self._events.append(("command.result", dump(fields), result.op, None, None, None, None, False))
+        op, start, end, fields = result
+        shift = self._shift
+        fields["range"] = (start + shift, end + shift)
+        self._events.append((b"command.result", dump(fields), op.encode(), b"", b"", b"", False))
 
     def _completed(self, done: Completed) -> None:
-        if done.kind == "completed":
-            done.fields["duration"] = self.recorder.now - done.began
-        kind = "command." + done.kind
-        self._events.append((kind, dump(done.fields), done.op, None, done.outcome, None, None, False))
+        op, began, fields, kind, outcome = done
+        if kind == "completed":
+            fields["duration"] = self.recorder.now - began
+        more = _OUTCOMES.get(outcome) or outcome_and_parent(outcome, None)
+        self._events.append((_ENDS[kind], dump(fields), op.encode(), b"", more, b"", False))
 
     # --- the ends ------------------------------------------------------------------------------------
 
@@ -809,8 +917,8 @@ class Exchange:
         if self.closing is not None or self.ended:
             return
         if peer is self.client and (peer.question is not None or self._connecting):
-            self.closing = "client closed"
-            self._end_turn(peer)
+            self.closing, self._attention = "client closed", True
+            self._end_turn()
             return
         if peer.question is not None:
             peer.lost = True
@@ -819,7 +927,7 @@ class Exchange:
         self._peer, self._frame = peer, Frame(0, peer.position, peer.position)
         meet = self.conversation.client_lost if peer is self.client else self.conversation.server_lost
         self._guarded(lambda: self._run(meet()))
-        self._end_turn(peer)
+        self._end_turn()
 
     def _violated(self, peer: _Peer, violation: ProtocolViolation) -> None:
         if self.closing is not None:
@@ -833,17 +941,17 @@ class Exchange:
         self._give_up(Refusal("violation", violation.reason), f"violation by the {peer.leg}")
 
     def _journal_refused(self, refused: JournalRefused) -> None:
-        self._run_start = self._run_end = 0
+        self._run_end = -1
         self._to_client_now, self._to_server_now = [], []
         self._drop_held()
-        code = "journal_full" if refused.code == "full" else "journal_failed"
-        self._give_up(Refusal(code, refused.sentence), code)
+        refusal = _journal_refusal(refused)
+        self._give_up(refusal, refusal.code)
 
     def _give_up(self, refusal: Refusal, cause: str) -> None:
         if self.closing is None and not self._refused:
             self._refused = True
             self._run(self.conversation.refused(refusal))
-        self.closing = cause
+        self.closing, self._attention = cause, True
 
     def _account_for_the_rest(self, peer: _Peer) -> None:
         """What was received and never met: an unfinished message (it could hold anything, so it is filled), and
@@ -882,6 +990,10 @@ class Exchange:
             forwarded=peer.forwarded,
             originated=peer.originated,
         )
+
+
+def _journal_refusal(refused: JournalRefused) -> Refusal:
+    return Refusal("journal_full" if refused.code == "full" else "journal_failed", refused.sentence)
 
 
 def _nobody_decides(decide: Decide) -> Verdict:

@@ -29,6 +29,11 @@ FILL = b"*"
 """What stands in a recording for each byte of a secret; the chunk's redaction ranges say that it does."""
 
 
+_SECOND = 1_000_000_000
+_MILLISECOND = 1_000_000
+_DECISIONS = 100
+
+
 class Journal(Protocol):
     """What a recorder needs of :class:`hoopproxy.interfaces.IJournal`."""
 
@@ -53,7 +58,7 @@ class Journal(Protocol):
 
 
 class IdSource:
-    """UUIDv7 texts: milliseconds, then random bits drawn once a process, then a counter. RFC 9562 section 5.7.
+    """UUIDv7 texts: milliseconds, random bits drawn once a process, a counter. RFC 9562 section 5.7.
 
     A counter under a random prefix costs a tenth of a draw for each id, and two processes still differ.
     """
@@ -62,19 +67,24 @@ class IdSource:
         self, wall_ns: Callable[[], int] = time.time_ns, entropy: Callable[[int], bytes] = os.urandom
     ) -> None:
         seed = int.from_bytes(entropy(9), "big")
-        self._middle = f"-7{seed >> 60 & 0xFFF:03x}-{0x8000 | seed >> 46 & 0x3FFF:04x}-"
-        self._counter = seed & 0x3FFFFFFFFFFF
+        self._middle = f"-7{seed >> 60 & 0xFFF:03x}-{0x8000 | seed >> 46 & 0x3FFF:04x}-".encode()
+        self.counter = seed & 0x3FFFFFFFFFFF
+        """The last id's last 12 hexadecimal digits, as a number."""
         self._wall_ns = wall_ns
-        self._stamp, self._prefix = -1, ""
+        self._stamp, self._prefix = -1, b""
 
-    def next(self, now_ns: int | None = None) -> str:
-        """A new id. ``now_ns`` is wall time in nanoseconds since 1970, read if it isn't given."""
-        stamp = (self._wall_ns() if now_ns is None else now_ns) // 1_000_000
+    def prefix(self, now_ns: int) -> bytes:
+        """All but the counter of an id made at ``now_ns``, wall nanoseconds since 1970."""
+        stamp = now_ns // 1_000_000
         if stamp != self._stamp:
-            text = f"{stamp & 0xFFFFFFFFFFFF:012x}"
-            self._stamp, self._prefix = stamp, f"{text[:8]}-{text[8:]}{self._middle}"
-        self._counter = counter = (self._counter + 1) & 0xFFFFFFFFFFFF
-        return f"{self._prefix}{counter:012x}"
+            text = b"%012x" % (stamp & 0xFFFFFFFFFFFF)
+            self._stamp, self._prefix = stamp, text[:8] + b"-" + text[8:] + self._middle
+        return self._prefix
+
+    def next(self) -> str:
+        """A new id."""
+        self.counter = counter = self.counter + 1
+        return (b"%b%012x" % (self.prefix(self._wall_ns()), counter)).decode()
 
 
 @attrs.define
@@ -111,8 +121,10 @@ class Recorder:
         self.started = clock.mono_ns()
         self.now = 0
         """Monotonic nanoseconds since the session began, as of the last tick."""
-        self._wall = clock.wall_ns()
-        self._second, self._second_text = -1, b""
+        self._mono_ns = clock.mono_ns
+        self._look_again = self._until = self._from = self._difference = 0
+        self._second, self._second_text, self._micros = -1, b"", 0
+        self._id_prefix = b""
         self.seq = 0
         self.last_jseq = 0
         """The number of the last record that this recorder made."""
@@ -128,6 +140,7 @@ class Recorder:
         self._tenant = canonical(tenant) if tenant else b""
         self._decisions: dict[tuple[str, tuple[str, ...], str | None], bytes] = {}
         self._render_session()
+        self.tick()
 
     def bind(
         self,
@@ -151,8 +164,9 @@ class Recorder:
         head = b"{"
         if self._client is not None:
             head += b'"client":' + canonical(self._client) + b","
-        self._head = head
-        self._before_event = (b'"decoder":' + self._decoder + b"," if self._decoder else b"") + b'"event":'
+        decoder = b'"decoder":' + self._decoder + b"," if self._decoder else b""
+        self._head, self._before_event = head, decoder + b'"event":'
+        self._plain_head = head + self._before_event
         identity = b'"identity":' + canonical(self._identity) + b"," if self._identity else b""
         self._after_id = b'",' + identity + b'"journal":' + canonical(self.journal.id) + b',"jseq":'
         self._after_mono = b',"node":' + self._node
@@ -178,88 +192,98 @@ class Recorder:
         self._early.clear()
 
     def tick(self) -> None:
-        """Read both clocks; what is recorded until the next tick carries these times."""
-        self.now = self._clock.mono_ns() - self.started
-        self._wall = self._clock.wall_ns()
+        """Read the clock; what is recorded until the next tick carries this time.
 
-    def new_id(self) -> str:
-        """An id for a record or an operation."""
-        return self._ids.next(self._wall)
+        Wall time is the monotonic clock's plus their difference, looked at again once a second.
+        """
+        now = self._mono_ns()
+        self.now = now - self.started
+        micros = (now - self._from) // 1000
+        if now >= self._until:
+            micros = self._new_millisecond(now)
+        self._micros = micros
 
-    def _time(self) -> bytes:
-        micros = self._wall // 1000
-        second = micros // 1_000_000
+    def _new_millisecond(self, now: int) -> int:
+        """What of a time stamp changes seldom; returns the microseconds of the present second."""
+        if now >= self._look_again:
+            self._difference = self._clock.wall_ns() - now
+            self._look_again = now + _SECOND
+        wall = now + self._difference
+        self._id_prefix = self._ids.prefix(wall)
+        second, rest = divmod(wall, _SECOND)
         if second != self._second:
             self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
-        return b"%b.%06dZ" % (self._second_text, micros - second * 1_000_000)
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
+        self._from = now - rest
+        self._until = now + _MILLISECOND - rest % _MILLISECOND
+        return rest // 1000
 
-    def _decision(self, decision: Decision) -> bytes:
-        key = (decision.effect, decision.rules, decision.approval)
+    def new_id(self) -> bytes:
+        """An id for a record or an operation."""
+        ids = self._ids
+        ids.counter = counter = ids.counter + 1
+        return b"%b%012x" % (self._id_prefix, counter)
+
+    def decision(self, effect: str, rules: tuple[str, ...], approval: str | None = None) -> bytes:
+        """A decision as :meth:`emit` wants it; rendered once for each that differs."""
+        key = (effect, rules, approval)
         text = self._decisions.get(key)
         if text is None:
-            if len(self._decisions) > 100:
+            if len(self._decisions) >= _DECISIONS:
                 self._decisions.clear()
-            text = self._decisions[key] = b'"decision":' + canonical(decision) + b","
+            text = b'"decision":' + canonical(Decision(effect, rules, approval)) + b","
+            self._decisions[key] = text
         return text
 
     def emit(
         self,
-        kind: str,
+        kind: bytes,
         body: bytes,
-        *,
-        id: str | None = None,
-        op: str | None = None,
-        parent: str | None = None,
-        outcome: str | None = None,
-        reason: str | None = None,
-        decision: Decision | None = None,
+        op: bytes = b"",
+        decision: bytes = b"",
+        more: bytes = b"",
+        reason: bytes = b"",
+        id: bytes = b"",
         reserve: bool = False,
     ) -> int:
-        """Record one event whose own fields are rendered already; return its jseq.
+        """Record one event, everything rendered already; return its jseq. :meth:`event` is the friendly one.
 
+        :param more: ``,"outcome":...`` and ``,"parent":...``, in this order. :param reason: ``,"reason":...``.
         :raises JournalRefused: when the journal can't take it.
         """
         if not self.opened:
             self.open()
-        journal = self.journal
-        extra = b',"op":"' + op.encode() + b'"' if op else b""
-        if outcome:
-            extra += b',"outcome":"' + outcome.encode() + b'"'
-        if parent:
-            extra += b',"parent":"' + parent.encode() + b'"'
-        said = b',"reason":' + canonical(reason[:REASON_MAX]) if reason else b""
-        self.seq = seq = self.seq + 1
-        line = b'%b%b%b%b,"id":"%b%b%d,"kind":"%b","mono":%d%b%b%b%b,"seq":%d%b%b","v":1}' % (
-            self._head,
-            self._decision(decision) if decision else b"",
-            self._before_event,
+        journal, ids = self.journal, self._ids
+        if not id:
+            ids.counter = counter = ids.counter + 1
+            id = b"%b%012x" % (self._id_prefix, counter)
+        seq = self.seq + 1
+        line = b'%b%b,"id":"%b%b%d,"kind":"%b","mono":%d%b%b%b%b%b,"seq":%d%b%b%06dZ","v":1}' % (
+            self._head + decision + self._before_event if decision else self._plain_head,
             body,
-            (id or self._ids.next(self._wall)).encode(),
+            id,
             self._after_id,
             journal.next_jseq,
-            kind.encode(),
+            kind,
             self.now,
             self._after_mono,
-            extra,
+            b',"op":"%b"' % op if op else b"",
+            more,
             self._before_seq,
-            said,
+            reason,
             seq,
             self._after_seq,
-            self._time(),
+            self._second_text,
+            self._micros,
         )
-        try:
-            self.last_jseq = jseq = journal.append_event(line, self.key_id, reserve)
-            return jseq
-        except BaseException:
-            self.seq -= 1  # it was not said, so the sequence has no gap
-            raise
+        self.last_jseq = jseq = journal.append_event(line, self.key_id, reserve)
+        self.seq = seq  # only now: what was not taken was not said, and leaves no gap
+        return jseq
 
     def event(
         self,
         event: Event,
         *,
-        id: str | None = None,
         op: str | None = None,
         parent: str | None = None,
         outcome: str | None = None,
@@ -267,17 +291,17 @@ class Recorder:
         decision: Decision | None = None,
         reserve: bool = False,
     ) -> int:
-        """Record an event of the catalogue. See :meth:`emit`."""
+        """Record an event of the catalogue; return its jseq. :raises JournalRefused: as :meth:`emit`."""
+        decided = self.decision(decision.effect, decision.rules, decision.approval) if decision else b""
         return self.emit(
-            event.kind,
+            event.kind.encode(),
             event.body(),
-            id=id,
-            op=op,
-            parent=parent,
-            outcome=outcome,
-            reason=reason,
-            decision=decision,
-            reserve=reserve,
+            op.encode() if op else b"",
+            decided,
+            outcome_and_parent(outcome, parent),
+            said(reason),
+            b"",
+            reserve,
         )
 
     def chunk(self, leg: int, direction: int, offset: int, data: bytes, spans: Sequence[Span] = ()) -> None:
@@ -289,7 +313,9 @@ class Recorder:
         if spans:
             data, ranges = fill(data, offset, spans)
         if self.opened:
-            self._append_chunk(leg, direction, offset, self.now, data, ranges)
+            self.last_jseq = self.journal.append_chunk(
+                self.key_id, self._session16, leg, direction, offset, self.now, data, ranges
+            )
         else:
             self._early.append((leg, direction, offset, self.now, data, ranges))
 
@@ -328,3 +354,14 @@ def dump(fields: dict[str, object]) -> bytes:
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     except TypeError:
         return canonical(fields)
+
+
+def outcome_and_parent(outcome: str | None, parent: str | None) -> bytes:
+    """The two as :meth:`Recorder.emit` wants them."""
+    text = b',"outcome":' + canonical(outcome) if outcome else b""
+    return text + b',"parent":' + canonical(parent) if parent else text
+
+
+def said(reason: str | None) -> bytes:
+    """A reason as :meth:`Recorder.emit` wants it: bounded, because it can quote a peer."""
+    return b',"reason":' + canonical(reason[:REASON_MAX]) if reason else b""

@@ -37,13 +37,9 @@ class PostgresConversation(Conversation):
         return self._startup.opened()
 
     def client_frame(self, frame: Frame) -> Commands:
-        if self._started:
-            return self._commanding.frame(frame)
         return self._startup.client_frame(frame)
 
     def server_frame(self, frame: Frame) -> Commands:
-        if self._started:
-            return self._replies.frame(frame)
         found = self._startup.server_frame(frame)
         if self._startup.done:
             self._begin()
@@ -51,6 +47,9 @@ class PostgresConversation(Conversation):
 
     def _begin(self) -> None:
         self._started = True
+        # From here on the calls of the hot path go where they end, without a step in between.
+        self.client_frame = self._commanding.frame  # type: ignore[method-assign]
+        self.server_frame = self._replies.frame  # type: ignore[method-assign]
         for name, value in self._startup.parameters.items():
             self._reader.report(name, value)
 

@@ -1,0 +1,61 @@
+"""PostgreSQL as a plugin of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zope.interface import implementer
+
+from hoopproxy.interfaces import IAuditableProtocol, ISession
+from hoopproxy.protocols.postgres.codec import MAX_HELD, MAX_STATEMENT, ClientCodec, ServerCodec
+from hoopproxy.protocols.postgres.conversation import PostgresConversation
+from hoopproxy.protocols.postgres.refusals import say
+from hoopproxy.wire.commands import Refusal
+
+__all__ = ["PostgresProtocol"]
+
+_LISTENER = {"replication": ("refuse", "record")}
+_TARGET = frozenset({"application_name", "insecure_cleartext"})
+
+
+@implementer(IAuditableProtocol)
+class PostgresProtocol:
+    """Protocol 3.0 and 3.2, as psql, the drivers and the replication clients speak it."""
+
+    name = "postgres"
+    version = "1"
+    alpn = ("postgresql",)
+
+    def build_pair(self, session: ISession) -> Any:
+        """The stock pair over PostgreSQL's codecs and conversation."""
+        limits: Mapping[str, int] = session.limits
+        client = ClientCodec(limits.get("max_held", MAX_HELD), limits.get("max_statement", MAX_STATEMENT))
+        server = ServerCodec(limits.get("max_held", MAX_HELD))
+        return session.relay(client, server, PostgresConversation(session, client, server))
+
+    def problems(
+        self, listener_options: Mapping[str, object] | None, target_options: Mapping[str, object] | None
+    ) -> list[str]:
+        """What is wrong with ``[listener.options]`` or ``[target.options]``."""
+        found = []
+        for key, value in (listener_options or {}).items():
+            allowed = _LISTENER.get(key)
+            if allowed is None:
+                found.append(f"{key}: not an option of a postgres listener; known is {', '.join(_LISTENER)}")
+            elif value not in allowed:
+                found.append(f"{key}: {value!r} is none of {', '.join(allowed)}")
+        for key, value in (target_options or {}).items():
+            if key not in _TARGET:
+                found.append(
+                    f"{key}: not an option of a postgres target; known are {', '.join(sorted(_TARGET))}"
+                )
+            elif key == "application_name" and not isinstance(value, str):
+                found.append(f"{key}: must be text such as 'hp:{{session}}:{{identity}}', not {value!r}")
+            elif key == "insecure_cleartext" and not isinstance(value, bool):
+                found.append(f"{key}: must be true or false, not {value!r}")
+        return found
+
+    def refusal(self, refusal: Refusal) -> bytes:
+        """An ErrorResponse; libpq shows it even in answer to an SSLRequest."""
+        return say(refusal)
