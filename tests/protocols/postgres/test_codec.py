@@ -292,6 +292,23 @@ def test_a_long_statement_is_not_scanned_again_with_each_chunk() -> None:
     assert not codec.over_held
 
 
+@pytest.mark.parametrize("make", [admitted, ServerCodec, ClientCodec])
+def test_a_stream_that_went_wrong_stays_wrong(make: type[ClientCodec]) -> None:
+    """Whoever overlooks the first error would read on behind a gap: bytes skipped in silence."""
+    codec = make()
+    good, bad = message(b"C", b"Sx\0") if make is not ClientCodec else b"", b"\xff\0\0\0\4zzzz"
+    with pytest.raises(ProtocolViolation):
+        codec.feed(good + bad)
+    assert len(codec.frames) == (1 if good else 0)
+    for more in (message(b"C", b"Sx\0"), b"", b"x"):
+        with pytest.raises(ProtocolViolation):
+            codec.feed(more)
+        assert codec.frames == []
+        bad += more
+        assert codec.tail() == bad
+        assert codec.held == len(bad)
+
+
 def test_received_counts_what_came_and_not_only_what_was_understood() -> None:
     """Bytes behind an SSLRequest in one segment (CVE-2021-23222) are found by it."""
     codec = ClientCodec()

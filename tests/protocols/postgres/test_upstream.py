@@ -328,7 +328,7 @@ def at(state: str) -> Stage:
 @pytest.mark.parametrize("message", SENT)
 @pytest.mark.parametrize("state", STATES)
 def test_each_message_of_the_target_in_each_state(state: str, message: str) -> None:
-    """AuthenticationOk in the middle of SCRAM, a row before the log-in, a second request: none is believed."""
+    """AuthenticationOk in the middle of SCRAM, a row before log-in, a second request: none is believed."""
     stage = at(state)
     before = len(stage.commands)
     if message in LEGAL[state]:
