@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -10,7 +11,9 @@ __all__ = ["looks_like_conninfo", "passwords_in"]
 
 _KEY: Final = re.compile(rb"(?i)passw[a-z0-9_]{0,64}+['\"]?\s*+=\s*+")
 _PARAMETER: Final = re.compile(rb"[?&]([^=&\s?]{1,256}+)=([^&\s'\"]*+)")
-_URI: Final = re.compile(rb"://([^\s/?#]*+)")
+_URI: Final = re.compile(rb"://((?:(?!://)\S)*+)")
+_PORT: Final = re.compile(rb":\d++|.*\]:?\d*+", re.DOTALL)
+_PATH: Final = re.compile(rb"[/?#]")
 _VALUE: Final = re.compile(rb"(?:[^\s\\]++|\\.){0,256}", re.DOTALL)
 _QUOTED: Final = re.compile(rb"(?:[^'\\]++|\\.){0,256}", re.DOTALL)
 _START: Final = re.compile(rb"\s*+(?:[A-Za-z_]++\s*+=|[A-Za-z][A-Za-z0-9+.:-]*+://)")
@@ -41,19 +44,38 @@ def passwords_in(value: bytes) -> tuple[list[tuple[int, int]], bool]:
         )
         if end > start:
             found.append((start, end))
-    for authority in _URI.finditer(value):
-        user, at = authority.start(1), value.rfind(b"@", *authority.span(1))
-        colon = value.find(b":", user, at if at >= 0 else authority.end())
+    for start, end, ours in _authorities(value):
+        at = value.rfind(b"@", start, end)
+        colon = value.find(b":", start, at if at >= 0 else end)
         if colon >= 0 and at > colon + 1:
             found.append((colon + 1, at))
-        elif colon >= 0 and at < 0 and authority.end() == len(value) and not value[colon + 1 :].isdigit():
-            found += [(colon + 1, len(value))] if len(value) > colon + 1 else []
+        elif ours and colon >= 0 and at < 0 and end == len(value) and _PORT.fullmatch(value, colon) is None:
+            found += [(colon + 1, end)] if end > colon + 1 else []
             pending = True
     if b"%" in value:
         for pair in _PARAMETER.finditer(value):
             if b"%" in pair[1] and b"passw" in unquote_to_bytes(pair[1]).lower() and pair[2]:
                 found.append(pair.span(2))
     return (found if len(found) <= _MOST else [(min(found)[0], len(value))]), pending
+
+
+def _authorities(value: bytes) -> Iterator[tuple[int, int, bool]]:
+    """Where URIs have user and host, and whether they are PostgreSQL's.
+
+    A password may hold anything but a space, so in PostgreSQL's own URIs, ``/`` and ``?`` end nothing as
+    long as an ``@`` follows; in others (``https://h:8080/a@b``) they do.
+    """
+    for found in _URI.finditer(value):
+        start, end = found.span(1)
+        ours = value[max(0, start - 13) : start - 3].lower().endswith((b"postgres", b"postgresql"))
+        slash = _PATH.search(value, start, end)
+        stop = slash.start() if slash is not None else end
+        if ours:
+            query = value.find(b"?", start, end)
+            at = value.rfind(b"@", start, query if query >= 0 else end)
+            at = value.rfind(b"@", start, end) if at < 0 else at
+            stop = max(stop, at + 1)
+        yield start, stop, ours
 
 
 def _value(value: bytes, start: int, key: int) -> tuple[int, int]:

@@ -151,7 +151,7 @@ class Search:
         elif word == b"SET":
             if self._first[0] in (b"SET", b"ALTER", b"CREATE"):
                 self._setting(end)
-        elif word == b"SET_CONFIG":
+        elif word == b"SET_CONFIG" and not self._open:
             self._set_config(end)
         elif word.startswith(b"DBLINK") and not self._open:
             self._dblink(end, 2 if word.startswith(b"DBLINK_CONNECT") else 1)
@@ -183,12 +183,12 @@ class Search:
             name, pos = self._name(pos + 1)
             if name.upper() in (b"ADD", b"SET", b"DROP") and self._read(self._skip(pos)) is None:
                 name, pos = self._name(pos)
-            literal = self._read(self._skip(pos))
-            if not name or literal is None:
-                return
-            if _SECRET_NAME.search(name) and not _PLAIN_NAME.match(name):
-                self._whole(literal, "OPTIONS")
-            pos = self._skip(literal.end)
+            pos = self._skip(pos)
+            literal = self._read(pos)  # none after DROP name
+            if literal is not None:
+                if _SECRET_NAME.search(name) and not _PLAIN_NAME.match(name):
+                    self._whole(literal, "OPTIONS")
+                pos = self._skip(literal.end)
             if text[pos : pos + 1] != b",":
                 return
 
