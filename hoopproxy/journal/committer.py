@@ -376,9 +376,10 @@ class Committer:
                 self._reserve.hold()
             free = self._files.free_bytes(self._folder.path)
         except OSError as error:
-            if self.refusal is None or not is_full(error):
-                reason = error.strerror or type(error).__name__
-                self.refusal = Trouble("io", f"the journal's disk can't be used ({reason})")
+            if is_full(error):
+                self._refuse_full()
+            else:
+                self._refuse_io(error.strerror or type(error).__name__)
             return
         low = Trouble("full", f"the journal's disk has {free >> 20} MiB left; new sessions are refused")
         self.session_refusal = low if free < reserve else None
@@ -397,6 +398,7 @@ class Committer:
         with contextlib.ExitStack() as closing:
             closing.callback(self._keys.close)
             closing.callback(self._mark.close)
+            closing.callback(self._give_up_reserve)
             if segment is None:
                 return
             closing.callback(segment.abandon)

@@ -12,7 +12,17 @@ class Reserve:
 
     def __init__(self, folder: Folder, size: int) -> None:
         self._folder, self._files, self._size = folder, folder.files, size
-        self.is_held = False
+        self.is_held = self._is_there()
+
+    def _is_there(self) -> bool:
+        """Whether the previous writer left it, whole."""
+        if not self._size or not self._files.exists(self._folder.reserve):
+            return False
+        handle = self._files.open_read(self._folder.reserve)
+        try:
+            return self._files.size(handle) >= self._size
+        finally:
+            self._files.close(handle)
 
     def hold(self) -> None:
         """Have the bytes set aside, if they aren't."""

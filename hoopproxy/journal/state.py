@@ -30,6 +30,7 @@ _OUTCOMES: Final = frozenset(
 #: A requested event over this many bytes is kept without its ``event`` part.
 _KEPT_BODY: Final = 16384
 
+_SESSIONS: Final = _ENDS | {_STARTS}
 _COMMANDS: Final = _OUTCOMES | {_REQUESTED}
 
 Event = dict[str, Any]
@@ -66,15 +67,17 @@ class OpenState:
         """Take one event's body, as appended under that key id. What isn't JSON is ignored."""
         start = body.rfind(_KIND) + 8
         end = body.find(b'"', start)
-        if not body.startswith(_MONO, end) or body[end + 9 : end + 10] == b'"':
+        if not body.startswith(_MONO, end) or body.startswith(b'"', end + 9):
             self._note_parsed(key, body)
             return
         kind = body[start:end]
         if kind in _COMMANDS:
             place = body.find(_OP, end) + 6
             self._note(key, kind, body[place : body.find(b'"', place)], body)
-        else:
+        elif kind in _SESSIONS:
             self._note(key, kind, b"", body)
+        elif key in self._sessions:
+            self._last[key] = body if len(body) <= _KEPT_BODY else _slim(body)
 
     def _note_parsed(self, key: int, body: bytes) -> None:
         event = _loads(body) or {}

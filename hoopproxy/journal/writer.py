@@ -18,8 +18,10 @@ from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 import orjson
+from zope.interface import implementer
 
 from hoopproxy.errors import JournalRefused
+from hoopproxy.interfaces import IJournal
 from hoopproxy.journal.chunks import Redaction, encode_header, pack_header
 from hoopproxy.journal.committer import Committer, Inbox, Trouble
 from hoopproxy.journal.folder import Folder
@@ -27,6 +29,7 @@ from hoopproxy.journal.format import MAX_BODY, Kind
 from hoopproxy.journal.keys import Key
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Recovered, recover
+from hoopproxy.journal.segment import is_full
 
 __all__ = ["Journal"]
 
@@ -55,6 +58,7 @@ class _Gap:
         )
 
 
+@implementer(IJournal)
 class Journal:
     """One journal's writer. All methods on one thread (the reactor's); all callbacks come on it too.
 
@@ -96,6 +100,7 @@ class Journal:
         self._committer: Committer | None = None
         self._next_key = 1
         self._durable_bytes = 0
+        self._room = min(_KICK_BYTES, self.options.max_lag_bytes, self.options.queue_limit)
         self._attention = 0  # appended bytes from which on an append needs more than queueing
         self._waiters: deque[tuple[int, Callable[[], None]]] = deque()
         self._refused: list[Callable[[JournalRefused], None]] = []
@@ -108,7 +113,7 @@ class Journal:
         self._idle = False
         self._notified = False
         self._stopped: Callable[[JournalRefused | None], None] | None = None
-        self._closed = False
+        self._closed = self._working = False
         self._thread: threading.Thread | None = None
 
     # -- life
@@ -127,8 +132,9 @@ class Journal:
             )
         except OSError as error:
             reason = error.strerror or type(error).__name__
+            code = "full" if is_full(error) else "io"
             raise JournalRefused(
-                "io", f"the journal in {self.folder.path} can't be opened ({reason})"
+                code, f"the journal in {self.folder.path} can't be opened ({reason})"
             ) from error
         self._committer = committer
         self.next_jseq, self.durable = position.next_jseq, position.next_jseq - 1
@@ -170,8 +176,6 @@ class Journal:
         self.refusal = self.refusal_for_new_sessions = JournalRefused("closed", "the journal is closed")
         self._inbox.stop = True
         self.commit_now()
-        if not self._threaded:
-            self._finish()
 
     # -- the writer's thread
 
@@ -198,7 +202,8 @@ class Journal:
     def _notify(self) -> None:
         if not self._notified:
             self._notified = True
-            self._call_from_thread(self._learn)
+            if self._threaded:
+                self._call_from_thread(self._learn)
 
     # -- what the writer did
 
@@ -227,8 +232,12 @@ class Journal:
             self.commit_soon()
         self._judge()
         waiters = self._waiters
-        while waiters and waiters[0][0] <= self.durable:
-            waiters.popleft()[1]()
+        try:
+            while waiters and waiters[0][0] <= self.durable:
+                waiters.popleft()[1]()
+        finally:
+            if waiters and waiters[0][0] <= self.durable:  # one failed: that is its own affair
+                self._call_from_thread(self._learn)
 
     def _has_room(self) -> bool:
         committer = self._committer
@@ -239,8 +248,7 @@ class Journal:
         )
 
     def _set_attention(self) -> None:
-        room = min(_KICK_BYTES, self.options.max_lag_bytes, self.options.queue_limit)
-        self._attention = self._durable_bytes + room
+        self._attention = self._durable_bytes + self._room
 
     def _judge(self) -> None:
         """Decide what is refused now, tell of changes, and try again later if the disk is the cause."""
@@ -445,8 +453,20 @@ class Journal:
         if self._idle:
             self._idle = False
             self._wake.put(None)
-        elif not self._threaded and self._committer is not None:
-            self._turn(self._committer)
+        elif not self._threaded and not self._working and self._committer is not None:
+            self._work(self._committer)
+
+    def _work(self, committer: Committer) -> None:
+        """The writer's work, without its thread; callbacks that ask for more are served by the same loop."""
+        self._working = True
+        try:
+            while self._inbox.want:
+                self._turn(committer)
+                self._call_from_thread(self._learn)
+        finally:
+            self._working = False
+        if self._inbox.stop:
+            self._finish()
 
     def commit_soon(self) -> None:
         """Have it within ``sync_ms``: the first call arms a timer, further ones cost nothing."""

@@ -386,6 +386,53 @@ def test_a_journal_that_cannot_be_opened_is_refused_at_start() -> None:
         Journal(folder, threaded=False).start()
 
 
+def test_a_callback_may_ask_for_more_and_for_the_stop() -> None:
+    """20,000 pipelined commands, each asked for by the answer to the one before: a loop, no recursion."""
+    files = MemoryFiles()
+    journal = opened(files)
+    left = [3000]
+    done: list[object] = []
+
+    def again() -> None:
+        left[0] -= 1
+        if left[0]:
+            journal.when_durable(journal.append_event(b"x"), again)
+            journal.commit_now()
+        else:
+            journal.stop(done.append)
+
+    again()
+    assert done == [None]
+    assert journal.durable == 2999
+
+
+def test_a_waiter_that_fails_stops_nobody_else() -> None:
+    """A bug in one session must not leave the others waiting for ever."""
+    journal = opened(MemoryFiles())
+    seen: list[int] = []
+    journal.append_event(b"x")
+    journal.when_durable(1, lambda: [][1])
+    journal.when_durable(1, lambda: seen.append(1))
+    with pytest.raises(IndexError):
+        journal.commit_now()
+    assert seen == [1]
+
+
+def test_a_reserve_that_the_last_writer_left_serves_the_next() -> None:
+    """Started on a full disk after a crash, endings must still fit."""
+    files = MemoryFiles()
+    options = JournalOptions(reserve_bytes=1 << 16)
+    journal = opened(files, options)
+    files.crash()
+    files.capacity = files.used + (1 << 20) + 5000
+    again = opened(files, options)
+    again.append_event(os.urandom((1 << 20) + 30_000), reserve=True)
+    again.commit_now()
+    assert again.durable == 1
+    again.stop()
+    assert not files.exists(journal.folder.reserve)
+
+
 def test_the_thread_works_as_the_tests_without_it_do(tmp_path: Path) -> None:
     """Real files, a real thread, many batches under way: order, durability, and a clean stop."""
     journal = Journal(Folder.acquire(tmp_path), options=JournalOptions(reserve_bytes=1 << 16))
