@@ -11,7 +11,7 @@ __all__ = ["looks_like_conninfo", "passwords_in"]
 
 _KEY: Final = re.compile(rb"(?i)passw[a-z0-9_]{0,64}+['\"]?\s*+=\s*+")
 _PARAMETER: Final = re.compile(rb"[?&]([^=&\s?]{1,256}+)=([^&\s'\"]*+)")
-_URI: Final = re.compile(rb"://((?:(?!://)\S)*+)")
+_RUN: Final = re.compile(rb"\S*+")
 _PORT: Final = re.compile(rb":\d++|.*\]:?\d*+", re.DOTALL)
 _PATH: Final = re.compile(rb"[/?#]")
 _VALUE: Final = re.compile(rb"(?:[^\s\\]++|\\.){0,256}", re.DOTALL)
@@ -65,8 +65,13 @@ def _authorities(value: bytes) -> Iterator[tuple[int, int, bool]]:
     A password may hold anything but a space, so in PostgreSQL's own URIs, ``/`` and ``?`` end nothing as
     long as an ``@`` follows; in others (``https://h:8080/a@b``) they do.
     """
-    for found in _URI.finditer(value):
-        start, end = found.span(1)
+    following = value.find(b"://")
+    while following >= 0:
+        start = following + 3
+        following = value.find(b"://", start)
+        run = _RUN.match(value, start, following if following >= 0 else len(value))
+        assert run is not None  # it matches nothing, too
+        end = run.end()
         ours = value[max(0, start - 13) : start - 3].lower().endswith((b"postgres", b"postgresql"))
         slash = _PATH.search(value, start, end)
         stop = slash.start() if slash is not None else end
