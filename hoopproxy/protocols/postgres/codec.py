@@ -136,6 +136,11 @@ class _Typed(Codec):
         """Its kind."""
 
     @property
+    def mid_message(self) -> bool:
+        """Whether the last frame was the beginning of a message that hasn't ended."""
+        return self._left > 0
+
+    @property
     def received(self) -> int:
         """Bytes fed so far, so that ``frame.end < received`` tells that something follows a frame."""
         return self.base + self._used + self._waiting
@@ -246,8 +251,8 @@ class ClientCodec(_Typed):
     CopyData runs through in counted stretches.
 
     :param max_statement: bytes of one statement message, its length word included.
-    :param max_held: bytes of an unfinished statement that may wait in memory. More is the relay's to
-        spool; see :attr:`over_held`.
+    :param max_held: bytes of an unfinished statement from which on :attr:`over_held` says that it is long.
+        The codec itself keeps it in memory up to ``max_statement``.
     """
 
     peer = "the client"

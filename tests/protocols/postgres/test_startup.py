@@ -216,6 +216,22 @@ def test_a_user_name_that_is_none_is_refused_in_words(user: str) -> None:
     assert stage.session.asked_about == []
 
 
+def test_a_user_name_that_is_not_utf_8_is_refused_in_words() -> None:
+    """Two readings of its bytes would be two people."""
+    commands = Stage().from_client(messages.startup({b"user": b"al\xffce"}))
+    assert error_of(commands)["C"] == "28000"
+
+
+def test_what_the_client_said_of_itself_is_on_record_with_ascii_keys() -> None:
+    """An event's keys are ASCII; its protocol options are part of what it said."""
+    packet = messages.startup({b"user": b"a", b"_pq_.x": b"1", b"\xc3\xa4.b": b"c", b"DateStyle": b"ISO"})
+    assert read_wanted(messages.read_startup(packet[4:])).said == {
+        "\\xc3\\xa4.b": b"c",
+        "DateStyle": b"ISO",
+        "protocol_options": ["_pq_.x"],
+    }
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -655,6 +671,12 @@ def test_a_target_that_can_not_be_reached_is_on_record_once(code: str) -> None:
     (connect,) = stage.log_in()
     commands = stage.answer(connect, Refusal(code, "unreachable"))
     assert [type(c.event) for c in commands if isinstance(c, Note)] == [SessionFailed]
+
+
+def test_an_answer_to_what_was_never_asked_is_an_error_of_ours() -> None:
+    """It would be a fault of the gateway, and must not pass for an admission."""
+    with pytest.raises(TypeError):
+        Stage().startup.answered(Close("x"), None)
 
 
 def test_every_refusal_has_its_sqlstate() -> None:
