@@ -19,6 +19,7 @@ from hoopproxy.journal.blocks import BlockMaker, split
 from hoopproxy.journal.compress import Compressor
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import SegmentHeader, StoredRecord
+from hoopproxy.journal.inbox import Inbox, QueuedRecord, Trouble
 from hoopproxy.journal.keys import Key, KeyFile
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Position
@@ -27,40 +28,11 @@ from hoopproxy.journal.salts import Salts
 from hoopproxy.journal.segment import SegmentWriter, is_full
 from hoopproxy.journal.watermark import WatermarkWriter
 
-__all__ = ["Committer", "Inbox", "QueuedRecord", "Trouble"]
-
-#: kind, flags, key id, body (one piece or several)
-QueuedRecord = tuple[int, int, int, bytes | tuple[bytes, ...]]
+__all__ = ["Committer"]
 
 _WRITE_BYTES: Final = 1 << 20  # of a large batch, bytes handed to the system at once
 _ATTEMPTS: Final = 3  # as it is; with the reserve's space; in a new segment
 _SPACE_EVERY: Final = 1 << 20  # stored bytes between two looks at the free space
-
-
-class Trouble(Exception):
-    """The disk refused. ``code`` and ``sentence`` are those of ``JournalRefused``."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code, self.sentence = code, sentence
-
-
-class Inbox:
-    """What the reactor's thread hands over: appends and pops of a deque are atomic, plain attributes too.
-
-    ``appended`` counts body bytes ever queued. A key is put in before the first record that uses it.
-    ``mark`` is the monotonic time in ns of the first record that waits.
-    """
-
-    __slots__ = ("appended", "keys", "mark", "records", "stop", "want")
-
-    def __init__(self) -> None:
-        self.records: deque[QueuedRecord] = deque()
-        self.keys: deque[Key] = deque()
-        self.appended = 0
-        self.mark: int | None = None
-        self.want = False
-        self.stop = False
 
 
 class Hasher(Protocol):

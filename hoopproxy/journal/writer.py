@@ -7,15 +7,13 @@ syncs. The hand-over is one flag and, if the writer sleeps, one release of a loc
 
 from __future__ import annotations
 
-import bisect
 import os
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Final, Protocol
+from typing import Final
 
 import orjson
 from zope.interface import implementer
@@ -23,39 +21,23 @@ from zope.interface import implementer
 from hoopproxy.errors import JournalRefused
 from hoopproxy.interfaces import IJournal
 from hoopproxy.journal.chunks import Redaction, encode_header, pack_header
-from hoopproxy.journal.committer import Committer, Inbox, Trouble
+from hoopproxy.journal.committer import Committer
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import MAX_BODY, Kind
+from hoopproxy.journal.gap import Gap
+from hoopproxy.journal.inbox import Inbox, Trouble
 from hoopproxy.journal.keys import Key
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Recovered, recover
+from hoopproxy.journal.refusals import CallLater, Refusals, Timer
 from hoopproxy.journal.segment import is_full
+from hoopproxy.journal.waiters import Waiters
 
 __all__ = ["Journal"]
 
 _KICK_BYTES: Final = 1 << 20  # that much waiting is handed over without being asked
 _EVENT: Final = 1
 _CHUNK: Final = 2
-
-
-class _Timer(Protocol):
-    def cancel(self) -> object: ...
-
-
-class _Gap:
-    """Records that were dropped, one after the other: what one gap record will say."""
-
-    __slots__ = ("bytes", "count", "first", "jseq", "last")
-
-    def __init__(self, jseq: int, now: int) -> None:
-        self.jseq, self.first, self.last = jseq, now, now
-        self.count = self.bytes = 0
-
-    def encode(self) -> bytes:
-        return orjson.dumps(
-            {"bytes": self.bytes, "count": self.count, "first": self.first, "last": self.last},
-            option=orjson.OPT_SORT_KEYS,
-        )
 
 
 @implementer(IJournal)
@@ -79,7 +61,7 @@ class Journal:
         clock: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], int] = time.time_ns,
         call_from_thread: Callable[[Callable[[], None]], object] = lambda function: function(),
-        call_later: Callable[[float, Callable[[], None]], _Timer] | None = None,
+        call_later: CallLater | None = None,
         options: JournalOptions | None = None,
         threaded: bool = True,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -93,27 +75,22 @@ class Journal:
         self._on_commit, self._on_alarm = on_commit, on_alarm
         self.next_jseq = 1
         self.durable = 0
-        self.refusal: JournalRefused | None = JournalRefused("closed", "the journal is not open")
-        self.refusal_for_new_sessions: JournalRefused | None = self.refusal
+        self._refusals = Refusals(self.options, call_later, self._set_attention, self.commit_now)
         self._inbox = Inbox()
         self._records = self._inbox.records
         self._committer: Committer | None = None
         self._next_key = 1
         self._durable_bytes = 0
         self._room = min(_KICK_BYTES, self.options.max_lag_bytes, self.options.queue_limit)
-        self._attention = 0  # appended bytes from which on an append needs more than queueing
-        self._waiters: deque[tuple[int, Callable[[], None]]] = deque()
-        self._refused: list[Callable[[JournalRefused], None]] = []
-        self._recovered: list[Callable[[], None]] = []
-        self._gap: _Gap | None = None
-        self._batch_timer: _Timer | None = None
-        self._retry_timer: _Timer | None = None
-        self._pause = self.options.retry_seconds[0]
+        self._attention = -1  # appended bytes from which on an append needs more than queueing
+        self._waiters = Waiters()
+        self._gap: Gap | None = None
+        self._batch_timer: Timer | None = None
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._idle = False
         self._notified = False
         self._stopped: Callable[[JournalRefused | None], None] | None = None
-        self._closed = self._working = False
+        self._working = False
         self._thread: threading.Thread | None = None
 
     # -- life
@@ -139,8 +116,7 @@ class Journal:
         self._committer = committer
         self.next_jseq, self.durable = position.next_jseq, position.next_jseq - 1
         self._next_key = committer.next_key
-        self._set_attention()
-        self._judge()
+        self._refusals.judge(committer.refusal, committer.session_refusal, 0)
         if self._threaded:
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
@@ -162,18 +138,16 @@ class Journal:
         If the disk doesn't let it, ``done`` gets the reason; what was never acknowledged is lost then.
         Without a thread it is all done on return.
         """
-        if self._committer is None or self._closed:
+        if self._committer is None or self._refusals.is_closed:
             if done is not None:
-                done(self.refusal)
+                done(self._refusals.now)
             return
-        self._closed = True
         self._flush_gap()
-        for timer in (self._batch_timer, self._retry_timer):
-            if timer is not None:
-                timer.cancel()
-        self._batch_timer = self._retry_timer = None
+        if self._batch_timer is not None:
+            self._batch_timer.cancel()
+            self._batch_timer = None
         self._stopped = done or (lambda _: None)
-        self.refusal = self.refusal_for_new_sessions = JournalRefused("closed", "the journal is closed")
+        self._refusals.close()
         self._inbox.stop = True
         self.commit_now()
 
@@ -189,6 +163,7 @@ class Journal:
                 wait()
             self._idle = False
             self._turn(committer)
+        self._turn(committer)  # what came before the stop, after the last turn had looked
         self._call_from_thread(self._finish)
 
     def _turn(self, committer: Committer) -> None:
@@ -230,13 +205,12 @@ class Journal:
         if self._gap is not None and self._has_room():
             self._flush_gap()
             self.commit_soon()
-        self._judge()
+        self._refusals.judge(committer.refusal, committer.session_refusal, self.unsynced_bytes)
         waiters = self._waiters
         try:
-            while waiters and waiters[0][0] <= self.durable:
-                waiters.popleft()[1]()
+            waiters.release(self.durable)
         finally:
-            if waiters and waiters[0][0] <= self.durable:  # one failed: that is its own affair
+            if waiters.is_due(self.durable):  # one failed: that is its own affair
                 self._call_from_thread(self._learn)
 
     def _has_room(self) -> bool:
@@ -248,52 +222,9 @@ class Journal:
         )
 
     def _set_attention(self) -> None:
-        self._attention = self._durable_bytes + self._room
-
-    def _judge(self) -> None:
-        """Decide what is refused now, tell of changes, and try again later if the disk is the cause."""
-        committer = self._committer
-        if self._closed or committer is None:
-            return
-        trouble = committer.refusal
-        unsynced = self.unsynced_bytes
-        if trouble is not None:
-            self._set_refusal(trouble.code, trouble.sentence)
-        elif unsynced > self.options.queue_limit or (
-            self.refusal is not None
-            and self.refusal.code == "lagging"
-            and unsynced > self.options.max_lag_bytes
-        ):
-            self._set_refusal("lagging", f"the journal's disk is {unsynced >> 20} MiB behind")
-        elif self.refusal is not None:
-            self.refusal = None
-            self._pause = self.options.retry_seconds[0]
-            for recovered in self._recovered:
-                recovered()
-        low = committer.session_refusal
-        self.refusal_for_new_sessions = self.refusal or (
-            None if low is None else JournalRefused(low.code, low.sentence)
-        )
-        if (
-            (trouble is not None or low is not None)
-            and self._retry_timer is None
-            and self._call_later is not None
-        ):
-            self._retry_timer = self._call_later(self._pause, self._retry)
-            self._pause = min(2 * self._pause, self.options.retry_seconds[1])
-
-    def _set_refusal(self, code: str, sentence: str) -> None:
-        before = self.refusal
-        if before is not None and (before.code, before.sentence) == (code, sentence):
-            return
-        self.refusal = JournalRefused(code, sentence)
-        if before is None or before.code != code:
-            for refused in self._refused:
-                refused(self.refusal)
-
-    def _retry(self) -> None:
-        self._retry_timer = None
-        self.commit_now()
+        """From where on an append must be looked at: always, while anything is out of the ordinary."""
+        usual = self._refusals.now is None and self._gap is None
+        self._attention = self._durable_bytes + self._room if usual else -1
 
     def _finish(self) -> None:
         committer, self._committer = self._committer, None
@@ -345,7 +276,7 @@ class Journal:
         """
         size = len(body) if isinstance(body, bytes) else sum(map(len, body))
         inbox = self._inbox
-        if self.refusal is not None or self._gap is not None or inbox.appended + size > self._attention:
+        if inbox.appended + size > self._attention:
             dropped = self._consider(size, reserve, droppable)
             if dropped:
                 return dropped
@@ -363,7 +294,7 @@ class Journal:
         """Queue an event (canonical JSON); as :meth:`append`."""
         inbox = self._inbox
         appended = inbox.appended + len(body)
-        if appended > self._attention or self.refusal is not None or self._gap is not None:
+        if appended > self._attention:
             return self.append(_EVENT, body, key_id, reserve=reserve, droppable=droppable)
         inbox.appended = appended
         if inbox.mark is None:
@@ -393,7 +324,7 @@ class Journal:
             head = pack_header(session, leg, direction, 0, 0, offset, mono_ns)
         inbox = self._inbox
         appended = inbox.appended + len(head) + len(data)
-        if appended > self._attention or self.refusal is not None or self._gap is not None:
+        if appended > self._attention:
             return self.append(_CHUNK, (head, data), key_id, reserve=reserve, droppable=droppable)
         inbox.appended = appended
         if inbox.mark is None:
@@ -407,21 +338,21 @@ class Journal:
         """Decide on a record that can't simply be queued: its ``jseq`` if it was dropped, 0 to queue it."""
         if size > MAX_BODY:
             raise JournalRefused("full", f"a record of {size} bytes is over the journal's {MAX_BODY}")
-        refusal, ahead = self.refusal, self.unsynced_bytes + size
-        if self._closed or self._committer is None:
+        refusals, ahead = self._refusals, self.unsynced_bytes + size
+        if refusals.is_closed or self._committer is None:
             raise JournalRefused("closed", "the journal is closed")
         behind = ahead > self.options.max_lag_bytes and self.unsynced_bytes > 0
-        if droppable and not reserve and (refusal is not None or behind):
+        if droppable and not reserve and (refusals.now is not None or behind):
             return self._drop(size)
         if not reserve:
-            if refusal is None and ahead > self.options.queue_limit and self.unsynced_bytes > 0:
-                self._set_refusal("lagging", f"the journal's disk is {ahead >> 20} MiB behind")
-                refusal = self.refusal_for_new_sessions = self.refusal
-            if refusal is not None:
-                raise JournalRefused(refusal.code, refusal.sentence)
+            if refusals.now is None and ahead > self.options.queue_limit and self.unsynced_bytes > 0:
+                refusals.lag(ahead)
+            if refusals.now is not None:
+                raise JournalRefused(refusals.now.code, refusals.now.sentence)
         self._flush_gap()
         if ahead > _KICK_BYTES and not self._inbox.want:
-            self._attention = self._inbox.appended + size + _KICK_BYTES
+            if refusals.now is None:
+                self._attention = self._inbox.appended + size + self._room
             self.commit_now()
         return 0
 
@@ -429,12 +360,11 @@ class Journal:
         now = self._wall()
         gap = self._gap
         if gap is None:
-            gap = self._gap = _Gap(self.next_jseq, now)
+            gap = self._gap = Gap(self.next_jseq, now)
             self.next_jseq += 1
+            self._set_attention()
             self.commit_now()  # so that something tells us when there is room again
-        gap.count += 1
-        gap.bytes += size
-        gap.last = now
+        gap.add(size, now)
         return gap.jseq
 
     def _flush_gap(self) -> None:
@@ -443,6 +373,7 @@ class Journal:
             body = gap.encode()
             self._inbox.appended += len(body)
             self._records.append((Kind.GAP, 0, 0, body))
+            self._set_attention()
 
     # -- durability
 
@@ -488,10 +419,18 @@ class Journal:
         """
         if jseq <= self.durable:
             callback()
-        elif not self._waiters or jseq >= self._waiters[-1][0]:
-            self._waiters.append((jseq, callback))
         else:
-            bisect.insort(self._waiters, (jseq, callback), key=_jseq_of)
+            self._waiters.add(jseq, callback)
+
+    @property
+    def refusal(self) -> JournalRefused | None:
+        """Why records are refused now, or ``None``. Its ``code`` is full, io, lagging or closed."""
+        return self._refusals.now
+
+    @property
+    def refusal_for_new_sessions(self) -> JournalRefused | None:
+        """As :attr:`refusal`, and also when space is so low that what runs should have it."""
+        return self._refusals.new_sessions
 
     @property
     def unsynced_bytes(self) -> int:
@@ -510,12 +449,8 @@ class Journal:
 
     def on_refusal(self, callback: Callable[[JournalRefused], None]) -> None:
         """Call back each time that the journal begins to refuse (or refuses for another reason)."""
-        self._refused.append(callback)
+        self._refusals.on_refusal.append(callback)
 
     def on_recovered(self, callback: Callable[[], None]) -> None:
         """Call back each time that it takes records again."""
-        self._recovered.append(callback)
-
-
-def _jseq_of(waiter: tuple[int, Any]) -> int:
-    return waiter[0]
+        self._refusals.on_recovered.append(callback)

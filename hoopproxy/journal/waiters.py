@@ -1,0 +1,42 @@
+"""Who waits for which record to be durable."""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from collections.abc import Callable
+
+__all__ = ["Waiters"]
+
+Waiter = tuple[int, Callable[[], None]]
+
+
+def _jseq_of(waiter: Waiter) -> int:
+    return waiter[0]
+
+
+class Waiters:
+    """Callbacks in the order of their ``jseq``; the usual one, at the end, costs an append."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: deque[Waiter] = deque()
+
+    def add(self, jseq: int, callback: Callable[[], None]) -> None:
+        """Have it called by the first :meth:`release` that reaches ``jseq``."""
+        waiting = self._waiting
+        if not waiting or jseq >= waiting[-1][0]:
+            waiting.append((jseq, callback))
+        else:
+            bisect.insort(waiting, (jseq, callback), key=_jseq_of)
+
+    def is_due(self, durable: int) -> bool:
+        """Whether somebody could be called."""
+        return bool(self._waiting) and self._waiting[0][0] <= durable
+
+    def release(self, durable: int) -> None:
+        """Call, in order, whoever waits for ``durable`` or less. What a callback raises ends it early."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= durable:
+            waiting.popleft()[1]()
