@@ -16,6 +16,7 @@ from hoopproxy.errors import ConfigError, HoopproxyError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
+    "audit": "hoopproxy.cli.audit:audit",
     "check": "hoopproxy.cli.check:check",
     "passwd": "hoopproxy.cli.passwd:passwd",
 }

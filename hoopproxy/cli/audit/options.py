@@ -1,0 +1,137 @@
+"""The options that the audit commands share: where to read, which events, in which form."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hoopproxy.cli.audit.source import AtRest, Gateway, Source, socket_of
+from hoopproxy.reading.filters import BadFilter, Filter, parse_when
+from hoopproxy.reading.journals import at_rest, one_journal
+
+__all__ = ["as_json", "event_filters", "made_filter", "made_source", "source_options", "who_and_where"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_SOURCES = (
+    click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help="The gateway's configuration: ask the running gateway.",
+    ),
+    click.option("--control", type=click.Path(path_type=Path), help="The gateway's control socket itself."),
+    click.option(
+        "--state",
+        type=click.Path(path_type=Path),
+        help="A state directory at rest: needs its owner's permission, and is not audited.",
+    ),
+    click.option(
+        "--journal", type=click.Path(path_type=Path), help="One journal's folder at rest; the same holds."
+    ),
+)
+
+_WHO_AND_WHERE = (
+    click.option(
+        "--identity", "identities", multiple=True, metavar="ID", help="Who; * and ? stand for the rest."
+    ),
+    click.option("--target", "targets", multiple=True, metavar="NAME", help="Where."),
+    click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Over which protocol."),
+)
+
+_EVENTS = (
+    click.option(
+        "--since", default="", metavar="WHEN", help="Not before: 45s, 30m, 1h, 2d, 1w ago, or RFC 3339."
+    ),
+    click.option("--until", default="", metavar="WHEN", help="Before; the same forms."),
+    click.option(
+        "--kind",
+        "kinds",
+        multiple=True,
+        metavar="KIND",
+        help="Kind of event (command.denied) or family (command).",
+    ),
+    click.option("--text", default="", metavar="WORDS", help="Said in the event, in whatever case."),
+    click.option("--outcome", "outcomes", multiple=True, metavar="WORD", help="success, failure or denied."),
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+
+
+def _all(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def source_options(function: F) -> F:
+    """Where the trail is read: one of --config, --control, --state, --journal."""
+    return _all(_SOURCES)(function)
+
+
+def who_and_where(function: F) -> F:
+    """Filters about sessions."""
+    return _all(_WHO_AND_WHERE)(function)
+
+
+def event_filters(function: F) -> F:
+    """Filters about events."""
+    return _all(_EVENTS)(function)
+
+
+def made_source(
+    config: Path | None, control: Path | None, state: Path | None, journal: Path | None
+) -> Source:
+    """The source that the options name.
+
+    :raises click.UsageError: unless they name exactly one.
+    """
+    named = [each for each in (config, control, state, journal) if each is not None]
+    if len(named) != 1:
+        raise click.UsageError(
+            "say where to read, once: --config FILE or --control SOCKET asks the running gateway; "
+            "--state DIR or --journal DIR reads files at rest"
+        )
+    if config is not None:
+        return Gateway(socket_of(config))
+    if control is not None:
+        return Gateway(control)
+    if state is not None:
+        return AtRest(lambda: at_rest(state))
+    return AtRest(lambda: [one_journal(named[0])])
+
+
+def made_filter(
+    identities: tuple[str, ...] = (),
+    targets: tuple[str, ...] = (),
+    protocols: tuple[str, ...] = (),
+    since: str = "",
+    until: str = "",
+    kinds: tuple[str, ...] = (),
+    text: str = "",
+    outcomes: tuple[str, ...] = (),
+) -> Filter:
+    """The filter that the options make.
+
+    :raises click.UsageError: for a time that is none.
+    """
+    now = dt.datetime.now(dt.UTC)
+    try:
+        return Filter(
+            identities=identities,
+            targets=targets,
+            protocols=protocols,
+            since=parse_when(since, now) if since else "",
+            until=parse_when(until, now) if until else "",
+            kinds=kinds,
+            text=text,
+            outcomes=outcomes,
+        )
+    except BadFilter as error:
+        raise click.UsageError(str(error)) from None

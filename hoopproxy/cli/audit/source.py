@@ -1,0 +1,119 @@
+"""Where the trail is read: from the running gateway, which decides and records it, or from files at rest."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import click
+import orjson
+
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.folder import Folder
+from hoopproxy.reading.answers import Answer, Problem, Question, decode_line
+from hoopproxy.reading.ask import ask
+from hoopproxy.reading.scope import EVERYTHING
+
+__all__ = ["AtRest", "Gateway", "Source", "Unreachable", "socket_of"]
+
+_STATE: Final = "/var/lib/hoopproxy"
+_CONTROL: Final = "control.sock"
+MAX_LINE: Final = 1 << 31
+"""Bytes of one line of an answer: a record is under 1 GiB, in base64 under 1.4."""
+
+
+class Unreachable(HoopproxyError):
+    """No gateway answers; the text says what to do."""
+
+
+class Source(Protocol):
+    """What answers questions."""
+
+    def ask(self, question: Question) -> Iterator[Answer]:
+        """The pieces of the answer. :raises HoopproxyError: when nothing can be asked."""
+
+
+class AtRest:
+    """Files, with the permission that the reader has of the system. Says that nobody records this."""
+
+    def __init__(self, find: Callable[[], Sequence[Folder]]) -> None:
+        self._find = find
+
+    def ask(self, question: Question) -> Iterator[Answer]:
+        """See :class:`Source`."""
+        self._find()  # what is wrong with the place is told before anything else
+        click.echo("note: this read of files at rest is not audited", err=True)
+        yield from ask(self._find, question, EVERYTHING)
+
+
+class Gateway:
+    """The control socket of a running gateway. It decides by role what is shown, and puts the read on record."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def ask(self, question: Question) -> Iterator[Answer]:
+        """See :class:`Source`."""
+        with contextlib.closing(self._connected()) as connection:
+            request = {"do": "audit", **question.as_json()}
+            try:
+                connection.sendall(orjson.dumps(request) + b"\n")
+                with connection.makefile("rb") as lines:
+                    while line := lines.readline(MAX_LINE):
+                        yield _piece(line)
+            except ConnectionError as error:
+                raise Unreachable(f"{self._path}: the gateway closed the connection") from error
+
+    def _connected(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(self._path))
+        except OSError as error:
+            connection.close()
+            raise Unreachable(f"{self._path}: {_what_to_do(error)}") from error
+        return connection
+
+
+def _what_to_do(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no control socket. Start the gateway, or read its files at rest with --state DIR"
+    if isinstance(error, ConnectionRefusedError):
+        return "no gateway listens there. Start it, or read its files at rest with --state DIR"
+    if isinstance(error, PermissionError):
+        return "not open to you. The socket is for its owner and group; ask to be put into the group"
+    return error.strerror or type(error).__name__
+
+
+def _piece(line: bytes) -> Answer:
+    """An answer; a refusal of the control socket is one too."""
+    if not line.endswith(b"\n"):
+        return Problem("failed", "the gateway's answer ends in the middle of a line")
+    if line.startswith(b'{"') and b'"kind"' not in line and not line.startswith(b'{"answer"'):
+        values = orjson.loads(line)
+        if "error" in values:
+            return Problem(str(values.get("code", "refused")), str(values["error"]))
+    return decode_line(line)
+
+
+def socket_of(config: Path) -> Path:
+    """Where the gateway of that configuration has its control socket.
+
+    Nothing else of the file is looked at: who asks the gateway need not be able to read its secrets.
+
+    :raises HoopproxyError: when the file can't be read.
+    """
+    try:
+        values = tomllib.loads(config.read_text("utf-8"))
+    except OSError as error:
+        raise HoopproxyError(f"{config}: {error.strerror}") from None
+    except ValueError as error:
+        raise HoopproxyError(f"{config}: {error}") from None
+    gateway = values.get("gateway", {})
+    if not isinstance(gateway, dict):
+        raise HoopproxyError(f"{config}: [gateway] must be a table")
+    state = config.absolute().parent / str(gateway.get("state", _STATE))
+    return state / str(gateway.get("control", _CONTROL))
