@@ -700,6 +700,25 @@ def test_a_handshake_byte_by_byte_over_the_eager_transport(reactor: Turned) -> N
     assert transport.truncated is False
 
 
+@pytest.mark.parametrize("moment", ["handshake", "secure"])
+def test_over_tls_too_what_was_written_is_sent_or_unsent(reactor: Turned, moment: str) -> None:
+    """Plaintext bytes, though ciphertext is what waits; a record that left in part did not leave."""
+    if moment == "secure":
+        (server_side, heard), (client_side, _) = secured(reactor, "eager")
+    else:
+        (server_side, heard), (client_side, _) = eager_ends(reactor)
+        server_side.start_tls(SERVER, lambda _: None)
+    client_side.pauseProducing()
+    for _ in range(20):
+        server_side.write(bytes(70_000))
+    assert server_side.buffered > 0
+    client_side.abortConnection()
+    reactor.until(lambda: heard.lost)
+    server_side.write(b"late")
+    assert server_side.sent + server_side.unsent == 20 * 70_000 + 4
+    assert (server_side.sent > 0) == (moment == "secure")
+
+
 def test_a_reset_in_a_secure_session_is_a_truncation(reactor: Turned) -> None:
     """RST, not FIN."""
     (server_side, heard), (client_side, _) = secured(reactor, "eager")

@@ -440,6 +440,31 @@ def test_a_dead_peer_is_noticed_while_a_queue_waits(reactor: Turned) -> None:
     assert transport.sent + transport.buffered == 200_000
 
 
+@pytest.mark.parametrize("ending", ["peer", "abort", "lose", "flush"])
+@pytest.mark.parametrize("size", [1, 40_000, 400_000])
+def test_what_was_written_is_sent_or_unsent_when_the_connection_is_lost(
+    reactor: Turned, ending: str, size: int
+) -> None:
+    """The session's end balances its totals from these two."""
+    ours, theirs = raw_pair(4096)
+    seen = Seen()
+    transport = adopt(reactor, ours, seen)
+    transport.write(bytes(size))
+    if ending == "abort":
+        transport.abortConnection()
+    elif ending in {"lose", "flush"}:
+        transport.loseConnection()
+    if ending != "flush":
+        theirs.close()
+    transport.write(bytes(size))
+    reactor.turn(4)
+    reactor.pass_time(module.FLUSH_SECONDS + 1)
+    transport.write(bytes(size))
+    reactor.turn(4)
+    assert seen.lost is not None
+    assert transport.sent + transport.unsent == 3 * size
+
+
 def test_abort_is_reported_in_the_next_turn_and_delivers_nothing_more(reactor: Turned) -> None:
     """Abort is the answer to a violation: not one more byte is looked at."""
     ours, theirs = raw_pair()
