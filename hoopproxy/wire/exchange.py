@@ -301,7 +301,7 @@ class Exchange:
             return
         self.recorder.tick()
         question, peer.question = peer.question, None
-        assert question is not None  # noqa: S101 (the line above chose a peer that has one)
+        assert question is not None
         frame, peer.asked = peer.asked, None
         self._peer = peer
         self._frame = frame or Frame(0, peer.position, peer.position)
@@ -310,8 +310,7 @@ class Exchange:
         if isinstance(question, Connect) and not isinstance(answer, Refusal):
             self._connecting = self._attention = True
         if isinstance(question, Decide) and isinstance(answer, Verdict):
-            decide = question
-            self._guarded(lambda: self._decided(decide, answer, late=True))
+            self._guarded(partial(self._decided_late, question, answer))
         else:
             asked = question
             self._guarded(lambda: self._run(self.conversation.answered(asked, answer)))
@@ -454,8 +453,21 @@ class Exchange:
         peer, do, meet = self.server, self._do, self.conversation.server_frame
         start = end = peer.position
         index = 0
+        if self._relaying and frames:
+            results, index = self.conversation.server_run(frames)
+            for command in results:
+                do[type(command)](command)
+            if index:
+                if start != self._run_end:
+                    self._push_run()
+                    self._run_start = start
+                self._run_end = end = frames[index - 1].end
+                peer.decoded += end - start
+                peer.position = start = end
+                if index == len(frames):
+                    return
         try:
-            for frame in frames:
+            for frame in frames[index:] if index else frames:
                 self._keep = not self._relaying
                 commands = meet(frame)
                 _, start, end, _, _, _ = frame
@@ -852,26 +864,35 @@ class Exchange:
             return
         verdict = self._policy(decide)
         if verdict is None:
-            peer = self._peer
             self._ask(decide)
-            peer.asked = self._frame
+            self._peer.asked = self._frame
+        elif verdict.allowed:
+            self._allow(decide, verdict)
         else:
-            self._decided(decide, verdict)
-
-    def _decided(self, decide: Decide, verdict: Verdict, late: bool = False) -> None:
-        if not verdict.allowed:
             self._deny(decide, verdict)
-            return
-        refused = self.journal.refusal
-        if refused is not None and decide.is_command and not self._best_effort:
-            self._deny(decide, Verdict(False, (), _journal_refusal(refused)))
-            return
-        recorder, frame, rules = self.recorder, self._frame, verdict.rules
+
+    def _decided_late(self, decide: Decide, verdict: Verdict) -> None:
+        self._keep = True
+        if verdict.allowed:
+            self._allow(decide, verdict)
+        else:
+            self._deny(decide, verdict)
+        if not self._keep:
+            self._push_run()
+            self._run_start, self._run_end = self._frame.start, self._frame.end
+
+    def _allow(self, decide: Decide, verdict: Verdict) -> None:
+        recorder, rules = self.recorder, verdict.rules
         op = recorder.new_id()
         if decide.is_command:
+            refused = self.journal.refusal
+            if refused is not None and not self._best_effort:
+                self._deny(decide, Verdict(False, (), _journal_refusal(refused)))
+                return
             self.commands += 1
+            _, start, end, _, _, _ = self._frame
             fields = decide.fields
-            fields["range"] = (frame.start, frame.end)
+            fields["range"] = (start, end)
             decision = recorder.decision("allow", rules) if rules else b""
             more = outcome_and_parent(None, decide.parent) if decide.parent else b""
             self._events.append((b"command.requested", dump(fields), op, decision, more, b"", True))
@@ -879,9 +900,6 @@ class Exchange:
         commands = self.conversation.answered(decide, answer)
         if commands is None:
             self._keep = False
-            if late:
-                self._push_run()
-                self._run_start, self._run_end = frame.start, frame.end
         else:
             self._run(commands)
 

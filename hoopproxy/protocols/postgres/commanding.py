@@ -31,6 +31,7 @@ from hoopproxy.protocols.postgres.prepared import Names, decoded_parameters
 from hoopproxy.protocols.postgres.reading import Reader, Reading
 from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.requests import (
+    Bind,
     read_bind,
     read_copy_fail,
     read_execute,
@@ -56,7 +57,7 @@ from hoopproxy.wire.frames import Frame, Span
 __all__ = ["Commanding", "skipped"]
 
 _HEADER = 5
-_STATEMENT, _TOO_LARGE = 2, 5  # positions in events.REDACTIONS
+_TOO_LARGE = 5  # position in events.REDACTIONS
 _BIG_BIND = 8192
 """Bytes from which a Bind is decided by itself, for rules on size."""
 
@@ -140,7 +141,7 @@ class Commanding:
         if not reading.secrets:
             return ()
         fields["redacted"] = sum(span.end - span.start for span in reading.secrets)
-        return tuple(Span(start + span.start, start + span.end, _STATEMENT) for span in reading.secrets)
+        return tuple(Span(start + span.start, start + span.end, span.reason) for span in reading.secrets)
 
     def _parse(self, frame: Frame) -> Sequence[Command] | None:
         if frame.body is None:
@@ -169,22 +170,27 @@ class Commanding:
         if pipeline.answering:
             return None
         message = read_bind(frame.body)
-        size = frame.end - frame.start
         undo, spans = self._names.bind(message, frame.start + _HEADER)
+        size = frame.end - frame.start
         if size > _BIG_BIND:
             undo()
-            return self._decide_bind(
-                message.portal, size, spans, lambda: self._names.bind(message, frame.start)[0]
-            )
+            return self._decide_bind(message, frame, size, spans)
         self._put(Sent(BIND, undo=undo))
         return (*map(Redact, spans), FORWARD) if spans else _GO
 
     def _decide_bind(
-        self, portal: bytes, size: int, spans: tuple[Span, ...], do: Callable[[], Callable[[], None]]
+        self, message: Bind, frame: Frame, size: int, spans: tuple[Span, ...]
     ) -> Sequence[Command]:
-        self._pending, self._undone = Sent(BIND), do
-        fields: dict[str, object] = {"verb": "BIND", "portal": portal.decode("utf-8", "backslashreplace")}
-        return (Decide((), size, fields, spans, False),)
+        statement = self._names.statement(message.statement)
+        self._pending = Sent(BIND)
+        self._undone = lambda: self._names.bind(message, frame.start + _HEADER)[0]
+        fields: dict[str, object] = {
+            "verb": "BIND",
+            "verbs": statement.verbs,
+            "text": statement.text,
+            "portal": message.portal.decode("utf-8", "backslashreplace"),
+        }
+        return (Decide(statement.verbs, size, fields, spans, False),)
 
     def _execute(self, frame: Frame) -> Sequence[Command] | None:
         pipeline = self._pipeline

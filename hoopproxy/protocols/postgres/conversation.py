@@ -25,6 +25,7 @@ class PostgresConversation(Conversation):
 
     def __init__(self, session: Any, client_codec: ClientCodec, server_codec: ServerCodec) -> None:
         self._startup = Startup(session, client_codec, server_codec)
+        self._server_codec = server_codec
         self._pipeline = Pipeline()
         reader = Reader()
         names = Names(reader)
@@ -50,6 +51,7 @@ class PostgresConversation(Conversation):
         # From here on the calls of the hot path go where they end, without a step in between.
         self.client_frame = self._commanding.frame  # type: ignore[method-assign]
         self.server_frame = self._replies.frame  # type: ignore[method-assign]
+        self.server_run = self._replies.run  # type: ignore[method-assign]
         for name, value in self._startup.parameters.items():
             self._reader.report(name, value)
 
@@ -71,7 +73,7 @@ class PostgresConversation(Conversation):
     def refused(self, refusal: Refusal) -> Sequence[Command]:
         if not self._started:
             return self._startup.refused(refusal)
-        if self._replies.mid_message:
+        if self._server_codec.mid_message:
             return ()  # words inside a half-sent message would be taken for its contents
         return (ToClient(say(refusal), "refusal"),)
 

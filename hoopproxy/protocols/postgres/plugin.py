@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from zope.interface import implementer
 
@@ -29,7 +29,7 @@ class PostgresProtocol:
 
     def build_pair(self, session: ISession) -> Any:
         """The stock pair over PostgreSQL's codecs and conversation."""
-        limits: Mapping[str, int] = session.limits
+        limits = cast(Mapping[str, int], session.limits)
         client = ClientCodec(limits.get("max_held", MAX_HELD), limits.get("max_statement", MAX_STATEMENT))
         server = ServerCodec(limits.get("max_held", MAX_HELD))
         return session.relay(client, server, PostgresConversation(session, client, server))

@@ -100,6 +100,10 @@ class Names:
         found = [i for i, value in enumerate(message.values) if value is not None and looks_secret(value)]
         return frozenset(found)
 
+    def statement(self, name: bytes) -> Prepared:
+        """The statement of this name; :data:`UNKNOWN` if it was not prepared in our sight."""
+        return self._statements.get(name, UNKNOWN)
+
     def portal(self, name: bytes) -> Portal:
         """The portal to execute; an unknown one is a portal of :data:`UNKNOWN`."""
         return self._portals.get(name) or Portal(name, UNKNOWN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import re
 from typing import NamedTuple
 
 import attrs
@@ -23,6 +24,8 @@ __all__ = ["EVENT_TEXT", "Reader", "Reading", "bounded_text"]
 
 EVENT_TEXT = 1 << 20
 """Bytes of a statement's text that an event holds; a longer one is there by digest, and whole in the recording."""
+
+_STATEMENT = 2  # position in events.REDACTIONS
 
 HEAD = 1024
 """Bytes of the beginning that stand beside a digest."""
@@ -49,6 +52,23 @@ _ISO = {
     str(n): f"iso8859_{part}"
     for n, part in zip(range(1, 11), (1, 2, 3, 4, 9, 10, 13, 14, 15, 16), strict=True)
 }
+
+SHAPE = 2048
+"""Bytes of a text whose shape is remembered."""
+
+SHAPES = 4096
+"""Shapes that are remembered, by all sessions together: 8 MiB at the most."""
+
+_DIGITS = bytes.maketrans(b"123456789", b"000000000")
+_shapes: dict[bytes, tuple[str, ...]] = {}
+"""Texts by shape, which is the text with all digits 0, and their verbs. Only plain texts are in it: without
+quotes, backslashes, dollar-quotes and non-ASCII bytes, so that neither a setting nor a digit can change how
+such a text is read."""
+
+_DOLLARS = re.compile(rb"\$(?![0-9])|[A-Za-z0-9_]\$")
+"""A dollar sign that isn't the beginning of a parameter's number: of a quote's tag, or of a name."""
+
+_new = tuple.__new__  # a named tuple's own constructor costs twice as much
 
 _MOVES_ENCODING = (b"encoding", b"names", b"set_config", b"reset", b"discard", b"execute", b"do", b"call")
 
@@ -113,6 +133,16 @@ class Reader:
 
     def read(self, text: bytes, under_way: bool) -> Reading:
         """Read a statement text. ``under_way``: earlier commands were sent whose end isn't known yet."""
+        shape = text.translate(_DIGITS)
+        known = _shapes.get(shape)
+        if known is not None and self.encoding == "utf-8" and not self._doubtful:
+            try:
+                return _new(Reading, (known, (), text.decode()))
+            except UnicodeDecodeError:
+                pass
+        return self._read(text, shape, under_way)
+
+    def _read(self, text: bytes, shape: bytes, under_way: bool) -> Reading:
         conforming: bool | None = self.conforming
         safe = self.safe
         if under_way:
@@ -123,16 +153,19 @@ class Reader:
         found = statements(text, standard_conforming_strings=conforming, safe_encoding=safe)
         verbs = found[0].verbs if len(found) == 1 else _all_verbs(found)
         # A credential in SQL stands in quotes, so a text without any has none.
-        secrets = secrets_in(text) if b"'" in text or b"$" in text else ()
-        if not self._doubtful and self._moves_encoding(verbs, text):
+        quoted = b"'" in text or b"$" in text
+        secrets = (
+            secrets_in(text, standard_conforming_strings=conforming, safe_encoding=safe) if quoted else ()
+        )
+        if self._moves_encoding(verbs, text):
             self._doubtful = True
+        elif safe and not secrets and len(text) <= SHAPE and _plain(text):
+            if len(_shapes) >= SHAPES:
+                _shapes.clear()
+            _shapes[shape] = verbs
         if secrets:
-            return Reading(verbs, secrets, bounded_text(redacted(text, secrets), self.encoding))
-        if len(text) <= EVENT_TEXT and self.encoding == "utf-8":
-            try:
-                return Reading(verbs, (), text.decode())
-            except UnicodeDecodeError:
-                pass
+            places = tuple(Span(span.start, span.end, _STATEMENT) for span in secrets)
+            return Reading(verbs, places, bounded_text(redacted(text, secrets), self.encoding))
         return Reading(verbs, (), bounded_text(text, self.encoding))
 
     @staticmethod
@@ -142,6 +175,12 @@ class Reader:
         return b"set_config" in text or (
             len(verbs) > 1 and any(word in text.lower() for word in _MOVES_ENCODING)
         )
+
+
+def _plain(text: bytes) -> bool:
+    if b"'" in text or b'"' in text or b"\\" in text or not text.isascii():
+        return False
+    return b"$" not in text or _DOLLARS.search(text) is None
 
 
 def _all_verbs(found: tuple[object, ...]) -> tuple[str, ...]:

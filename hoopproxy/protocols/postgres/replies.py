@@ -23,14 +23,22 @@ from hoopproxy.protocols.postgres.outstanding import (
     Pipeline,
     Sent,
 )
-from hoopproxy.protocols.postgres.prepared import Names
+from hoopproxy.protocols.postgres.prepared import Names, Portal
 from hoopproxy.protocols.postgres.reading import Reader
+from hoopproxy.protocols.postgres.redact import Span as Secret
 from hoopproxy.protocols.postgres.redact import echoes, redacted, secrets_in
 from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.wire.commands import WITHHOLD, Command, Completed, Note, Redact, Result, ToClient
 from hoopproxy.wire.frames import Frame, Span
 
 __all__ = ["Replies"]
+
+_DATA_ROW, _COMMAND_COMPLETE, _READY, _ROW_DESCRIPTION, _BIND_COMPLETE, _PARSE_COMPLETE = b"DCZT21"
+_DESCRIBED = b"Tn"
+_STATUSES = (b"I", b"T", b"E")
+_NOTHING = Sent(0)
+_DIGITS = 16
+"""A count in a tag with that many digits is no count: integers of an event stay below 2**53."""
 
 _IDLE = ord("I")
 _HEADER = 5
@@ -72,8 +80,6 @@ class Replies:
 
     def __init__(self, pipeline: Pipeline, reader: Reader, names: Names) -> None:
         self._pipeline, self._queue, self._reader, self._names = pipeline, pipeline.queue, reader, names
-        self.mid_message = False
-        """The client has seen the beginning of a message of the target, and not its end."""
         self.meet: dict[int, Callable[[Frame], Sequence[Command] | None]] = {
             ord("T"): self._row_description,
             ord("D"): self._rows,
@@ -98,12 +104,75 @@ class Replies:
             ord("V"): self._function_result,
         }
 
+    def run(self, frames: Sequence[Frame]) -> tuple[list[Command], int]:
+        """The beginning of ``frames`` that is plain: results as nearly every reply has them.
+
+        Returns what is to be recorded of it, and how many frames it is. It does what :meth:`frame` does for
+        each of them, with the queue's head at hand and no call between; at the first frame that is anything
+        else, legal or not, it stops.
+        """
+        queue, met = self._queue, 0
+        found: list[Command] = []
+        head = queue[0] if queue else _NOTHING
+        for frame in frames:
+            kind, start, end, body, count, _ = frame
+            asked = head.kind
+            if kind == _DATA_ROW:
+                if asked != QUERY and asked != EXECUTE:
+                    break
+                if head.start < 0:
+                    head.start = start
+                head.rows += count
+            elif kind == _COMMAND_COMPLETE:
+                if (asked != QUERY and asked != EXECUTE) or head.copy is not None or head.about is not None:
+                    break
+                found.append(self._plain_result(head, start, end, body))
+                if asked == EXECUTE:
+                    queue.popleft()
+                    found.append(_completed(head))
+                    head = queue[0] if queue else _NOTHING
+            elif kind == _READY and body in _STATUSES:
+                if asked == QUERY:
+                    found.append(_completed(head, body[0]))
+                elif asked != SYNC:
+                    break
+                queue.popleft()
+                head = queue[0] if queue else _NOTHING
+                self._is_ready(body[0])
+            elif kind == _ROW_DESCRIPTION and asked == QUERY:
+                if head.start < 0:
+                    head.start = start
+            elif (
+                (kind == _BIND_COMPLETE and asked == BIND)
+                or (kind == _PARSE_COMPLETE and asked == PARSE)
+                or (kind in _DESCRIBED and asked == DESCRIBE)
+            ):
+                queue.popleft()
+                head = queue[0] if queue else _NOTHING
+            else:
+                break
+            met += 1
+        return found, met
+
+    @staticmethod
+    def _plain_result(head: Sent, start: int, end: int, body: bytes | None) -> Result:
+        tag = messages.read_command_complete(body or b"").decode("utf-8", "backslashreplace")
+        number = tag.rpartition(" ")[2]
+        rows = int(number) if number.isdecimal() and len(number) < _DIGITS else head.rows
+        if head.start >= 0:
+            start = head.start
+        size, index = end - start, head.results
+        head.start, head.rows, head.results = -1, 0, index + 1
+        head.all_rows += rows
+        head.all_bytes += size
+        fields: dict[str, object] = {"bytes": size, "index": index, "rows": rows, "tag": tag}
+        return Result(head.op, start, end, fields)
+
     def frame(self, frame: Frame) -> Sequence[Command] | None:
         """What a frame of the target means. :raises ProtocolViolation: for one that answers nothing."""
         meet = self.meet.get(frame.kind)
         if meet is None:
             raise self._illegal(frame)
-        self.mid_message = frame.more
         return meet(frame)
 
     def _illegal(self, frame: Frame) -> ProtocolViolation:
@@ -136,28 +205,31 @@ class Replies:
         head = self._queue[0] if self._queue else None
         if head is None or (head.kind != QUERY and head.kind != EXECUTE):
             raise self._illegal(frame)
-        tag = messages.read_command_complete(frame.body or b"").decode("utf-8", "backslashreplace")
-        number = tag.rpartition(" ")[2]
-        rows = int(number) if number.isdecimal() and len(number) < 16 else head.rows
-        return self._result(head, frame, {"index": head.results, "tag": tag, "rows": rows}, rows, tag)
+        if head.copy is None:
+            copied = None
+        else:
+            copied = {"copy": self._copied(head)}
+        result = self._plain_result(head, frame.start, frame.end, frame.body)
+        if copied is not None:
+            result.fields["detail"] = copied
+        if head.kind == EXECUTE and isinstance(head.about, Portal):
+            self._queue.popleft()
+            return (result, _completed(head))
+        if head.about is not None:
+            sql, reading = head.about
+            self._names.completed(sql, str(result.fields["tag"]), reading.verbs, reading.text)
+        return (result,)
 
-    def _result(
-        self, head: Sent, frame: Frame, fields: dict[str, object], rows: int, tag: str
-    ) -> Sequence[Command]:
+    def _ended(self, head: Sent, frame: Frame, fields: dict[str, object]) -> Sequence[Command]:
+        """A result without CommandComplete."""
         start = head.start if head.start >= 0 else frame.start
-        size = frame.end - start
-        fields["bytes"] = size
-        if head.copy is not None:
-            fields["detail"] = {"copy": self._copied(head)}
+        fields["bytes"] = frame.end - start
+        head.all_rows += head.rows
+        head.all_bytes += frame.end - start
         head.start, head.rows = -1, 0
         head.results += 1
-        head.all_rows += rows
-        head.all_bytes += size
         result = Result(head.op, start, frame.end, fields)
         if head.kind == QUERY:
-            if head.about is not None:
-                sql, reading = head.about
-                self._names.completed(sql, tag, reading.verbs, reading.text)
             return (result,)
         self._queue.popleft()
         return (result, _completed(head))
@@ -173,13 +245,11 @@ class Replies:
         head = self._queue[0] if self._queue else None
         if head is None or (head.kind != QUERY and head.kind != EXECUTE):
             raise self._illegal(frame)
-        return self._result(head, frame, {"index": head.results, "tag": "", "rows": 0}, 0, "")
+        return self._ended(head, frame, {"index": head.results, "tag": "", "rows": 0})
 
     def _suspended(self, frame: Frame) -> Sequence[Command] | None:
         head = self._expect(frame, EXECUTE)
-        rows = head.rows
-        fields: dict[str, object] = {"index": 0, "rows": rows, "detail": {"suspended": True}}
-        return self._result(head, frame, fields, rows, "")
+        return self._ended(head, frame, {"index": 0, "rows": head.rows, "detail": {"suspended": True}})
 
     def _function_result(self, frame: Frame) -> Sequence[Command] | None:
         head = self._queue[0] if self._queue else None
@@ -195,25 +265,28 @@ class Replies:
 
     def _ready(self, frame: Frame) -> Sequence[Command] | None:
         body, queue, pipeline = frame.body, self._queue, self._pipeline
-        if not body or body not in (b"I", b"T", b"E"):
+        if body not in _STATUSES:
             raise ProtocolViolation("the target sent ReadyForQuery with an unknown status")
-        pipeline.status = status = body[0]
         done = None
         if queue and queue[0].kind in (QUERY, FUNCTION):
-            head = queue.popleft()
-            done = (_completed(head, status),)
+            done = (_completed(queue.popleft(), body[0]),)
         elif queue and queue[0].kind == SYNC:
             queue.popleft()
         elif pipeline.swallowed:
             pipeline.swallowed -= 1
         else:
             raise self._illegal(frame)
-        if not queue:
+        self._is_ready(body[0])
+        return done
+
+    def _is_ready(self, status: int) -> None:
+        pipeline = self._pipeline
+        pipeline.status = status
+        if not self._queue:
             pipeline.fresh = not pipeline.batch
             self._reader.settled()
             if status == _IDLE:
                 self._names.transaction_ended()
-        return done
 
     # --- the extended protocol -----------------------------------------------------------------------
 
@@ -343,15 +416,16 @@ class Replies:
 
     def _report(self, frame: Frame) -> tuple[dict[str, object], list[Span]]:
         """An error's or notice's fields, and the credentials that it echoes."""
-        body, found = frame.body or b"", []
+        body = frame.body or b""
+        found: list[Secret] = []
         position, end = 1, body.find(b"\0", 1)
         secrets = self._queue[0].echo if self._queue else ()
         while end > position:
             text = body[position:end]
             for span in (*secrets_in(text, prose=True), *echoes(text, secrets)):
-                found.append(Span(position + span.start, position + span.end, _RESPONSE))
+                found.append(Secret(position + span.start, position + span.end, span.reason))
             position, end = end + 2, body.find(b"\0", end + 2)
-        found.sort()
+        found.sort(key=lambda secret: secret.start)
         body = redacted(body, found) if found else body
         start = frame.start + _HEADER
         spans = [Span(start + span.start, start + span.end, _RESPONSE) for span in found]
