@@ -40,6 +40,7 @@ _SCALARS: Final[dict[int, _Reader]] = {
     1790: scalars.text, 2275: scalars.text, 2278: scalars.void, 2950: scalars.uuid, 3220: scalars.lsn,
     3614: scalars.tsvector, 3802: scalars.jsonb, 4072: scalars.jsonb, 5069: scalars.integer("Q"),
 }  # fmt: skip
+_INTEGERS: Final = {20: 8, 21: 2, 23: 4}
 _RANGES: Final = {3904: 23, 3906: 1700, 3908: 1114, 3910: 1184, 3912: 1082, 3926: 20}
 _MULTIRANGES: Final = {4451: 23, 4532: 1700, 4533: 1114, 4534: 1184, 4535: 1082, 4536: 20}
 _ARRAYS: Final = frozenset((
@@ -88,6 +89,8 @@ def decode(oid: int, format: int, data: bytes | None, encoding: str = "UTF8", *,
     """
     if data is None:
         return None
+    if format == 1 and _INTEGERS.get(oid) == len(data):  # most parameters
+        return str(int.from_bytes(data, "big", signed=True))
     data, name = bytes(data), codec(encoding)
     if len(data) > limit:
         shown = data[:_HEAD]
