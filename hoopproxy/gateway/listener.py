@@ -1,4 +1,7 @@
-"""Listeners: who may come in, what came before the protocol (PROXY header, TLS), and the session that follows."""
+"""Listeners: who may come in, what comes before the protocol (PROXY header, TLS), and the session then."""
+
+# Twisted's protocols and failures are mostly untyped.
+# mypy: allow-untyped-calls
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Entrance", "SessionJournal", "Settings", "Shared", "Upstream"]
 
 
-class SessionJournal(RecordingJournal, DurableJournal):
+class SessionJournal(RecordingJournal, DurableJournal, Protocol):
     """What sessions need of the journal."""
 
     refusal_for_new_sessions: JournalRefused | None
@@ -93,6 +93,8 @@ class Shared:
     sessions: dict[str, Session] = attrs.field(factory=dict)
     rounds: Rounds = attrs.field(init=False)
     draining: bool = False
+    emptied: Callable[[], None] | None = None
+    """Called when the last session is over."""
 
     @rounds.default
     def _make_rounds(self) -> Rounds:

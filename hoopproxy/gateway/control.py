@@ -1,0 +1,470 @@
+"""The control socket: who asks is known by the kernel, what they may is in their roles, and each act is an event.
+
+A Unix socket, mode 0660. Requests and answers are JSON, one a line: ``{"do": "status"}`` ... Each answer has
+``"ok"``; one of many lines ends with ``{"end": true}``.
+"""
+
+# Twisted's protocols and services are mostly untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import socket
+import stat
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import UNIXServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
+
+from hoopproxy import __version__
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.events import AuditControl, AuditRead, Identity
+from hoopproxy.gateway.faults import described
+from hoopproxy.policy.roles import held_roles, read_scope
+from hoopproxy.wire.commands import Refusal
+
+if TYPE_CHECKING:
+    from hoopproxy.gateway.reload import Outcome
+    from hoopproxy.gateway.service import GatewayService
+    from hoopproxy.gateway.session import Session
+
+__all__ = ["REQUEST_MAX", "Asker", "Control", "Denied", "asker_of"]
+
+REQUEST_MAX = 65_536
+"""Bytes of one request."""
+CONNECTIONS = 64
+"""Connections to the socket at one time."""
+
+_CREDENTIALS = struct.Struct("3i")
+_UNSUPPORTED = "SO_PEERCRED"
+
+
+class Denied(HoopproxyError):
+    """Whoever asks may not; one sentence."""
+
+
+@attrs.frozen(kw_only=True)
+class Asker:
+    """Who is at the other end of the socket. ``owner``: root, or the user that the gateway runs as."""
+
+    uid: int
+    user: str
+    groups: tuple[str, ...]
+    owner: bool
+
+    @property
+    def identity(self) -> Identity:
+        """As the trail knows them: ``unix:alice``."""
+        return Identity(id=f"unix:{self.user}", issuer="unix", method="peercred", groups=self.groups)
+
+
+def asker_of(uid: int, own_uid: int | None = None) -> Asker:
+    """Look up a user. Their system groups count as ``unix:<group>``, and so does ``unix:<user>``."""
+    own = os.getuid() if own_uid is None else own_uid
+    user, groups = str(uid), []
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwuid(uid)
+        user = entry.pw_name
+        groups = _groups_of(user, entry.pw_gid)
+    names = (f"unix:{user}", *(f"unix:{group}" for group in groups))
+    return Asker(uid=uid, user=user, groups=names, owner=uid in (0, own))
+
+
+def _groups_of(user: str, gid: int) -> list[str]:
+    import grp
+
+    names = []
+    for number in os.getgrouplist(user, gid):
+        with contextlib.suppress(KeyError):
+            names.append(grp.getgrgid(number).gr_name)
+    return names
+
+
+Command = Callable[[Asker, Mapping[str, Any]], Any]
+"""A request's function: returns a mapping, an iterable of mappings (many lines), or a Deferred of either.
+It raises or fails with ``Denied`` or another ``HoopproxyError``, whose sentence is the answer."""
+
+
+class Control:
+    """The control socket's service, and the commands that it knows.
+
+    Readers in this process or a child add their own by :meth:`register`.
+    """
+
+    log = Logger()
+
+    def __init__(self, gateway: GatewayService) -> None:
+        self.gateway = gateway
+        self.path: Path = gateway.config.gateway.control
+        self._port: Any = None
+        self._commands: dict[str, Command] = {
+            "status": self._status,
+            "reload": self._reload,
+            "sessions": self._sessions,
+            "kill": self._kill,
+            "audit": self._audit,
+        }
+
+    def register(self, name: str, command: Command) -> None:
+        """Add a command. It does its own permission and its own event.
+
+        :raises ValueError: the name is taken.
+        """
+        if name in self._commands:
+            raise ValueError(f"the control command {name} is taken")
+        self._commands[name] = command
+
+    # --- life ----------------------------------------------------------------------------------------
+
+    def start(self) -> Deferred[Any]:
+        """Listen on the socket; one that a dead process left is taken over."""
+        self._remove_stale()
+        factory = _Factory(self)
+        endpoint = UNIXServerEndpoint(self.gateway.reactor, os.fspath(self.path), mode=0o660)
+        listening: Deferred[Any] = endpoint.listen(factory)
+        return listening.addCallback(self._listening)
+
+    def _listening(self, port: Any) -> None:
+        self._port = port
+
+    def _remove_stale(self) -> None:
+        try:
+            if not stat.S_ISSOCK(self.path.stat().st_mode):
+                raise HoopproxyError(f"{self.path} is there and is not a socket; move it away")
+        except FileNotFoundError:
+            return
+        with socket.socket(socket.AF_UNIX) as trial:
+            if trial.connect_ex(os.fspath(self.path)) == 0:
+                raise HoopproxyError(f"another gateway answers on {self.path}; each needs a state of its own")
+        self.path.unlink(missing_ok=True)
+
+    def stop(self) -> Deferred[Any]:
+        """Stop listening and remove the socket."""
+        port, self._port = self._port, None
+        if port is None:
+            return succeed(None)
+        done: Deferred[Any] = port.stopListening() or succeed(None)
+        return done
+
+    # --- requests ------------------------------------------------------------------------------------
+
+    def do(self, asker: Asker, line: bytes) -> Any:
+        """Carry out one request; returns what :data:`Command` returns. Raises ``HoopproxyError``."""
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            raise HoopproxyError("a request is one JSON object on one line") from None
+        if not isinstance(request, dict) or not isinstance(request.get("do"), str):
+            raise HoopproxyError('a request is a JSON object with "do"')
+        command = self._commands.get(request["do"])
+        if command is None:
+            raise HoopproxyError(f"no such request; known are {', '.join(sorted(self._commands))}")
+        return command(asker, request)
+
+    def scope_of(self, asker: Asker) -> tuple[str, frozenset[str]]:
+        """What of the trail somebody may read: none, own, targets or all; and which targets."""
+        if asker.owner:
+            return "all", frozenset()
+        return read_scope(held_roles(self.gateway.shared.settings.roles, f"unix:{asker.user}", asker.groups))
+
+    def record(self, event: Any, asker: Asker, allowed: bool) -> Deferred[None]:
+        """Put what somebody did on record; fires when it is durable. Fails when it can't be recorded."""
+        gateway = self.gateway
+        jseq = gateway.voice.say(event, outcome="success" if allowed else "denied", identity=asker.identity)
+        durable: Deferred[None] = Deferred()
+        if jseq is None:
+            durable.errback(Failure(HoopproxyError("the journal can't record this, so it is not done")))
+        else:
+            gateway.journal.commit_now()
+            gateway.journal.when_durable(jseq, lambda: durable.callback(None))
+        return durable
+
+    def _owner_only(self, asker: Asker, action: str, session: str | None = None) -> Deferred[None]:
+        """On record first; then denied unless it is the gateway's owner who asks."""
+        event = AuditControl(
+            action=action, session=session, user=asker.user, uid=asker.uid, allowed=asker.owner
+        )
+        recorded = self.record(event, asker, asker.owner)
+        if asker.owner:
+            return recorded
+
+        def deny(_: object) -> None:
+            raise Denied(f"only root and the gateway's own user may {action}")
+
+        return recorded.addCallback(deny)
+
+    def _status(self, asker: Asker, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Figures without names: everybody who can open the socket may see them."""
+        gateway = self.gateway
+        journal = gateway.journal
+        sessions = gateway.shared.sessions.values()
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "node": gateway.config.gateway.node,
+            "ready": gateway.ready,
+            "draining": gateway.shared.draining,
+            "config": gateway.shared.settings.digest,
+            "uptime_seconds": round(gateway.uptime),
+            "sessions": {
+                "open": sum(session.started for session in sessions),
+                "login": sum(not session.started for session in sessions),
+            },
+            "journal": {
+                "id": journal.id,
+                "path": os.fspath(journal.folder.path),
+                "records": journal.next_jseq - 1,
+                "durable": journal.durable,
+                "unsynced_bytes": journal.unsynced_bytes,
+                "refusal": None if journal.refusal is None else journal.refusal.sentence,
+            },
+            "listeners": [each.config.name for each in gateway.shared.settings.entrances.values()],
+            "broken_plugins": gateway.broken,
+        }
+
+    def _reload(self, asker: Asker, request: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        recorded = self._owner_only(asker, "reload")
+        reloaded: Deferred[Any] = recorded.addCallback(lambda _: self.gateway.reload.now())
+        return reloaded.addCallback(_reload_report)
+
+    def _sessions(self, asker: Asker, request: Mapping[str, Any]) -> Deferred[Any]:
+        """Live sessions, as far as the asker may read of them."""
+        scope, targets = self.scope_of(asker)
+        event = AuditRead(action="sessions", user=asker.user, uid=asker.uid, allowed=scope != "none")
+        recorded = self.record(event, asker, scope != "none")
+
+        def answer(_: object) -> Iterable[Mapping[str, Any]]:
+            if scope == "none":
+                raise Denied("no role lets you read the trail")
+            now = self.gateway.reactor.seconds()
+            visible = [
+                each for each in self.gateway.shared.sessions.values() if _sees(each, asker, scope, targets)
+            ]
+            return [_session_line(each, now) for each in visible]
+
+        return recorded.addCallback(answer)
+
+    def _kill(self, asker: Asker, request: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        wanted = str(request.get("session", ""))
+        recorded = self._owner_only(asker, "kill", wanted[:64])
+
+        def kill(_: object) -> Mapping[str, Any]:
+            found = [
+                session
+                for session in self.gateway.shared.sessions.values()
+                if wanted and (session.id == wanted or (len(wanted) >= 8 and session.id.endswith(wanted)))
+            ]
+            if len(found) != 1:
+                what = "no session" if not found else "more than one session"
+                raise HoopproxyError(f"{what} has that id")
+            found[0].refuse(Refusal("killed", "an administrator ended this session"))
+            return {"session": found[0].id}
+
+        return recorded.addCallback(kill)
+
+    def _audit(self, asker: Asker, request: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        """Permission to read the trail: on record and durable before it is given."""
+        scope, targets = self.scope_of(asker)
+        filters = request.get("filters")
+        session = request.get("session")
+        event = AuditRead(
+            action=str(request.get("action", ""))[:64],
+            session=None if session is None else str(session)[:64],
+            filters=_bounded(filters) if isinstance(filters, dict) else {},
+            user=asker.user,
+            uid=asker.uid,
+            allowed=scope != "none",
+        )
+        answer = {
+            "allowed": scope != "none",
+            "scope": scope,
+            "targets": sorted(targets),
+            "identity": f"unix:{asker.user}",
+            "journals": self._journals() if scope != "none" else [],
+        }
+        return self.record(event, asker, scope != "none").addCallback(lambda _: answer)
+
+    def _journals(self) -> list[str]:
+        root = self.gateway.config.gateway.state / "journals"
+        with contextlib.suppress(OSError):
+            return sorted(os.fspath(path) for path in root.iterdir() if path.is_dir())
+        return []
+
+
+def _bounded(filters: Mapping[str, Any]) -> dict[str, str]:
+    """Filters as the trail keeps them: a few short texts."""
+    kept = list(filters.items())[:20]
+    return {
+        str(name)[:64].encode("ascii", "backslashreplace").decode(): str(value)[:200] for name, value in kept
+    }
+
+
+def _sees(session: Session, asker: Asker, scope: str, targets: frozenset[str]) -> bool:
+    if scope == "all":
+        return True
+    if scope == "targets" and session.grant is not None and session.grant.target in targets:
+        return True
+    return session.identity is not None and session.identity.id in (asker.user, f"unix:{asker.user}")
+
+
+def _session_line(session: Session, now: float) -> Mapping[str, Any]:
+    identity, grant = session.identity, session.grant
+    return {
+        "session": session.id,
+        "listener": session.listener,
+        "identity": None if identity is None else identity.id,
+        "method": None if identity is None else identity.method,
+        "client": session.facts.addr,
+        "port": session.facts.port,
+        "tls": session.facts.tls is not None,
+        "target": None if grant is None else grant.target,
+        "account": None if grant is None else grant.account,
+        "database": None if grant is None else grant.database,
+        "role": None if grant is None else grant.role,
+        "started": session.started,
+        "seconds": round(now - session.began),
+        "commands": session.commands,
+    }
+
+
+def _reload_report(outcome: Outcome) -> Mapping[str, Any]:
+    return {
+        "reloaded": not outcome.problems,
+        "config": outcome.digest,
+        "changes": [attrs.asdict(change) for change in outcome.changes],
+        "needs_restart": list(outcome.needs_restart),
+        "problems": list(outcome.problems),
+    }
+
+
+class _Factory(Factory):
+    noisy = False
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        self.connections = 0
+
+    def buildProtocol(self, addr: object) -> Any:
+        if self.connections >= CONNECTIONS:
+            return None
+        return _Conversation(self)
+
+
+class _Conversation(LineOnlyReceiver):
+    """One connection: a request at a time, in order."""
+
+    delimiter = b"\n"
+    MAX_LENGTH = REQUEST_MAX
+
+    def __init__(self, factory: _Factory) -> None:
+        self._factory, self._control = factory, factory.control
+        self._asker: Asker | None = None
+        self._waiting: list[bytes] = []
+        self._busy = False
+        self._lines: Any = None
+
+    def connectionMade(self) -> None:
+        self._factory.connections += 1
+        try:
+            raw = self.transport.socket.getsockopt(  # type: ignore[union-attr]  # a Unix socket has one
+                socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
+            )
+            self._asker = asker_of(_CREDENTIALS.unpack(raw)[1])
+        except (AttributeError, OSError):
+            self._say({"ok": False, "error": f"this system doesn't say who asks ({_UNSUPPORTED})"})
+            self._close()
+
+    def connectionLost(self, reason: object = None) -> None:
+        self._factory.connections -= 1
+        self._waiting.clear()
+        self._lines = None
+
+    def _close(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._say({"ok": False, "error": f"a request has at most {REQUEST_MAX} bytes"})
+        self._close()
+
+    def lineReceived(self, line: bytes) -> None:
+        if len(self._waiting) >= 16:
+            self._say({"ok": False, "error": "too many requests at once"})
+            self._close()
+            return
+        self._waiting.append(line)
+        self._next()
+
+    def _next(self) -> None:
+        while self._waiting and not self._busy and self._asker is not None:
+            self._busy = True
+            line = self._waiting.pop(0)
+            try:
+                answer = self._control.do(self._asker, line)
+            except Exception as problem:
+                answer = Failure(problem)
+            if isinstance(answer, Deferred):
+                answer.addBoth(self._answer)
+            else:
+                self._answer(answer)
+
+    def _answer(self, answer: Any) -> None:
+        if isinstance(answer, Failure):
+            self._say({"ok": False, "error": self._sentence(answer)})
+        elif isinstance(answer, Mapping):
+            self._say({"ok": True, **answer})
+        else:
+            self._lines = iter(answer)
+            self.transport.registerProducer(self, False)  # type: ignore[union-attr]
+            return
+        self._done()
+
+    def _done(self) -> None:
+        self._busy = False
+        if self._waiting:
+            self._control.gateway.reactor.callLater(0, self._next)
+
+    def _sentence(self, failure: Failure) -> str:
+        if isinstance(failure.value, HoopproxyError):
+            return str(failure.value)
+        self._control.log.error("a control request failed: {what}", what=described(failure))
+        return "the gateway failed at this; its own log has the place"
+
+    # Many lines go out as the reader takes them (IPullProducer).
+
+    def resumeProducing(self) -> None:
+        """The transport has room for one more line."""
+        try:
+            line = next(self._lines) if self._lines is not None else None
+        except StopIteration:
+            line = None
+        except Exception as problem:
+            self._say({"ok": False, "error": self._sentence(Failure(problem))})
+            line = None
+        if line is not None:
+            self._say({"ok": True, **line})
+            return
+        self._lines = None
+        self._say({"end": True})
+        self.transport.unregisterProducer()  # type: ignore[union-attr]
+        self._done()
+
+    def stopProducing(self) -> None:
+        """The reader is gone."""
+        self._lines = None
+
+    def _say(self, message: Mapping[str, Any]) -> None:
+        if self.transport is not None:
+            self.transport.write(json.dumps(message).encode() + b"\n")

@@ -1,0 +1,401 @@
+"""The gateway as a Twisted service: what is opened, in which order, and how it ends.
+
+Nothing is opened before :meth:`GatewayService.startService`: twistd forks before it, and drops privileges.
+"""
+
+# Twisted's endpoints and services are mostly untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hoopproxy import __version__
+from hoopproxy import config as conf
+from hoopproxy.discovery import Installed
+from hoopproxy.errors import HoopproxyError, JournalRefused
+from hoopproxy.events import ClientFacts, GatewayJournal, GatewayPluginFailed, GatewayStarted, GatewayStopped
+from hoopproxy.events import LoginFailed as LoginFailedEvent
+from hoopproxy.gateway import notify, recovery, state
+from hoopproxy.gateway.cancel import Cancels
+from hoopproxy.gateway.clockwatch import ClockWatch
+from hoopproxy.gateway.faults import described
+from hoopproxy.gateway.figures import Figures
+from hoopproxy.gateway.limits import Crowd
+from hoopproxy.gateway.listener import Listener
+from hoopproxy.gateway.plugins import versions
+from hoopproxy.gateway.reload import Reload
+from hoopproxy.gateway.settings import build, read_materials
+from hoopproxy.gateway.shared import Settings, Shared
+from hoopproxy.gateway.voice import Voice
+from hoopproxy.identity.hashes import HashPool
+from hoopproxy.identity.throttle import FailureReports, FailureSummary, Throttle
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.options import JournalOptions
+from hoopproxy.journal.recovery import Recovered
+from hoopproxy.journal.writer import Journal
+from hoopproxy.secrets import Secrets
+from hoopproxy.wire.commands import Refusal
+from hoopproxy.wire.recorder import Clock, IdSource
+
+__all__ = ["GatewayService", "StartFailed"]
+
+GOODBYE_SECONDS = 5.0
+"""At the end of draining: how long the clients may take to read why they are closed."""
+
+
+class StartFailed(HoopproxyError):
+    """The gateway can't start; one sentence."""
+
+
+class GatewayService(Service):
+    """One gateway process.
+
+    :param config: validated. :param plugins: what is installed. :param broken: modules that are not.
+    :param load: reads the configuration again. :param reactor: gives the reactor, when it is needed.
+    :param parts: further services of the process (ops, control), made when the gateway is open.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: conf.Config,
+        plugins: Installed,
+        *,
+        broken: dict[str, str],
+        load: Callable[[], conf.Config],
+        reactor: Callable[[], Any],
+        parts: Callable[[GatewayService], list[Any]] = lambda gateway: [],
+    ) -> None:
+        self.config, self.plugins, self.broken, self.load = config, plugins, broken, load
+        self._reactor_of, self._parts_of = reactor, parts
+        self.began = time.monotonic()
+        self.figures = Figures()
+        self.is_open = False
+        self.closed_by_us = 0
+        self._ports: list[Any] = []
+        self._parts: list[Any] = []
+        self._folder: Folder | None = None
+
+    # --- start ---------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        super().startService()
+        self.reactor = self._reactor_of()
+        try:
+            self._open()
+        except HoopproxyError as problem:
+            raise StartFailed(str(problem)) from None
+        except OSError as problem:
+            raise StartFailed(f"{problem.strerror or type(problem).__name__} ({problem.filename})") from None
+
+    def _open(self) -> None:
+        config = self.config
+        strict = any(target.mode == "strict" for target in config.targets)
+        state.prepare(config.gateway.state, strict=strict, allow_volatile=config.gateway.allow_volatile_state)
+        self.secret = state.server_secret(config.gateway.state)
+        self.ids, self.times = IdSource(), Clock()
+        recovered = self._open_journal()
+        self.voice = Voice(self.journal, self.ids, self.times, config.gateway.node)
+        limits = config.limits
+        self.hashes = HashPool(self.reactor, limits.hash_workers)
+        self.throttle = self.make_throttle(limits)
+        self.secrets = Secrets(self.plugins.sources.values())
+        self.recovered = self._close_what_is_open(recovered)
+        self._continue(self.build(config), self._listen)
+
+    def _continue(self, waiting: Deferred[Any], go_on: Callable[[Any], Any]) -> None:
+        """Go on with a result: now if it is there, so that a failure still stops the start."""
+        failures: list[Failure] = []
+        waiting.addCallback(go_on)
+        waiting.addErrback(failures.append)
+        if failures:
+            self._opening_failed(failures[0])
+        elif not waiting.called:
+            waiting.addCallback(lambda _: self._late_failure(failures))
+
+    def _opening_failed(self, failure: Failure) -> None:
+        problem = failure.value
+        if isinstance(problem, CannotListenError):
+            reason = getattr(problem.socketError, "strerror", None) or "it can't be opened"
+            raise StartFailed(f"can't listen on port {problem.port} of {problem.interface or '*'}: {reason}")
+        if isinstance(problem, (HoopproxyError, OSError)):
+            raise problem
+        raise StartFailed(f"the start failed: {described(failure)}")
+
+    def _late_failure(self, failures: list[Failure]) -> None:
+        if failures:
+            try:
+                self._opening_failed(failures[0])
+            except Exception as problem:
+                self.log.critical("{sentence}", sentence=str(problem))
+                self.reactor.stop()
+
+    def make_throttle(self, limits: conf.Limits) -> Throttle:
+        """The caps on failed log-ins."""
+        return Throttle(
+            self.reactor,
+            delay=limits.failure_delay_ms / 1000,
+            per_address=limits.failures_per_minute_address,
+            per_user=limits.failures_per_minute_user,
+        )
+
+    @inlineCallbacks
+    def build(self, config: conf.Config) -> Generator[Deferred[Any], Any, Settings]:
+        """Settings of a configuration. Fails with ``ConfigError``."""
+        materials = yield read_materials(config, self.plugins.protocols, self.secrets.resolve)
+        return build(
+            config,
+            materials,
+            protocols=self.plugins.protocols,
+            checkers=self.plugins.checkers,
+            reactor=self.reactor,
+            secret=self.secret,
+            hashes=self.hashes,
+            throttle=self.throttle,
+        )
+
+    # --- the journal ---------------------------------------------------------------------------------
+
+    def _journal_options(self) -> JournalOptions:
+        options = self.config.journal
+        return JournalOptions(
+            sync_ms=options.sync_ms,
+            max_lag_bytes=options.max_lag_bytes,
+            segment_bytes=options.segment_bytes,
+            reserve_bytes=options.reserve_bytes,
+            compress=options.compression != "none",
+        )
+
+    def _open_journal(self) -> Recovered:
+        self._folder = folder = Folder.acquire(self.config.gateway.state)
+        reactor = self.reactor
+        self.journal = Journal(
+            folder,
+            call_from_thread=reactor.callFromThread,
+            call_later=reactor.callLater,
+            options=self._journal_options(),
+            on_commit=self.figures.committed,
+            on_alarm=self._alarm,
+        )
+        recovered = self.journal.start()
+        self.journal.on_refusal(self._journal_refuses)
+        self.journal.on_recovered(self._journal_recovered)
+        return recovered
+
+    def _alarm(self, sentence: str) -> None:
+        self.log.error("{sentence}", sentence=sentence)
+
+    def _close_what_is_open(self, recovered: Recovered) -> dict[str, int]:
+        """The ends of what an earlier process left open, in its own journal and in abandoned ones."""
+        counts = self._close_in(self.journal, recovered)
+        if recovered.truncated_bytes:
+            counts["torn_bytes"] = recovered.truncated_bytes
+        for folder in Folder.abandoned(self.config.gateway.state):
+            try:
+                other = Journal(folder, options=self._journal_options(), threaded=False)
+                for name, count in self._close_in(other, other.start()).items():
+                    counts[name] = counts.get(name, 0) + count
+                other.stop()
+            except HoopproxyError as problem:
+                # Its damage is its reader's business; this process writes another journal.
+                self.log.error("an abandoned journal is left as it is: {why}", why=str(problem))
+            finally:
+                folder.release()
+        return {name: count for name, count in counts.items() if count}
+
+    def _close_in(self, journal: Journal, recovered: Recovered) -> dict[str, int]:
+        counts = recovery.close_what_is_open(
+            journal, recovered, ids=self.ids, node=self.config.gateway.node, wall_time=_now
+        )
+        if any(counts.values()):
+            journal.commit_now()
+        return counts
+
+    def _journal_refuses(self, refused: JournalRefused) -> None:
+        self.log.error("the journal refuses: {sentence}", sentence=refused.sentence)
+        self.voice.say(
+            GatewayJournal(state="refusing", code=refused.code, sentence=refused.sentence), outcome="failure"
+        )
+        for session in list(self.shared.sessions.values()):
+            session.journal_refuses(refused)
+
+    def _journal_recovered(self) -> None:
+        self.log.info("the journal takes records again")
+        self.voice.say(GatewayJournal(state="recovered"), outcome="success")
+        self.journal.commit_soon()
+
+    # --- listening -----------------------------------------------------------------------------------
+
+    @inlineCallbacks
+    def _listen(self, settings: Settings) -> Generator[Deferred[Any], Any, None]:
+        limits = self.config.limits
+        self.shared = Shared(
+            clock=self.reactor,
+            journal=self.journal,
+            ids=self.ids,
+            times=self.times,
+            node=self.config.gateway.node,
+            settings=settings,
+            resolve=self.secrets.resolve,
+            figures=self.figures,
+            voice=self.voice,
+            crowd=Crowd(limits),
+            cancels=Cancels(self.reactor, self.figures),
+            reports=FailureReports(self.reactor, self._summary),
+        )
+        self.clock_watch = ClockWatch(self.reactor, self.times, self._say_clock)
+        self.reload = Reload(self)
+        for entry in self.config.listeners:
+            endpoint = serverFromString(self.reactor, entry.listen)
+            port = yield endpoint.listen(Listener(self.shared, entry.name))
+            self._ports.append(port)
+            self.log.info("listener {name}: {where}", name=entry.name, where=str(port.getHost()))
+        self._parts = self._parts_of(self)
+        for part in self._parts:
+            yield part.start()
+        self._tell_start(settings)
+
+    def _tell_start(self, settings: Settings) -> None:
+        for name, problem in self.broken.items():
+            self.log.error("the plugin {name} can't be used: {problem}", name=name, problem=problem)
+            self.voice.say(GatewayPluginFailed(plugin=name, error=problem), outcome="failure")
+        self.clock_watch.start()
+        plugins = self.plugins
+        self.voice.say(
+            GatewayStarted(
+                version=__version__,
+                plugins=versions({**plugins.protocols, **plugins.checkers, **plugins.sources}),
+                broken_plugins=self.broken,
+                config=settings.digest,
+                pid=os.getpid(),
+                python=platform.python_version(),
+                recovered=self.recovered,
+            ),
+            outcome="success",
+        )
+        self.journal.commit_soon()
+        self.is_open = True
+        self.reactor.callWhenRunning(self._running)
+
+    def _running(self) -> None:
+        self.reload.on_signal()
+        notify.ready(f"{len(self._ports)} listeners")
+        self.log.info("hoopproxy {version} accepts", version=__version__)
+
+    def _summary(self, summary: FailureSummary) -> None:
+        event = LoginFailedEvent(
+            listener="*", cause=", ".join(summary.causes), count=summary.count, names=summary.users
+        )
+        self.voice.say(event, outcome="failure", client=ClientFacts(addr=summary.address))
+        self.journal.commit_soon()
+
+    def _say_clock(self, event: Any) -> None:
+        self.voice.say(event)
+        self.journal.commit_soon()
+
+    @property
+    def ready(self) -> bool:
+        """Whether a new client would be served."""
+        return self.is_open and not self.shared.draining and self.journal.refusal_for_new_sessions is None
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.began
+
+    # --- stop ----------------------------------------------------------------------------------------
+
+    @inlineCallbacks
+    def stopService(self) -> Generator[Deferred[Any], Any, None]:
+        super().stopService()
+        if not self.is_open:
+            yield self._close()
+            return
+        began = time.monotonic()
+        seconds = self.config.gateway.drain_seconds
+        self.shared.draining = True
+        notify.stopping(f"waiting up to {seconds} s for {len(self.shared.sessions)} sessions")
+        for port in self._ports:
+            yield port.stopListening()
+        yield self._drain(seconds)
+        self.clock_watch.stop()
+        self.shared.rounds.stop()
+        self.shared.reports.flush()
+        for part in reversed(self._parts):
+            yield part.stop()
+        self.voice.say(
+            GatewayStopped(sessions_closed=self.closed_by_us, seconds=round(time.monotonic() - began)),
+            outcome="success",
+        )
+        yield self._close()
+
+    @inlineCallbacks
+    def _drain(self, seconds: int) -> Generator[Deferred[Any], Any, None]:
+        """Let running sessions finish, then say goodbye, then close."""
+        shared = self.shared
+        refusal = Refusal("shutdown", "the gateway is shutting down")
+        for session in list(shared.sessions.values()):
+            if not session.started:
+                session.refuse(refusal)
+        yield self._until_empty(seconds)
+        for session in list(shared.sessions.values()):
+            self.closed_by_us += 1
+            session.refuse(refusal)
+        yield self._until_empty(GOODBYE_SECONDS)
+        for session in list(shared.sessions.values()):
+            session.abort()
+        yield self._until_empty(1.0)
+
+    def _until_empty(self, seconds: float) -> Deferred[None]:
+        shared = self.shared
+        waiting: Deferred[None] = Deferred()
+        if not shared.sessions:
+            waiting.callback(None)
+            return waiting
+
+        def over() -> None:
+            shared.emptied = None
+            if timer.active():
+                timer.cancel()
+            if not waiting.called:
+                waiting.callback(None)
+
+        timer = self.reactor.callLater(seconds, over)
+        shared.emptied = over
+        return waiting
+
+    def _close(self) -> Deferred[Any]:
+        hashes = getattr(self, "hashes", None)
+        if hashes is not None:
+            hashes.stop()
+        closed: Deferred[Any] = Deferred()
+        journal = getattr(self, "journal", None)
+        if journal is None:
+            closed.callback(None)
+        else:
+            journal.stop(lambda problem: self._journal_closed(problem, closed))
+        return closed
+
+    def _journal_closed(self, problem: JournalRefused | None, closed: Deferred[Any]) -> None:
+        if problem is not None:
+            self.log.error("the journal was not closed in order: {why}", why=problem.sentence)
+        closed.callback(None)
+
+
+def _now() -> str:
+    nanoseconds = time.time_ns()
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 1_000_000_000))
+    return f"{text}.{nanoseconds // 1000 % 1_000_000:06d}Z"
