@@ -29,7 +29,7 @@ def test_every_text_that_the_server_accepts_has_as_many_statements_as_results(
     """A statement that only the server sees is one that no deny list refuses."""
     source = random.Random(11)
     accepted, wrong = 0, []
-    with psycopg.connect(postgres15.dsn(), autocommit=True) as connection:
+    with psycopg.connect(postgres15.dsn().conninfo, autocommit=True) as connection:
         server = connection.pgconn
         server.exec_(f"SET standard_conforming_strings = {'on' if conforming else 'off'}".encode())
         for _ in range(8000):

@@ -71,7 +71,7 @@ SAMPLES: dict[str, list[str]] = {
 
 @pytest.fixture(scope="module")
 def connection(postgres15: Any) -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(postgres15.dsn(), autocommit=True) as conn:
+    with psycopg.connect(postgres15.dsn().conninfo, autocommit=True) as conn:
         conn.execute("SET TimeZone = 'UTC'")
         conn.execute("SET client_encoding = 'UTF8'")
         yield conn
