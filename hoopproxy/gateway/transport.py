@@ -26,10 +26,10 @@ from typing import Any
 
 from twisted.internet import error, tcp
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
+from hoopproxy.gateway.ending import LINGER_BYTES, Ending
 from hoopproxy.gateway.secure import Securing
 from hoopproxy.gateway.tls_stream import MAX_FEED
 
@@ -45,13 +45,6 @@ LOW_WATER = 16_384
 """Buffered bytes at which it is resumed."""
 GATHER = 64
 """Pieces that one sendmsg takes at most; the kernel's own limit is 1,024."""
-FLUSH_SECONDS = 60.0
-"""After ``loseConnection``: a peer that doesn't take what is buffered in this time is cut off."""
-LINGER_SECONDS = 2.0
-"""After our end of stream was sent: how long the peer's own end is awaited. Closing earlier, with
-unread bytes in the kernel, would send a reset, and the peer would lose our last words."""
-LINGER_BYTES = 4_194_304
-"""Bytes that are thrown away while waiting for it."""
 LAST_READS = 16
 """Reads that are still made when a write finds the connection broken: the peer's last words."""
 
@@ -60,11 +53,10 @@ LAST_READS = 16
 _CHUNK = memoryview(bytearray(READ_BYTES))
 
 
-class EagerConnection(Securing, tcp.Connection):
+class EagerConnection(Ending, Securing, tcp.Connection):
     """The :class:`~hoopproxy.gateway.connection.Transport` that owns its socket."""
 
     sent = 0
-    discarded = 0
 
     # Declared for Twisted's untyped bases.
     connected: int
@@ -82,13 +74,6 @@ class EagerConnection(Securing, tcp.Connection):
     # With TLS: the plaintext bytes to count as sent when the queue's piece of the same place has gone.
     _credits: deque[int] | None = None
     _queued = 0
-    _writable = False
-    _deaf = False  # paused, and no handshake that must be read
-    _ended = False  # the peer's end of stream was read
-    _unusual = False  # what is read is not simply for the protocol
-    _read_limit = 0  # bytes of one read; 0: the whole buffer
-    _broken = False
-    _closing: IDelayedCall | None = None
 
     @property
     def buffered(self) -> int:
@@ -317,72 +302,7 @@ class EagerConnection(Securing, tcp.Connection):
         except OSError:
             return None
 
-    # Closing
-
-    def loseConnection(self) -> None:
-        if not self.connected or self.disconnecting or self._aborting:
-            return
-        self.stopReading()
-        self._say_goodbye()
-        self.disconnecting = 1
-        self._deaf = False
-        if self._broken:
-            return
-        if self._queue is None:
-            self.reactor.callLater(0, self._end_soon)
-        else:
-            self._closing = self.reactor.callLater(FLUSH_SECONDS, self.abortConnection)
-
-    def loseWriteConnection(self) -> None:
-        if not self.connected or self.disconnecting or self._writeDisconnecting or self._broken:
-            return
-        self._say_goodbye()
-        self._writeDisconnecting = True
-        self.startWriting()
-
-    def _say_goodbye(self) -> None:
-        """Nothing is written after this but TLS's own last word."""
-        if self._tls is not None and self._writable and not self._broken:
-            if self._tls.secure:
-                self._flush_held()
-            self._say(self._tls.close())
-        self._writable = False
-
-    def _end_soon(self) -> None:
-        if self.connected and not self._aborting:
-            why = self._end_stream()
-            if why is not None:
-                self.connectionLost(Failure(why))
-
-    def _end_stream(self) -> Any:
-        """After ``loseConnection``, all sent: end our direction and wait for the peer to end its own.
-
-        :return: ``None`` while it is awaited, else why the connection ends now.
-        """
-        self.stopWriting()
-        if self._closing is not None and self._closing.active():
-            self._closing.cancel()
-        if self._ended:
-            return CONNECTION_DONE
-        try:
-            self.socket.shutdown(socket.SHUT_WR)
-            count = self._recv_into(_CHUNK)
-        except BlockingIOError:
-            pass
-        except OSError:
-            return CONNECTION_DONE
-        else:
-            if not count:
-                return CONNECTION_DONE
-            self.discarded += count
-        self._unusual, self._read_limit = True, 0
-        self._closing = self.reactor.callLater(LINGER_SECONDS, self._waited)
-        self.startReading()
-        return None
-
-    def _waited(self) -> None:
-        if self.connected:
-            self.connectionLost(Failure(CONNECTION_DONE))
+    # Closing: see Ending for the orderly ways
 
     def abortConnection(self) -> None:
         self._writable = False

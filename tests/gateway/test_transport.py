@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ITCPTransport, ITransport
 
 from hoopproxy.gateway import transport as module
+from hoopproxy.gateway.ending import FLUSH_SECONDS, LINGER_SECONDS
 from hoopproxy.gateway.stock import uniform
-from hoopproxy.gateway.transport import HIGH_WATER, LINGER_SECONDS, LOW_WATER, READ_BYTES
+from hoopproxy.gateway.transport import HIGH_WATER, LOW_WATER, READ_BYTES
 
 from .turns import HalfSeen, Producer, Seen, Turned, adopt, raw_pair, take, turned
 
@@ -325,7 +326,7 @@ def test_a_peer_that_never_reads_is_cut_off_after_the_flush_time(reactor: Turned
     transport = adopt(reactor, ours, seen)
     transport.write(bytes(500_000))
     transport.loseConnection()
-    reactor.pass_time(module.FLUSH_SECONDS + 1)
+    reactor.pass_time(FLUSH_SECONDS + 1)
     assert seen.lost == "ConnectionAborted"
     assert transport.buffered > 0  # never left, and is not counted as sent
     assert transport.sent + transport.buffered == 500_000
@@ -458,7 +459,7 @@ def test_what_was_written_is_sent_or_unsent_when_the_connection_is_lost(
         theirs.close()
     transport.write(bytes(size))
     reactor.turn(4)
-    reactor.pass_time(module.FLUSH_SECONDS + 1)
+    reactor.pass_time(FLUSH_SECONDS + 1)
     transport.write(bytes(size))
     reactor.turn(4)
     assert seen.lost is not None
