@@ -163,20 +163,21 @@ def find_session(folders: Sequence[Folder], name: str, scope: Scope) -> Found:
             "no session is on record yet" + ("" if scope.everything else " that you may read")
         )
     wanted = name.lower().replace("-", "")
-    close = [each for each in known if _is_named(each.session, wanted)]
-    seen = [each for each in close if _may_see(each, scope)]
-    if len(wanted) >= SHORTEST and len(seen) == 1:
+    if len(wanted) < SHORTEST:
+        raise NoSuchSession(f"{name!r} is too short; say at least {SHORTEST} characters of the session's id")
+    seen = [each for each in known if _is_named(each.session, wanted) and _may_see(each, scope)]
+    if len(seen) == 1:
         return seen[0]
-    if len(wanted) < SHORTEST or seen:
-        names = ", ".join(each.session for each in seen[:_SUGGESTED]) or "none"
+    if seen:
+        names = ", ".join(each.session for each in seen[:_SUGGESTED])
         more = f" and {len(seen) - _SUGGESTED} more" if len(seen) > _SUGGESTED else ""
-        raise NoSuchSession(f"{name[:40]!r} is not the name of one session: {names}{more}; say more of it")
+        raise NoSuchSession(f"{name[:40]!r} is more than one session: {names}{more}; say more of it")
     raise NoSuchSession(f"no session {name[:40]!r}{_suggestion(known, wanted, scope)}")
 
 
 def _is_named(session: str, wanted: str) -> bool:
     plain = session.replace("-", "")
-    return bool(wanted) and (plain.startswith(wanted) or plain.endswith(wanted))
+    return plain.startswith(wanted) or plain.endswith(wanted)
 
 
 def _suggestion(known: Sequence[Found], wanted: str, scope: Scope) -> str:

@@ -69,6 +69,10 @@ class Story:
     def _head(self, event: Envelope) -> Iterator[Line]:
         yield (("title", f"Session {event.get('session', '?')}"), ("faint", f"  {event.get('protocol', '')}"))
         yield (("faint", f"  journal {event.get('journal', '?')} on {event.get('node', '?')}"),)
+        who = _part(event, "identity")
+        if who and event.get("kind") != "login.succeeded":
+            yield (("", "  of "), ("who", str(who.get("id", "?"))), ("", f", by {who.get('method', '?')}"))
+            yield from self._from(event)
 
     def _logged_in(self, event: Envelope, said: Fields) -> Iterator[Line]:
         who = _part(event, "identity")

@@ -464,6 +464,8 @@ class Replay:
         for message in self._until(start, _NO_LIMIT):
             if message.kind == ord("D"):
                 yield from self._table(message, _NO_LIMIT)
+                if self._shapes.of_rows() is not None:
+                    yield (("warn", "-- there the recording of this result ends"),)
             else:
                 yield from self._message(message)
             yield from self._drain()
