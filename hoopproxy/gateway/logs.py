@@ -34,7 +34,7 @@ _BROKEN = "a message that can't be formatted"
 
 def message_of(event: Mapping[str, Any]) -> str:
     """The event's message on one line, without the words of a foreign exception."""
-    failure = event.get("log_failure")
+    failure = event.get("log_failure", event.get("failure"))  # the second by Twisted's older log
     if isinstance(failure, Failure):
         text = _plain_format(event)
         words = f" ({failure.value})" if isinstance(failure.value, HoopproxyError) else ""

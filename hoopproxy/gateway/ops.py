@@ -45,7 +45,7 @@ class _Answer(Resource):
 class _QuietSite(Site):
     noisy = False
 
-    def log(self, request: Request) -> None:
+    def log(self, request: Any) -> None:
         """A scrape every few seconds is no news."""
 
 

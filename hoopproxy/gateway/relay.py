@@ -307,6 +307,8 @@ class Relay:
                 transport.unregisterProducer()
                 transport.loseConnection()
         self._close_in_time()
+        # Nobody may be left to say that it is gone.
+        self._clock.callLater(0, self._if_gone)
 
     # --- what the session asks -----------------------------------------------------------------------
 

@@ -33,7 +33,8 @@ __all__ = ["Entrance", "SessionJournal", "Settings", "Shared", "Upstream"]
 class SessionJournal(RecordingJournal, DurableJournal, Protocol):
     """What sessions need of the journal."""
 
-    refusal_for_new_sessions: JournalRefused | None
+    @property
+    def refusal_for_new_sessions(self) -> JournalRefused | None: ...
 
 
 @attrs.frozen(kw_only=True)
