@@ -394,7 +394,9 @@ def read_payload(header: BlockHeader, stored: bytes, seed: int) -> bytes:
         raw = stored
     else:
         try:
-            raw = zstandard.ZstdDecompressor().decompress(stored, max_output_size=header.raw)
+            if zstandard.frame_content_size(stored) != header.raw:
+                raise ValueError("the block's length is wrong")
+            raw = zstandard.ZstdDecompressor().decompress(stored)
         except zstandard.ZstdError as error:
             raise ValueError("the block can't be decompressed") from error
     if len(raw) != header.raw:

@@ -9,7 +9,7 @@ from hoopproxy.journal.keys import Key
 __all__ = ["Inbox", "QueuedRecord", "Trouble"]
 
 #: kind, flags, key id, body (one piece or several)
-QueuedRecord = tuple[int, int, int, bytes | tuple[bytes, ...]]
+QueuedRecord = tuple[int, int, int, bytes | tuple[bytes, ...] | list[bytes]]
 
 
 class Trouble(Exception):

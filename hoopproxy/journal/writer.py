@@ -259,7 +259,7 @@ class Journal:
     def append(
         self,
         kind: int,
-        body: bytes | tuple[bytes, ...],
+        body: bytes | tuple[bytes, ...] | list[bytes],
         key_id: int = 0,
         flags: int = 0,
         *,
