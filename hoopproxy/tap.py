@@ -96,8 +96,11 @@ def _check_materials(config: Any, plugins: Any) -> None:
 def _parts(gateway: Any) -> list[Any]:
     from hoopproxy.gateway.control import Control
     from hoopproxy.gateway.ops import OpsSite
+    from hoopproxy.gateway.reading import Reading
 
-    parts: list[Any] = [Control(gateway)]
+    control = Control(gateway)
+    control.register("read", Reading(control).command)
+    parts: list[Any] = [control]
     if gateway.config.ops.listen is not None:
         parts.append(OpsSite(gateway))
     return parts

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from hoopproxy.gateway.service import GatewayService
     from hoopproxy.gateway.session import Session
 
-__all__ = ["REQUEST_MAX", "Asker", "Control", "Denied", "asker_of"]
+__all__ = ["REQUEST_MAX", "Asker", "Control", "Denied", "Lines", "asker_of"]
 
 REQUEST_MAX = 65_536
 """Bytes of one request."""
@@ -92,9 +92,21 @@ def _groups_of(user: str, gid: int) -> list[str]:
     return names
 
 
+class Lines:
+    """An answer whose lines come from elsewhere, at their own pace (a process that reads the trail)."""
+
+    def begin(self, transport: Any, done: Callable[[], None]) -> None:
+        """Write the lines, the last one included, to ``transport``; then call ``done``."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """The reader is gone. Also called after the end."""
+        raise NotImplementedError
+
+
 Command = Callable[[Asker, Mapping[str, Any]], Any]
-"""A request's function: returns a mapping, an iterable of mappings (many lines), or a Deferred of either.
-It raises or fails with ``Denied`` or another ``HoopproxyError``, whose sentence is the answer."""
+"""A request's function: returns a mapping, an iterable of mappings (many lines), :class:`Lines`, or a Deferred
+of one of them. It raises or fails with ``Denied`` or another ``HoopproxyError``, whose sentence is the answer."""
 
 
 class Control:
@@ -374,6 +386,8 @@ class _Conversation(LineOnlyReceiver):
         self._waiting: list[bytes] = []
         self._busy = False
         self._lines: Any = None
+        self._elsewhere: Lines | None = None
+        self._gone = False
 
     def connectionMade(self) -> None:
         self._factory.connections += 1
@@ -390,6 +404,9 @@ class _Conversation(LineOnlyReceiver):
         self._factory.connections -= 1
         self._waiting.clear()
         self._lines = None
+        self._gone = True
+        if self._elsewhere is not None:
+            self._elsewhere.stop()
 
     def _close(self) -> None:
         if self.transport is not None:
@@ -425,6 +442,11 @@ class _Conversation(LineOnlyReceiver):
             self._say({"ok": False, "error": self._sentence(answer)})
         elif isinstance(answer, Mapping):
             self._say({"ok": True, **answer})
+        elif isinstance(answer, Lines):
+            if not self._gone:
+                self._elsewhere = answer
+                answer.begin(self.transport, self._done)
+            return
         else:
             self._lines = iter(answer)
             self.transport.registerProducer(self, False)  # type: ignore[union-attr]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -21,7 +21,7 @@ Piece = tuple[str, str]
 
 Line = Sequence[Piece]
 
-_STYLES: Final[dict[str, dict[str, object]]] = {
+_STYLES: Final[dict[str, dict[str, Any]]] = {
     "": {},
     "title": {"bold": True},
     "who": {"fg": "cyan"},
@@ -39,11 +39,11 @@ _BEYOND_ASCII: Final = re.compile("[^\x20-\x7e]")
 
 def painted(line: Line, colour: bool) -> str:
     """The line as it may be printed; no line end."""
-    if not colour:
-        return "".join([inert(text) for _, text in line])
-    return "".join(
-        [click.style(inert(text), **_STYLES.get(style, {})) if style else inert(text) for style, text in line]  # type: ignore[arg-type]
-    )
+    parts = []
+    for style, text in line:
+        shown = inert(text, "\t" if style == "text" else "")
+        parts.append(click.style(shown, **_STYLES.get(style, {})) if colour and style else shown)
+    return "".join(parts)
 
 
 def plain(text: str, style: str = "") -> Line:

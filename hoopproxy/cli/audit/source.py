@@ -7,7 +7,7 @@ import socket
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol
 
 import click
 import orjson
@@ -22,6 +22,7 @@ __all__ = ["AtRest", "Gateway", "Source", "Unreachable", "socket_of"]
 
 _STATE: Final = "/var/lib/hoopproxy"
 _CONTROL: Final = "control.sock"
+_END: Final = b'{"end": true}\n'
 MAX_LINE: Final = 1 << 31
 """Bytes of one line of an answer: a record is under 1 GiB, in base64 under 1.4."""
 
@@ -59,12 +60,11 @@ class Gateway:
     def ask(self, question: Question) -> Iterator[Answer]:
         """See :class:`Source`."""
         with contextlib.closing(self._connected()) as connection:
-            request = {"do": "audit", **question.as_json()}
+            request = {"do": "read", **question.as_json()}
             try:
                 connection.sendall(orjson.dumps(request) + b"\n")
                 with connection.makefile("rb") as lines:
-                    while line := lines.readline(MAX_LINE):
-                        yield _piece(line)
+                    yield from _answers(lines)
             except ConnectionError as error:
                 raise Unreachable(f"{self._path}: the gateway closed the connection") from error
 
@@ -88,15 +88,27 @@ def _what_to_do(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
-def _piece(line: bytes) -> Answer:
-    """An answer; a refusal of the control socket is one too."""
-    if not line.endswith(b"\n"):
-        return Problem("failed", "the gateway's answer ends in the middle of a line")
-    if line.startswith(b'{"') and b'"kind"' not in line and not line.startswith(b'{"answer"'):
-        values = orjson.loads(line)
-        if "error" in values:
-            return Problem(str(values.get("code", "refused")), str(values["error"]))
-    return decode_line(line)
+def _answers(lines: BinaryIO) -> Iterator[Answer]:
+    """What follows the control socket's own first line, up to its own last one."""
+    first = _object(lines.readline(MAX_LINE))
+    if not first.get("ok"):
+        yield Problem("refused", str(first.get("error", "the gateway gave no answer")))
+        return
+    while line := lines.readline(MAX_LINE):
+        if line == _END:
+            return
+        if not line.endswith(b"\n"):
+            break
+        yield decode_line(line)
+    yield Problem("failed", "the gateway's answer breaks off")
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        found = orjson.loads(line or b"{}")
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
 
 
 def socket_of(config: Path) -> Path:

@@ -1,0 +1,176 @@
+"""Reads of the trail through the control socket: decided and recorded here, carried out by another process.
+
+``{"do": "read", "action": "tail", ...}`` is answered by ``{"ok": true}``, the lines of
+:mod:`hoopproxy.reading.answers`, and ``{"end": true}``. The process that reads (:mod:`hoopproxy.trail`) runs as the
+gateway's user at low priority, shows only what the asker's roles let it, and is gone when the asker is.
+"""
+
+# Twisted's processes are mostly untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.events import AuditRead
+from hoopproxy.gateway.control import Asker, Control, Denied, Lines
+from hoopproxy.reading.answers import Problem, Question, encode_line
+from hoopproxy.reading.filters import Filter
+from hoopproxy.reading.scope import NOTHING, Scope
+from hoopproxy.trail import request
+
+__all__ = ["READERS", "Reading", "scope_of"]
+
+READERS: Final = 8
+"""Processes that read at one time: each takes some 30 MiB, and half a core while it searches."""
+
+_PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
+"""Of the environment: it can hold secrets, which a reader has no use for."""
+
+_OK: Final = b'{"ok": true}\n'
+_END: Final = b'{"end": true}\n'
+
+
+def scope_of(asker: Asker, read: str, targets: frozenset[str]) -> Scope:
+    """What ``read = none | own | targets | all`` comes to for this user."""
+    if read == "all":
+        return Scope(everything=True)
+    if read == "none":
+        return NOTHING
+    own = frozenset((asker.user, f"unix:{asker.user}"))
+    return Scope(identities=own, targets=targets if read == "targets" else frozenset())
+
+
+class Reading:
+    """The control command ``read``. :param spawn: as ``reactor.spawnProcess``; the gateway's own unless given."""
+
+    def __init__(self, control: Control, spawn: Callable[..., Any] | None = None) -> None:
+        self._control = control
+        self._spawn = spawn
+        self._open = 0
+
+    def command(self, asker: Asker, values: Mapping[str, Any]) -> Deferred[Any]:
+        """See :data:`hoopproxy.gateway.control.Command`. A question that can't be understood is on record, too."""
+        try:
+            question, bad = Question.from_json(values), None
+        except HoopproxyError as error:
+            question, bad = Question(action="tail"), error
+        read, targets = self._control.scope_of(asker)
+        allowed = read != "none" and bad is None
+        recorded = self._control.record(_event(asker, values, question.filter, allowed), asker, allowed)
+
+        def begin(_: object) -> Lines:
+            if read == "none":
+                raise Denied("no role lets you read the trail")
+            if bad is not None:
+                raise bad
+            if self._open >= READERS:
+                raise HoopproxyError(f"{READERS} others are reading the trail; try again when one is done")
+            line = request(self._state, question, scope_of(asker, read, targets))
+            self._open += 1
+            return _Reader(self._spawn or self._control.gateway.reactor.spawnProcess, line, self._closed)
+
+        return recorded.addCallback(begin)
+
+    @property
+    def _state(self) -> Path:
+        return Path(self._control.gateway.config.gateway.state)
+
+    def _closed(self) -> None:
+        self._open -= 1
+
+
+def _event(asker: Asker, values: Mapping[str, Any], wanted: Filter, allowed: bool) -> AuditRead:
+    session = values.get("session")
+    return AuditRead(
+        action=str(values.get("action", ""))[:64],
+        session=str(session)[:100] if session else None,
+        filters={name: str(value)[:200] for name, value in wanted.as_json().items()},
+        user=asker.user,
+        uid=asker.uid,
+        allowed=allowed,
+    )
+
+
+class _Reader(ProcessProtocol, Lines):
+    """One process that reads, between its start and its end: its output is the answer."""
+
+    log = Logger()
+
+    def __init__(self, spawn: Callable[..., Any], line: bytes, closed: Callable[[], None]) -> None:
+        self._spawn, self._line, self._closed = spawn, line, closed
+        self._to: Any = None
+        self._done: Callable[[], None] = lambda: None
+        self._process: Any = None
+
+    # --- for the control socket ----------------------------------------------------------------------
+
+    def begin(self, transport: Any, done: Callable[[], None]) -> None:
+        """Start the process."""
+        self._to, self._done = transport, done
+        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        try:
+            self._process = self._spawn(
+                self, sys.executable, [sys.executable, "-m", "hoopproxy.trail"], env=environment
+            )
+        except OSError as error:
+            self.log.error("no process to read the trail with: {why}", why=error.strerror)
+            self._finish("the gateway can't start a process to read with")
+
+    def stop(self) -> None:
+        """The asker is gone: so is the process, at once."""
+        self._to = None
+        if self._process is not None:
+            try:
+                self._process.signalProcess("KILL")
+            except ProcessExitedAlready:
+                return
+
+    # --- the process ---------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._process = self.transport
+        if self._to is None:
+            return
+        self._to.write(_OK)
+        # An asker who reads slowly slows the process; nothing piles up here.
+        self._to.registerProducer(self.transport, True)
+        self.transport.write(self._line)  # type: ignore[union-attr]
+
+    def outReceived(self, data: bytes) -> None:
+        if self._to is not None:
+            self._to.write(data)
+
+    def errReceived(self, data: bytes) -> None:
+        """Dropped: a traceback may quote what was read, and our log must hold nothing of that."""
+
+    def processEnded(self, reason: Failure) -> None:
+        to = self._to
+        if to is not None:
+            to.unregisterProducer()
+        if reason.check(ProcessDone) or to is None:
+            self._finish()
+        else:
+            self.log.error("a process that read the trail ended: {why}", why=type(reason.value).__name__)
+            self._finish("the process that read the trail broke off")
+
+    def _finish(self, problem: str = "") -> None:
+        to, self._to, closed = self._to, None, self._closed
+        self._closed = lambda: None
+        closed()
+        if to is not None:
+            if problem:
+                to.write(encode_line(Problem("failed", problem)))
+            to.write(_END)
+            self._done()
