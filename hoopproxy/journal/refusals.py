@@ -78,9 +78,12 @@ class Refusals:
                 told(self.now)
 
     def _recover(self) -> None:
+        opening = self.now is not None and self.now.code == "closed"
         self.now = self.new_sessions = None
         self._pause = self._options.retry_seconds[0]
         self._changed()
+        if opening:
+            return
         for told in self.on_recovered:
             told()
 

@@ -345,6 +345,18 @@ def test_a_bug_in_the_writer_refuses_instead_of_going_silent() -> None:
     assert journal.durable == 0
 
 
+def test_opening_is_no_recovery() -> None:
+    """An operator must not be told of a recovery that followed no trouble."""
+    files = MemoryFiles()
+    journal = Journal(Folder.acquire(STATE, files), options=SMALL, threaded=False)
+    told: list[str] = []
+    journal.on_recovered(lambda: told.append("recovered"))
+    assert journal.refusal is not None
+    journal.start()
+    assert journal.refusal is None
+    assert told == []
+
+
 def test_a_clean_stop_says_so_and_the_next_start_scans_nothing() -> None:
     """END is the last thing in the file; the folder is unlocked."""
     files = MemoryFiles()
