@@ -145,8 +145,20 @@ class _Reader(ProcessProtocol, Lines):
             return
         self._to.write(_OK)
         # An asker who reads slowly slows the process; nothing piles up here.
-        self._to.registerProducer(self.transport, True)
+        self._to.registerProducer(self, True)
         self.transport.write(self._line)  # type: ignore[union-attr]
+
+    def pauseProducing(self) -> None:
+        """The asker reads too slowly."""
+        self._process.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The asker caught up."""
+        self._process.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The asker is gone."""
+        self.stop()
 
     def outReceived(self, data: bytes) -> None:
         if self._to is not None:

@@ -17,21 +17,21 @@ __all__ = ["as_json", "event_filters", "made_filter", "made_source", "source_opt
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_PATH = click.Path(path_type=Path, readable=False)  # what is wrong with it is told in better words later
+
 _SOURCES = (
     click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         help="The gateway's configuration: ask the running gateway.",
     ),
-    click.option("--control", type=click.Path(path_type=Path), help="The gateway's control socket itself."),
+    click.option("--control", type=_PATH, help="The gateway's control socket itself."),
     click.option(
         "--state",
-        type=click.Path(path_type=Path),
+        type=_PATH,
         help="A state directory at rest: needs its owner's permission, and is not audited.",
     ),
-    click.option(
-        "--journal", type=click.Path(path_type=Path), help="One journal's folder at rest; the same holds."
-    ),
+    click.option("--journal", type=_PATH, help="One journal's folder at rest; the same holds."),
 )
 
 _WHO_AND_WHERE = (

@@ -125,11 +125,9 @@ def _replayer(protocol: str) -> Callable[..., Iterator[Line]] | None:
     from hoopproxy.discovery import plugins_of
     from hoopproxy.interfaces import IAuditableProtocol
 
-    found: Callable[..., Iterator[Line]] | None
-    found = getattr(plugins_of(IAuditableProtocol, "name").get(protocol), "replay", None)
-    if found is None and protocol == "postgres":
-        from hoopproxy.protocols.postgres.replay import replay as found
-    return found
+    replayer: Callable[..., Iterator[Line]] | None
+    replayer = getattr(plugins_of(IAuditableProtocol, "name").get(protocol), "replay", None)
+    return replayer
 
 
 def transcript(pieces: Iterable[Answer]) -> Iterator[Line]:

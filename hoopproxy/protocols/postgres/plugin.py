@@ -56,6 +56,13 @@ class PostgresProtocol:
                 found.append(f"{key}: must be true or false, not {value!r}")
         return found
 
+    def replay(self, pieces: Any, *, cell_width: int = 60) -> Any:
+        """A recorded session's lines, for the auditor's command; see :mod:`~hoopproxy.protocols.postgres.replay`."""
+        # Imported here: the gateway has no use for it.
+        from hoopproxy.protocols.postgres.replay import replay
+
+        return replay(pieces, cell_width=cell_width)
+
     def refusal(self, refusal: Refusal) -> bytes:
         """An ErrorResponse; libpq shows it even in answer to an SSLRequest."""
         return say(refusal)
