@@ -18,7 +18,12 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {
     "audit": "hoopproxy.cli.audit:audit",
     "check": "hoopproxy.cli.check:check",
+    "demo": "hoopproxy.cli.demo:demo",
     "passwd": "hoopproxy.cli.passwd:passwd",
+    "status": "hoopproxy.cli.status:status",
+    "reload": "hoopproxy.cli.reload:reload",
+    "sessions": "hoopproxy.cli.sessions:sessions",
+    "plugins": "hoopproxy.cli.plugins:plugins",
 }
 """Name -> ``module:attribute`` of a click command. In the order of the help."""
 

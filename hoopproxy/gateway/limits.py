@@ -124,6 +124,8 @@ class Rounds:
 
     def __init__(self, clock: IReactorTime, sessions: Callable[[], Iterable[Watched]]) -> None:
         self._clock, self._sessions = clock, sessions
+        self.also: Callable[[], object] | None = None
+        """Something else to look at in each round."""
         self._timer: IDelayedCall | None = None
 
     def wake(self) -> None:
@@ -136,6 +138,8 @@ class Rounds:
         sessions, now = list(self._sessions()), self._clock.seconds()
         for session in sessions:
             session.look(now)
+        if self.also is not None:
+            self.also()
         if sessions:
             self.wake()
 

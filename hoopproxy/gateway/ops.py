@@ -109,7 +109,8 @@ class Collector:
         present: dict[tuple[str, str], int] = {
             (name, state): 0 for name in gateway.shared.settings.entrances for state in ("login", "open")
         }
-        for session in gateway.shared.sessions.values():
+        live = list(gateway.shared.sessions.values())
+        for session in live:
             key = session.listener, "open" if session.started else "login"
             present[key] = present.get(key, 0) + 1
         gauge = GaugeMetricFamily("hoopproxy_sessions", "Sessions present.", labels=["listener", "state"])
@@ -121,8 +122,8 @@ class Collector:
         yield _counter("hoopproxy_refusals", "Refusals of sessions.", "code", figures.refusals)
         yield _counter("hoopproxy_pauses", "Times that reading from a leg stopped.", "why", figures.pauses)
         for name, text, value in (
-            ("commands", "Commands requested in sessions that ended.", figures.commands),
-            ("commands_denied", "Commands denied in sessions that ended.", figures.denied),
+            ("commands", "Commands requested.", figures.commands + sum(each.commands for each in live)),
+            ("commands_denied", "Commands denied.", figures.denied + sum(each.denied for each in live)),
             ("client_received_bytes", "Bytes from clients, of sessions that ended.", figures.bytes_in),
             ("client_sent_bytes", "Bytes to clients, of sessions that ended.", figures.bytes_out),
             ("cancels", "Cancel requests passed on.", figures.cancels),

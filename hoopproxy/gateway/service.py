@@ -273,6 +273,7 @@ class GatewayService(Service):
             self.log.error("the plugin {name} can't be used: {problem}", name=name, problem=problem)
             self.voice.say(GatewayPluginFailed(plugin=name, error=problem), outcome="failure")
         self.clock_watch.start()
+        self.shared.rounds.also = self.clock_watch.look
         plugins = self.plugins
         self.voice.say(
             GatewayStarted(
@@ -288,10 +289,10 @@ class GatewayService(Service):
         )
         self.journal.commit_soon()
         self.is_open = True
+        self.reload.on_signal()
         self.reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
-        self.reload.on_signal()
         notify.ready(f"{len(self._ports)} listeners")
         self.log.info("hoopproxy {version} accepts", version=__version__)
 

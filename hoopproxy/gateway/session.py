@@ -130,6 +130,11 @@ class Session(Owner):
         """Commands requested so far."""
         return 0 if self._relay is None else self._relay.exchange.commands
 
+    @property
+    def denied(self) -> int:
+        """Commands denied so far."""
+        return 0 if self._relay is None else self._relay.exchange.denied
+
     # --- ISession ------------------------------------------------------------------------------------
 
     def login_method(self, user: str) -> str:
@@ -397,7 +402,7 @@ class Session(Owner):
 
     def _failed(self, stage: str, code: str, sentence: str) -> Refusal:
         """The target can't be had: on record with the cause, to the client without it."""
-        if not self._over:
+        if not self._over and self._relay is not None and self._relay.exchange.closing is None:
             event_id = self._record(SessionFailed(listener=self.listener, stage=stage), "failure", sentence)
             name = self.grant.target if self.grant is not None else ""
             self.log.warn(
