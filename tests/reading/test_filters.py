@@ -49,7 +49,9 @@ def test_a_time_is_an_age_or_a_date(text: str, when: str) -> None:
     assert parse_when(text, NOW) == when
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "5", "-1h", "999999999w", "2026-13-01", "1h; rm", "٣d", "\x1b[m"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "5", "-1h", "999999999w", "2026-13-01", "1h; rm", "٣d", "\x1b[m"]
+)
 def test_what_is_no_time_is_told_with_what_would_be(text: str) -> None:
     """A silent "everything" or "nothing" instead would mislead."""
     with pytest.raises(BadFilter, match=r"1h, 2d"):
@@ -98,11 +100,15 @@ def test_what_a_client_says_does_not_shadow_who_it_was() -> None:
     assert not Filter(kinds=("session.end",)).matches(forged)
 
 
-words = st.text(min_size=1, max_size=6) | st.sampled_from(["Insert", "SKIP", "\u0130stanbul", "\u212aelvin", "a\nb", '"x"'])
+words = st.text(min_size=1, max_size=6) | st.sampled_from(
+    ["Insert", "SKIP", "\u0130stanbul", "\u212aelvin", "a\nb", '"x"']
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(before=st.text(max_size=5), word=words, after=st.text(max_size=5), case=st.sampled_from(["", "u", "l"]))
+@given(
+    before=st.text(max_size=5), word=words, after=st.text(max_size=5), case=st.sampled_from(["", "u", "l"])
+)
 @example(before="", word="\u0130", after="", case="l")
 @example(before="", word="\u212a", after="", case="l")
 def test_the_cheap_look_never_hides_a_match(before: str, word: str, after: str, case: str) -> None:
@@ -155,7 +161,11 @@ def test_a_request_is_believed_in_nothing(values: object) -> None:
 def test_a_filter_survives_the_way_to_another_process() -> None:
     """Or the gateway would answer another question than was asked."""
     wanted = Filter(
-        identities=("al*",), kinds=("command",), text="x", since="2026-11-23T17:00:00.000000Z", outcomes=("denied",)
+        identities=("al*",),
+        kinds=("command",),
+        text="x",
+        since="2026-11-23T17:00:00.000000Z",
+        outcomes=("denied",),
     )
     assert Filter.from_json(json.loads(json.dumps(wanted.as_json()))) == wanted
 
@@ -164,7 +174,11 @@ def test_a_scope_covers_its_own_and_nothing_else() -> None:
     """Failed log-ins and the gateway's own events belong to nobody, so only "all" sees them."""
     nobody = {"kind": "login.failed"}
     own, targets = Scope(identities=frozenset({"alice"})), Scope(targets=frozenset({"app"}))
-    assert [own.covers(event()), own.covers(event(identity={"id": "bob"})), own.covers(nobody)] == [True, False, False]
+    assert [own.covers(event()), own.covers(event(identity={"id": "bob"})), own.covers(nobody)] == [
+        True,
+        False,
+        False,
+    ]
     assert [targets.covers(event()), targets.covers(event(target={"name": "b"}))] == [True, False]
     assert not targets.covers(nobody)
     assert EVERYTHING.covers(nobody)

@@ -165,7 +165,9 @@ def test_a_session_goes_by_its_id_or_the_end_of_it(trail: Trail, name: str) -> N
         ("\x1b]0;x\x07", "no session"),
     ],
 )
-def test_a_name_that_is_no_session_is_answered_with_what_would_be(trail: Trail, name: str, sentence: str) -> None:
+def test_a_name_that_is_no_session_is_answered_with_what_would_be(
+    trail: Trail, name: str, sentence: str
+) -> None:
     """The next try should succeed."""
     with pytest.raises(NoSuchSession, match=sentence):
         find_session(journals(trail.state), name, EVERYTHING)
@@ -198,7 +200,9 @@ def test_damage_ends_one_journal_and_not_the_others(tmp_path: Path) -> None:
     (problem,) = [each for each in found if isinstance(each, Problem)]
     assert problem.code == "damaged"
     assert str(path) in problem.sentence
-    assert [each.code for each in answers(tmp_path, Question(action="tail")) if isinstance(each, Problem)] == ["damaged"]
+    assert [
+        each.code for each in answers(tmp_path, Question(action="tail")) if isinstance(each, Problem)
+    ] == ["damaged"]
 
 
 def test_what_the_journal_lost_is_told_as_an_event(trail: Trail) -> None:
@@ -255,7 +259,9 @@ def test_a_tail_goes_on_with_what_becomes_durable_over_segments_and_new_journals
     assert mine == sorted(set(mine))
     asked = [each for each in events if each["kind"] == "command.requested"]
     assert len(asked) == 60 * 20
-    assert [each["kind"] for each in events if each.get("identity", {}).get("id") == "bob"][-1] == "session.end"
+    assert [each["kind"] for each in events if each.get("identity", {}).get("id") == "bob"][
+        -1
+    ] == "session.end"
 
 
 def test_a_recording_comes_with_events_ahead_of_their_bytes(trail: Trail) -> None:
