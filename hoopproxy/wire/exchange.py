@@ -514,7 +514,10 @@ class Exchange:
         try:
             self._flush()
         except JournalRefused as refused:
+            # The goodbye that was said already can't be recorded either, but the client still hears it.
+            goodbye = [said for said in self._to_client_now if not said[1]] if self._refused else []
             self._journal_refused(refused)
+            self._to_client_now = goodbye or self._to_client_now
             self._send()
         if self._attention:
             self._attend()
