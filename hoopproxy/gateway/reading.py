@@ -78,8 +78,8 @@ class Reading:
             if self._open >= READERS:
                 raise HoopproxyError(f"{READERS} others are reading the trail; try again when one is done")
             line = request(self._state, question, scope_of(asker, read, targets))
-            self._open += 1
-            return _Reader(self._spawn or self._control.gateway.reactor.spawnProcess, line, self._closed)
+            spawn = self._spawn or self._control.gateway.reactor.spawnProcess
+            return _Reader(spawn, line, self._count)
 
         return recorded.addCallback(begin)
 
@@ -87,8 +87,8 @@ class Reading:
     def _state(self) -> Path:
         return Path(self._control.gateway.config.gateway.state)
 
-    def _closed(self) -> None:
-        self._open -= 1
+    def _count(self, change: int) -> None:
+        self._open += change
 
 
 def _event(asker: Asker, values: Mapping[str, Any], wanted: Filter, allowed: bool) -> AuditRead:
@@ -108,8 +108,8 @@ class _Reader(ProcessProtocol, Lines):
 
     log = Logger()
 
-    def __init__(self, spawn: Callable[..., Any], line: bytes, closed: Callable[[], None]) -> None:
-        self._spawn, self._line, self._closed = spawn, line, closed
+    def __init__(self, spawn: Callable[..., Any], line: bytes, count: Callable[[int], None]) -> None:
+        self._spawn, self._line, self._count = spawn, line, count
         self._to: Any = None
         self._done: Callable[[], None] = lambda: None
         self._process: Any = None
@@ -119,6 +119,7 @@ class _Reader(ProcessProtocol, Lines):
     def begin(self, transport: Any, done: Callable[[], None]) -> None:
         """Start the process."""
         self._to, self._done = transport, done
+        self._count(1)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
             self._process = self._spawn(
@@ -126,6 +127,7 @@ class _Reader(ProcessProtocol, Lines):
             )
         except OSError as error:
             self.log.error("no process to read the trail with: {why}", why=error.strerror)
+            transport.write(_OK)
             self._finish("the gateway can't start a process to read with")
 
     def stop(self) -> None:
@@ -178,9 +180,8 @@ class _Reader(ProcessProtocol, Lines):
             self._finish("the process that read the trail broke off")
 
     def _finish(self, problem: str = "") -> None:
-        to, self._to, closed = self._to, None, self._closed
-        self._closed = lambda: None
-        closed()
+        to, self._to = self._to, None
+        self._count(-1)
         if to is not None:
             if problem:
                 to.write(encode_line(Problem("failed", problem)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 
@@ -43,11 +42,13 @@ class Scope:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Scope:
+    def from_json(cls, values: object) -> Scope:
         """Undo :meth:`as_json`. What is missing is not granted.
 
         :raises HoopproxyError: for a value of the wrong type.
         """
+        if not isinstance(values, Mapping):
+            raise HoopproxyError("the scope of a read can't be understood")
         everything = values.get("everything", False)
         lists = [values.get(name, []) for name in ("identities", "targets")]
         if not isinstance(everything, bool) or not all(isinstance(each, list) for each in lists):

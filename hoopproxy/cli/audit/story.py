@@ -48,8 +48,6 @@ class Story:
             "command.skipped": self._skipped,
             "command.unfinished": self._unfinished,
             "command.cancel_requested": self._cancelled,
-            "transfer.opened": self._opened,
-            "transfer.completed": self._transferred,
         }
 
     def tell(self, event: Envelope) -> Iterator[Line]:
@@ -261,17 +259,6 @@ class Story:
         passed = "passed on" if said.get("forwarded") else "not passed on"
         text = f"cancel asked for from {said.get('from_addr', '?')}, {passed}"
         yield (("time", _at(event)), ("warn", text))
-
-    def _opened(self, event: Envelope, said: Fields) -> Iterator[Line]:
-        form = f" ({said['format']})" if said.get("format") else ""
-        yield plain(f"{_MARGIN}-> {self._about(event)}transfer {said.get('way', '?')} opened{form}")
-
-    def _transferred(self, event: Envelope, said: Fields) -> Iterator[Line]:
-        rows, count = many(said.get("rows", 0), "row"), size(said.get("bytes", 0))
-        ok = bool(said.get("ok"))
-        ended = "" if ok else ", broken off"
-        text = f"{_MARGIN}-> {self._about(event)}transfer {said.get('way', '?')}: {rows}, {count}{ended}"
-        yield plain(text, "good" if ok else "bad")
 
     # --- what else happened, and the end ---------------------------------------------------------------
 

@@ -1,0 +1,94 @@
+"""The catalogue of events, the page about it and the code that emits them say the same."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from hoopproxy.events import CATALOGUE, Event, catalogued
+
+ROOT = Path(__file__).parent.parent
+OURS = {kind: cls for kind, cls in CATALOGUE.items() if cls.__module__ == "hoopproxy.events"}
+FAMILIES = (
+    "session",
+    "login",
+    "command",
+    "transfer",
+    "forward",
+    "approval",
+    "policy",
+    "audit",
+    "identity",
+    "gateway",
+)
+KIND = re.compile(rf"({'|'.join(FAMILIES)})\.[a-z_]+")
+NO_KINDS = {"gateway.toml"}
+"""Literals that look like kinds and are none."""
+
+
+def literals() -> Iterator[tuple[str, str]]:
+    """Every literal in hoopproxy/ that looks like a kind, and where it is."""
+    for path in sorted((ROOT / "hoopproxy").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and KIND.fullmatch(node.value):
+                yield node.value, f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def test_the_page_is_what_the_code_says() -> None:
+    """Run docs/make_events.py after a change to the events."""
+    made = runpy.run_path(str(ROOT / "docs/make_events.py"))
+    assert (ROOT / "docs/events.md").read_text("utf-8") == made["page"]()
+
+
+def test_the_page_has_every_kind_and_every_field() -> None:
+    """A generator can leave things out as well."""
+    page = (ROOT / "docs/events.md").read_text("utf-8")
+    for kind, cls in OURS.items():
+        section = page.partition(f"### `{kind}`\n")[2].partition("\n### ")[0]
+        assert section, kind
+        for field in attrs.fields(cls):  # type: ignore[arg-type]  # every event is an attrs class
+            assert f"| `{field.name}` |" in section, (kind, field.name)
+
+
+@pytest.mark.parametrize("kind", sorted(OURS))
+def test_each_event_is_a_frozen_documented_class(kind: str) -> None:
+    """Its docstring is all that the reader of a trail has."""
+    cls = OURS[kind]
+    assert issubclass(cls, Event)
+    assert cls.kind == kind
+    assert kind.partition(".")[0] in FAMILIES
+    text = inspect.cleandoc(cls.__doc__ or "")
+    assert len(text) > 30, "no docstring"
+    assert text.partition("\n")[0].endswith((".", ",", ":")) or "\n" in text
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        object.__new__(cls).anything = 1  # type: ignore[attr-defined]
+
+
+def test_every_kind_in_the_code_is_in_the_catalogue() -> None:
+    """A kind that nobody defined is a word that nobody can look up."""
+    strange = [(kind, where) for kind, where in literals() if kind not in CATALOGUE and kind not in NO_KINDS]
+    assert strange == []
+
+
+def test_the_scan_finds_kinds() -> None:
+    """An empty scan would find everything fine."""
+    found = {kind for kind, _ in literals()}
+    assert {"command.requested", "command.denied", "session.end", "login.failed"} <= found
+
+
+def test_a_kind_is_entered_once_and_has_a_family() -> None:
+    """Two meanings of one kind can't be told apart in the trail."""
+
+    class Other(Event):
+        """Another one."""
+
+    for kind in ("session.start", "nofamily", "Session.x", "session.", "a.b.c"):
+        with pytest.raises(ValueError, match=r"catalogue already|family\.name"):
+            catalogued(kind)(Other)

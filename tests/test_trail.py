@@ -1,0 +1,90 @@
+"""The process that reads: one line in, lines out, nothing but what its scope covers, and it ends with its input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hoopproxy.reading.answers import EventLine, Problem, Question, decode_line
+from hoopproxy.reading.scope import EVERYTHING, NOTHING, Scope
+from hoopproxy.trail import reply, request
+from tests.cli.trail import Trail
+
+COMMAND = (sys.executable, "-m", "hoopproxy.trail")
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Trail:
+    made = Trail(tmp_path)
+    for who in ("alice", "bob"):
+        made.session(who).end()
+    return made
+
+
+def replied(line: bytes) -> list[bytes]:
+    written: list[bytes] = []
+    reply(line, written.append, lambda: False)
+    return b"".join(written).splitlines(keepends=True)
+
+
+def test_a_request_is_answered_within_its_scope(trail: Trail) -> None:
+    """The gateway's decision is all that stands between a reader and the others' sessions."""
+    for scope, who in (
+        (EVERYTHING, {"alice", "bob"}),
+        (Scope(identities=frozenset({"bob"})), {"bob"}),
+        (NOTHING, set()),
+    ):
+        lines = replied(request(trail.state, Question(action="tail"), scope))
+        assert {json.loads(line)["identity"]["id"] for line in lines} == who
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\n",
+        b"null\n",
+        b"{}\n",
+        b'{"state": 5}\n',
+        b"\xff\n",
+        b'{"state":"/","scope":[],"question":{}}\n',
+    ],
+)
+def test_a_request_that_is_none_is_a_problem(line: bytes) -> None:
+    """And no traceback."""
+    (answer,) = map(decode_line, replied(line))
+    assert isinstance(answer, Problem)
+
+
+def test_without_a_scope_nothing_is_shown(trail: Trail) -> None:
+    """A field that got lost must not open the trail."""
+    line = json.dumps({"state": str(trail.state), "scope": {}, "question": {"action": "tail"}}).encode()
+    assert replied(line) == []
+
+
+def test_the_process_answers_and_ends(trail: Trail) -> None:
+    """As the gateway starts it."""
+    line = request(trail.state, Question(action="show", session="last"), EVERYTHING)
+    done = subprocess.run(COMMAND, input=line, capture_output=True, timeout=20, check=True)
+    answers = [decode_line(each) for each in done.stdout.splitlines(keepends=True)]
+    assert [each.event["kind"] for each in answers if isinstance(each, EventLine)][-1] == "session.end"
+    assert done.stderr == b""
+
+
+def test_a_followed_tail_ends_with_its_input(trail: Trail) -> None:
+    """A gateway that died must leave no process behind."""
+    line = request(trail.state, Question(action="tail", follow=True, limit=1), EVERYTHING)
+    with subprocess.Popen(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(line)
+        process.stdin.flush()
+        assert json.loads(process.stdout.readline())["identity"]["id"] == "bob"
+        trail.session("carol").end()
+        assert json.loads(process.stdout.readline())["identity"]["id"] == "carol"
+        process.stdin.close()
+        assert process.wait(timeout=10) == 0
