@@ -15,6 +15,7 @@ The map of this package, in reading order:
 ``config``      TOML -> frozen values
 ``cli``         the ``hoopproxy`` command
 ``tap``         ``twistd hoopproxy``: the composition root of the gateway
+``demo``        the first five minutes: an embedded PostgreSQL and somebody who uses it
 ``testing``     public help for plugin authors
 ``plugins``     registrations only
 """

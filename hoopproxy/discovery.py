@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 __all__ = ["Installed", "installed", "plugins_of"]
 
@@ -53,6 +53,7 @@ class Installed:
     protocols: dict[str, Any]
     checkers: dict[str, Any]
     sources: dict[str, Any]
+    sinks: dict[str, Any] = field(factory=dict)
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -61,11 +62,12 @@ class Installed:
 
 
 def installed(told: Callable[[str], None] = lambda _: None) -> Installed:
-    """Every protocol, checker and secret source that is installed."""
-    from hoopproxy.interfaces import IAuditableProtocol, ICheckerPlugin, ISecretSource
+    """Every protocol, checker, secret source and sink that is installed."""
+    from hoopproxy.interfaces import IAuditableProtocol, IAuditSink, ICheckerPlugin, ISecretSource
 
     return Installed(
         protocols=plugins_of(IAuditableProtocol, "name", told=told),
         checkers=plugins_of(ICheckerPlugin, "name", told=told),
         sources=plugins_of(ISecretSource, "scheme", told=told),
+        sinks=plugins_of(IAuditSink, "name", told=told),
     )

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from hoopproxy.errors import ProtocolViolation
 from hoopproxy.wire.commands import Close, Command, Refusal, ToClient
 from hoopproxy.wire.frames import Frame
 
-__all__ = ["Commands", "Conversation"]
+__all__ = ["Commands", "Conversation", "ProtocolViolation"]
 
 Commands = Iterable[Command] | None
 
