@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import pytest
@@ -69,7 +71,9 @@ def test_the_totals_of_a_whole_battery(gateway: Any, postgres15: Postgres) -> No
     with counting(postgres15.port) as servers:
         through: Gateway = gateway(upstream_tls=False, change=_between(servers))
         with counting(through.port()) as clients:
-            psycopg_sync.run(through.dsn("writer", port=clients.port))
+            # In a process of its own: some of libpq's blocking calls hold the interpreter, and with it the judge.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+                pool.submit(psycopg_sync.run, through.dsn("writer", port=clients.port)).result(60)
             (end,) = assert_balanced(through.wait_for_events("session.end"))
             assert (end["event"]["client"]["received"], end["event"]["client"]["sent"]) == (
                 clients.connections[0].up,

@@ -152,7 +152,7 @@ def test_simple_queries_sent_without_waiting(refusing: Gateway, postgres15: Post
     assert states == [b"T", b"T", b"E", b"I", b"I"]
     assert b"C42501\0" in received
     assert b"ROLLBACK\0" in received
-    assert b"\x005" in received
+    assert b"\0\0\0\x015" in received
     assert _rows(postgres15) == []
 
 
