@@ -61,8 +61,7 @@ class Listener(Factory):
         if refusal is not None:
             return uniform(self._turned_away(refusal, entrance, facts), shared.clock)
         try:
-            direct_tls = entrance.tls is not None and bool(entrance.plugin.alpn)
-            if entrance.senders is not None or direct_tls:
+            if entrance.senders is not None or may_begin_with_tls(entrance):
                 return uniform(_Doorway(self, shared, entrance, facts), shared.clock)
             session = self.begin(entrance, facts)
             if isinstance(session, Refusal):
@@ -137,6 +136,19 @@ def words(entrance: Entrance, refusal: Refusal) -> bytes:
         return b""
 
 
+def speaks_first(entrance: Entrance) -> bool:
+    """Whether the protocol's server speaks first, so that waiting for the client's first byte would be for ever.
+
+    A plugin of such a protocol has ``speaks_first = True``.
+    """
+    return bool(getattr(entrance.plugin, "speaks_first", False))
+
+
+def may_begin_with_tls(entrance: Entrance) -> bool:
+    """Whether the first byte of a connection tells if it begins with TLS."""
+    return entrance.tls is not None and bool(entrance.plugin.alpn) and not speaks_first(entrance)
+
+
 class _Goodbye(Protocol):
     """Says one thing and closes."""
 
@@ -170,6 +182,9 @@ class _Doorway(Protocol):
         return cast(Transport, self.transport)
 
     def connectionMade(self) -> None:
+        if self._proxy is None and speaks_first(self._entrance):
+            self._hand_over(b"", None)
+            return
         seconds = self._shared.settings.limits["login_seconds"]
         if seconds:
             self._deadline = self._shared.clock.callLater(seconds, self._late)
@@ -219,14 +234,14 @@ class _Doorway(Protocol):
                 return
             data, self._proxy = self._proxy.rest, None
             self._believe(header)
-        elif self._suspicious:
+        elif self._suspicious and not speaks_first(self._entrance):
             data = self._held = self._held + data
             if any(data.startswith(each) for each in _HEADERS):
                 raise ProtocolViolation("a PROXY header from a sender that is not on the list")
             if any(each.startswith(data) for each in _HEADERS):
                 return
             self._suspicious = False
-        if data:
+        if data or not may_begin_with_tls(self._entrance):
             self._first(data)
 
     def _believe(self, header: ProxyHeader) -> None:
@@ -237,7 +252,7 @@ class _Doorway(Protocol):
 
     def _first(self, data: bytes) -> None:
         entrance = self._entrance
-        if entrance.tls is not None and entrance.plugin.alpn and data[0] == _HANDSHAKE:
+        if entrance.tls is not None and may_begin_with_tls(entrance) and data[0] == _HANDSHAKE:
             self._wire.start_tls(entrance.tls, self._secured, already=data, clock=self._shared.clock)
         else:
             self._hand_over(data, None)
@@ -259,7 +274,7 @@ class _Doorway(Protocol):
 
     def _hand_over(self, rest: bytes, tls: TLSStarted | None) -> None:
         """From here on the connection is the session's."""
-        self._over = True
+        self._over, self._suspicious = True, False
         self._stop_waiting()
         listener, wire = self._listener, self._wire
         session = listener.begin(self._entrance, self._facts)

@@ -30,6 +30,7 @@ LINE_MAX = 4000
 """Characters of one message. What is longer is cut: a log line is no place for a stream."""
 
 _BROKEN = "a message that can't be formatted"
+_UNFORMATTABLE = ("Unable to format event", "MESSAGE LOST")
 
 
 def message_of(event: Mapping[str, Any]) -> str:
@@ -44,6 +45,8 @@ def message_of(event: Mapping[str, Any]) -> str:
             text = formatEvent(dict(event))
         except Exception:
             text = _BROKEN
+        if text.startswith(_UNFORMATTABLE):
+            text = _BROKEN  # Twisted shows the whole event then, values and traceback included
     return "".join(c if c.isprintable() else _escaped(c) for c in text[:LINE_MAX])
 
 

@@ -206,14 +206,21 @@ class Relay:
         self._half_close()
 
     def _half_close(self) -> None:
-        for leg in (self._client, self._target):
-            if (
-                leg.half_close
-                and leg.transport is not None
-                and not (leg is self._target and self.exchange.waits)
-            ):
-                leg.half_close = False
-                leg.transport.loseWriteConnection()
+        """End our direction of a leg whose other peer has ended its own, once nothing waits for the disk."""
+        client, target = self._client, self._target
+        if client.half_close and client.transport is not None:
+            client.half_close = False
+            client.transport.loseWriteConnection()
+        if target.half_close and target.transport is not None:
+            if self.exchange.waits:
+                self.to_server = self._to_server_then_half_close
+            else:
+                target.half_close = False
+                target.transport.loseWriteConnection()
+
+    def _to_server_then_half_close(self, data: bytes) -> None:
+        self.transport("target").write(data)
+        self._half_close()
 
     def lost(self, leg: _Leg) -> None:
         """A connection is gone in both directions."""

@@ -145,6 +145,7 @@ class LineProtocol:
     def __init__(self, alpn: tuple[str, ...] = (), broken: bool = False) -> None:
         self.alpn = alpn
         self.broken = broken
+        self.speaks_first = False
         self.talk: Callable[[Any], Conversation] = Talk
 
     def build_pair(self, session: Any) -> Any:

@@ -86,7 +86,13 @@ def test_a_failed_log_in_is_on_record_without_a_session_and_without_the_secret(r
     reactor.until(lambda: not house.shared.sessions)
     assert house.journal.kinds() == ["login.failed"]
     event = house.journal.events[0]
-    assert event["event"] == {"cause": "mismatch", "count": 1, "listener": "front", "method": "password", "name": "mallory"}  # fmt: skip
+    assert event["event"] == {
+        "cause": "mismatch",
+        "count": 1,
+        "listener": "front",
+        "method": "password",
+        "name": "mallory",
+    }
     assert event["client"]["addr"] == "192.0.2.1"
     assert "session" not in event
     assert not house.journal.chunks

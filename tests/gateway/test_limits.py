@@ -1,0 +1,93 @@
+"""Counting who is here, and rounds that only run while somebody is."""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+
+from hoopproxy.config import Limits
+from hoopproxy.gateway.limits import ROUND_SECONDS, Crowd, Rounds
+
+
+def test_zero_means_no_limit() -> None:
+    """As the configuration says."""
+    crowd = Crowd(
+        attrs.evolve(
+            Limits(), sessions_per_listener=0, sessions_per_address=0, sessions_per_identity=0, held_bytes=0
+        )
+    )
+    for _ in range(2000):
+        assert crowd.enter("l", "192.0.2.1") is None
+        assert crowd.name("alice") is None
+    assert crowd.hold(1 << 40) is None
+
+
+def test_new_numbers_are_for_who_comes_from_now_on() -> None:
+    """A reload must not throw anybody out, and must let more in."""
+    crowd = Crowd(attrs.evolve(Limits(), sessions_per_address=1, pre_login_connections=1))
+    assert crowd.enter("l", "192.0.2.1") is None
+    assert crowd.enter("l", "192.0.2.1") is not None
+    assert crowd.knock() is None
+    assert crowd.knock() is not None
+    crowd.apply(attrs.evolve(Limits(), sessions_per_address=2, pre_login_connections=2))
+    assert crowd.enter("l", "192.0.2.1") is None
+    assert crowd.knock() is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b"]), st.sampled_from(["192.0.2.1", "2001:db8::1"])), max_size=30
+    )
+)
+def test_who_left_left_nothing(visits: list[tuple[str, str]]) -> None:
+    """A count that drifts locks everybody out in the end; a key that stays is a leak."""
+    crowd = Crowd(Limits())
+    for listener, address in visits:
+        assert crowd.enter(listener, address) is None
+        assert crowd.name(listener) is None
+    for listener, address in visits:
+        crowd.leave(listener, address)
+        crowd.unname(listener)
+    assert not crowd._listeners
+    assert not crowd._addresses
+    assert not crowd._identities
+
+
+def test_less_is_never_refused() -> None:
+    """Giving bytes back while over the limit must not end the one who does."""
+    crowd = Crowd(attrs.evolve(Limits(), held_bytes=10))
+    assert crowd.hold(100) is not None
+    assert crowd.hold(-50) is None
+
+
+class One:
+    def __init__(self) -> None:
+        self.looked: list[float] = []
+
+    def look(self, now: float) -> None:
+        self.looked.append(now)
+
+
+def test_rounds_run_while_there_are_sessions() -> None:
+    """An idle process sleeps."""
+    clock, one = Clock(), One()
+    present = [one]
+    rounds = Rounds(clock, lambda: present)
+    also: list[int] = []
+    rounds.also = lambda: also.append(1)
+    assert not clock.getDelayedCalls()
+    rounds.wake()
+    rounds.wake()
+    assert len(clock.getDelayedCalls()) == 1
+    clock.advance(ROUND_SECONDS)
+    clock.advance(ROUND_SECONDS)
+    assert len(one.looked) == len(also) == 2
+    present.clear()
+    clock.advance(ROUND_SECONDS)
+    assert not clock.getDelayedCalls()
+    present.append(one)
+    rounds.wake()
+    rounds.stop()
+    assert not clock.getDelayedCalls()
