@@ -96,7 +96,8 @@ def _described(title: str, cls: type) -> Iterator[str]:
         yield "| field | JSON | |"
         yield "|---|---|---|"
         for field in fields:
-            yield f"| `{field.name}` | {_json(str(field.type))} | {'may be absent' if _is_optional(field) else ''} |"
+            absent = "may be absent" if _is_optional(field) else ""
+            yield f"| `{field.name}` | {_json(str(field.type))} | {absent} |"
         yield ""
 
 

@@ -24,17 +24,11 @@ from hoopproxy.reading.ask import ask
 from hoopproxy.reading.journals import at_rest
 from hoopproxy.reading.scope import Scope
 
-__all__ = ["main", "reply", "request"]
+__all__ = ["main", "reply"]
 
 NICENESS: Final = 10
 MAX_REQUEST: Final = 1 << 20
 _BUFFER: Final = 1 << 16
-
-
-def request(state: Path, question: Question, scope: Scope) -> bytes:
-    """The line that asks such a process; whoever writes it has decided what may be seen."""
-    values = {"state": str(state), "question": question.as_json(), "scope": scope.as_json()}
-    return orjson.dumps(values) + b"\n"
 
 
 def reply(line: bytes, write: Callable[[bytes], object], going_on: Callable[[], bool]) -> None:

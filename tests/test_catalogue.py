@@ -29,8 +29,8 @@ FAMILIES = (
     "gateway",
 )
 KIND = re.compile(rf"({'|'.join(FAMILIES)})\.[a-z_]+")
-NO_KINDS = {"gateway.toml"}
-"""Literals that look like kinds and are none."""
+NO_KINDS = re.compile(r".*\.(toml|log|sock|json|db)")
+"""Literals that look like kinds and are names of files."""
 
 
 def literals() -> Iterator[tuple[str, str]]:
@@ -73,8 +73,8 @@ def test_each_event_is_a_frozen_documented_class(kind: str) -> None:
 
 def test_every_kind_in_the_code_is_in_the_catalogue() -> None:
     """A kind that nobody defined is a word that nobody can look up."""
-    strange = [(kind, where) for kind, where in literals() if kind not in CATALOGUE and kind not in NO_KINDS]
-    assert strange == []
+    strange = [(kind, where) for kind, where in literals() if kind not in CATALOGUE]
+    assert [each for each in strange if not NO_KINDS.fullmatch(each[0])] == []
 
 
 def test_the_scan_finds_kinds() -> None:

@@ -1,4 +1,5 @@
-"""The process that reads: one line in, lines out, nothing but what its scope covers, and it ends with its input."""
+"""The process that reads: one line in, lines out, nothing but what its scope covers, and it ends with its
+input."""
 
 from __future__ import annotations
 
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from hoopproxy.reading.answers import EventLine, Problem, Question, decode_line
+from hoopproxy.reading.ask import request
 from hoopproxy.reading.scope import EVERYTHING, NOTHING, Scope
-from hoopproxy.trail import reply, request
+from hoopproxy.trail import reply
 from tests.cli.trail import Trail
 
 COMMAND = (sys.executable, "-m", "hoopproxy.trail")

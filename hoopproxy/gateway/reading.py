@@ -1,8 +1,9 @@
 """Reads of the trail through the control socket: decided and recorded here, carried out by another process.
 
 ``{"do": "read", "action": "tail", ...}`` is answered by ``{"ok": true}``, the lines of
-:mod:`hoopproxy.reading.answers`, and ``{"end": true}``. The process that reads (:mod:`hoopproxy.trail`) runs as the
-gateway's user at low priority, shows only what the asker's roles let it, and is gone when the asker is.
+:mod:`hoopproxy.reading.answers`, and ``{"end": true}``. The process that reads (:mod:`hoopproxy.trail`) runs
+as the gateway's user at low priority, shows only what the asker's roles let it, and is gone when the asker
+is.
 """
 
 # Twisted's processes are mostly untyped.
@@ -26,9 +27,9 @@ from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditRead
 from hoopproxy.gateway.control import Asker, Control, Denied, Lines
 from hoopproxy.reading.answers import Problem, Question, encode_line
+from hoopproxy.reading.ask import request
 from hoopproxy.reading.filters import Filter
 from hoopproxy.reading.scope import NOTHING, Scope
-from hoopproxy.trail import request
 
 __all__ = ["READERS", "Reading", "scope_of"]
 
@@ -53,7 +54,8 @@ def scope_of(asker: Asker, read: str, targets: frozenset[str]) -> Scope:
 
 
 class Reading:
-    """The control command ``read``. :param spawn: as ``reactor.spawnProcess``; the gateway's own unless given."""
+    """The control command ``read``. :param spawn: as ``reactor.spawnProcess``; the gateway's own unless
+    given."""
 
     def __init__(self, control: Control, spawn: Callable[..., Any] | None = None) -> None:
         self._control = control
@@ -61,7 +63,8 @@ class Reading:
         self._open = 0
 
     def command(self, asker: Asker, values: Mapping[str, Any]) -> Deferred[Any]:
-        """See :data:`hoopproxy.gateway.control.Command`. A question that can't be understood is on record, too."""
+        """See :data:`hoopproxy.gateway.control.Command`. A question that can't be understood is on record,
+        too."""
         try:
             question, bad = Question.from_json(values), None
         except HoopproxyError as error:

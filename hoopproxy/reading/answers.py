@@ -1,7 +1,7 @@
 """What is asked of the trail, and the pieces of an answer: in one process, or as lines between two.
 
-A line is a JSON object. An event's line is its own canonical JSON, byte for byte as it is in the journal; every
-other line begins with ``{"answer":``, which no event does.
+A line is a JSON object. An event's line is its own canonical JSON, byte for byte as it is in the journal;
+every other line begins with ``{"answer":``, which no event does.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ __all__ = [
 ]
 
 ACTIONS: Final = ("sessions", "show", "replay", "tail")
-MAX_LIMIT: Final = 1_000_000
-"""Events or sessions of one answer that are kept in memory before they are shown."""
+MAX_LIMIT: Final = 100_000
+"""Events or sessions that "the last N" may mean: something of each is kept in memory before the first is
+shown."""
 
 _ANSWER: Final = b'{"answer":'
 
 
 @attrs.frozen(kw_only=True)
 class Question:
-    """What somebody wants to read. ``limit`` 0 is no limit; ``every`` lists failed log-ins as sessions too."""
+    """What somebody wants to read. ``limit`` 0 is no limit; ``every`` lists failed log-ins as sessions
+    too."""
 
     action: str
     session: str = ""

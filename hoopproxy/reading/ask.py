@@ -1,9 +1,13 @@
-"""One question to the journals, answered piece by piece. The same for a person's own process and the gateway's."""
+"""One question to the journals, answered piece by piece. The same for a person's own process and the
+gateway's."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import orjson
 
 from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.journal.folder import Folder
@@ -13,7 +17,14 @@ from hoopproxy.reading.journals import follow, last_events
 from hoopproxy.reading.scope import Scope
 from hoopproxy.reading.sessions import find_session, list_sessions, recording, session_events
 
-__all__ = ["ask"]
+__all__ = ["ask", "request"]
+
+
+def request(state: Path, question: Question, scope: Scope) -> bytes:
+    """The line that asks a process that reads (:mod:`hoopproxy.trail`); whoever writes it has decided on the
+    scope."""
+    values = {"state": str(state), "question": question.as_json(), "scope": scope.as_json()}
+    return orjson.dumps(values) + b"\n"
 
 
 def ask(
@@ -24,7 +35,8 @@ def ask(
     sleep: Callable[[float], None] = time.sleep,
     going_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[Answer]:
-    """The pieces of the answer, in order. What goes wrong is the last piece, a :class:`Problem`; never an error.
+    """The pieces of the answer, in order. What goes wrong is the last piece, a :class:`Problem`; never an
+    error.
 
     :param find: gives the journals there are now. :param going_on: ends a tail that is followed.
     """

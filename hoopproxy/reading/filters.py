@@ -25,7 +25,8 @@ Envelope = Mapping[str, Any]
 """A parsed event: the JSON object that a record of kind ``event`` holds."""
 
 MAX_PATTERNS = 100
-"""Values of one filter: enough to list a team, too few to be a burden on the process that reads for strangers."""
+"""Values of one filter: enough to list a team, too few to be a burden on the process that reads for
+strangers."""
 
 MAX_PATTERN = 1000
 """Characters of one value, for the same reason."""
@@ -117,10 +118,12 @@ _TEXTS = ("text", "since", "until")
 
 @attrs.frozen(kw_only=True)
 class Filter:
-    """All that is given must hold; of the values of one field, one. Patterns may have ``*``, ``?`` and ``[...]``.
+    """All that is given must hold; of the values of one field, one. Patterns may have ``*``, ``?`` and
+    ``[...]``.
 
-    ``kinds`` also takes a family (``command``). ``text`` is looked for in what was said (the event's own fields
-    and its reason), without regard to case. ``since`` and ``until`` are times as :func:`parse_when` gives them.
+    ``kinds`` also takes a family (``command``). ``text`` is looked for in what was said (the event's own
+    fields and its reason), without regard to case. ``since`` and ``until`` are times as :func:`parse_when`
+    gives them.
     """
 
     identities: tuple[str, ...] = ()

@@ -62,7 +62,8 @@ def at_rest(state: Path) -> list[Folder]:
         raise HoopproxyError(f"{state}: not a directory") from error
     if not found:
         raise HoopproxyError(
-            f"{state}: no journal below. Name the directory that [gateway] state names; it has a folder journals/"
+            f"{state}: no journal below. Name the directory that [gateway] state names; "
+            "it has a folder journals/"
         )
     return found
 
@@ -118,7 +119,8 @@ class Looking:
 
 
 def nanoseconds(when: str) -> int:
-    """Unix nanoseconds of a filter's time, a second early: blocks are dated by the writer's clock. 0 for none."""
+    """Unix nanoseconds of a filter's time, a second early: blocks are dated by the writer's clock. 0 for
+    none."""
     if not when:
         return 0
     return max(int(dt.datetime.fromisoformat(when).timestamp()) - 1, 0) * 1_000_000_000
@@ -200,14 +202,19 @@ def last_events(folders: Sequence[Folder], wanted: Filter, scope: Scope, limit: 
 
 
 def _merged(pasts: Sequence[_Past], limit: int) -> Iterator[Told]:
-    if not limit:
-        yield from heapq.merge(*(past.all() for past in pasts), key=_when)
-        return
-    found: list[EventLine] = []
-    for past in pasts:
-        found.extend((yield from past.newest()))
-    found.sort(key=_when)
-    yield from found[-limit:]
+    """In two passes when there is a limit, so that only numbers wait in memory, whatever the events hold."""
+    if limit:
+        found: list[tuple[str, int, _Past]] = []
+        for past in pasts:
+            newest = yield from past.newest()
+            found.extend((when, jseq, past) for when, jseq in newest)
+        found.sort(key=lambda each: each[0])
+        first: dict[int, int] = {}
+        for _, jseq, past in found[-limit:]:
+            first[id(past)] = min(jseq, first.get(id(past), jseq))
+        for past in pasts:
+            past.go_on(first.get(id(past)))
+    yield from heapq.merge(*(past.all() for past in pasts), key=_when)
 
 
 class _Past:
@@ -231,26 +238,32 @@ class _Past:
         """Every event that matches."""
         return matching(self.reader, self.folder, self._wanted, self._scope, self._looking)
 
-    def newest(self) -> Generator[Told, None, deque[EventLine]]:
-        """Return the last ``limit`` events, having looked at no more of the journal than that takes."""
+    def newest(self) -> Generator[Told, None, deque[tuple[str, int]]]:
+        """Return time and number of the last ``limit`` events, at the price of no more of the journal."""
         top = read_mark(self.folder.files, self.folder.watermark).jseq
         window = _FIRST_WINDOW if top else 0
         while True:
             since = max(1, top - window + 1) if window else 1
-            self.close()
-            self.reader = self._open(since)
-            lines: deque[EventLine] = deque(maxlen=self._limit)
+            self.go_on(since)
+            found: deque[tuple[str, int]] = deque(maxlen=self._limit)
             for told in self.all():
                 if isinstance(told, EventLine):
-                    lines.append(told)
-                else:
+                    found.append((_when(told), int(told.event["jseq"])))
+                elif isinstance(told, Progress):
                     yield told
-            if since == 1 or len(lines) >= self._limit:
-                return lines
+            if since == 1 or len(found) >= self._limit:
+                return found
             window *= 8
 
+    def go_on(self, since: int | None) -> None:
+        """Read from that record on; ``None``: from where the last look ended."""
+        if since is not None:
+            self.close()
+            self.reader = self._open(since)
+
     def fresh(self, anyway: bool) -> Iterator[Told]:
-        """What became durable since the last look; a look at one page, the watermark, unless something did."""
+        """What became durable since the last look; a look at one page, the watermark, unless something
+        did."""
         top = read_mark(self.folder.files, self.folder.watermark).jseq
         if top != self._seen or anyway:
             self._seen = top
@@ -266,7 +279,8 @@ def follow(
     sleep: Callable[[float], None] = time.sleep,
     going_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[Told]:
-    """The last ``limit`` events (0: all), then each as it becomes durable, of every journal that ``find`` gives.
+    """The last ``limit`` events (0: all), then each as it becomes durable, of every journal that ``find``
+    gives.
 
     :param going_on: asked before each look; the iteration ends when it says no.
     """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import uuid
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -33,6 +35,10 @@ __all__ = [
 SHORTEST: Final = 4
 """Characters that name a session at least; fewer would be a guess."""
 
+MOST: Final = 100_000
+"""Sessions of one list: about a kilobyte of memory each, for them and for twice as many that are looked
+at."""
+
 _LOOK: Final = 1000  # events of a session that are read to learn whose it is
 _SUGGESTED: Final = 3
 _NEVER: Final = 1 << 64
@@ -53,7 +59,8 @@ def short_id(session: str) -> str:
 def list_sessions(
     folders: Sequence[Folder], wanted: Filter, scope: Scope, limit: int = 0, every: bool = False
 ) -> Iterator[Answer]:
-    """Summaries of the newest ``limit`` sessions (0: all) that match, oldest first."""
+    """Summaries of the newest ``limit`` sessions (0: :data:`MOST`) that match, oldest first."""
+    limit = limit or MOST
     looking = Looking(folders)
     found: list[SessionSummary] = []
     left_out = 0
@@ -113,23 +120,20 @@ class Found:
         return JournalReader(self.folder, since_time=max(self.since - 1_000_000_000, 0), keys=self.keys)
 
 
-def _known(folders: Sequence[Folder]) -> list[Found]:
-    """Every session that has a key, oldest first."""
-    found: list[Found] = []
-    for folder in folders:
-        keys = KeyFile.open(folder.files, folder.keys, folder.id)
-        try:
-            by_session: dict[bytes, list[tuple[int, int]]] = {}
-            for key in keys.all():
-                if key.session != bytes(16):
-                    by_session.setdefault(key.session, []).append((key.id, key.created))
-        finally:
-            keys.close()
-        for session, entries in by_session.items():
-            ids = frozenset(each for each, _ in entries)
-            found.append(Found(str(uuid.UUID(bytes=session)), folder, ids, min(when for _, when in entries)))
-    found.sort(key=lambda each: each.since)
-    return found
+def _known(folder: Folder) -> Iterator[Found]:
+    """The sessions that have a key in a journal, newest first, read as they are asked for."""
+    keys = KeyFile.open(folder.files, folder.keys, folder.id)
+    try:
+        for number in range(keys.count - 1, 0, -1):
+            key = keys.get(number)
+            if key.session != bytes(16):
+                yield Found(str(uuid.UUID(bytes=key.session)), folder, frozenset((key.id,)), key.created)
+    finally:
+        keys.close()
+
+
+def _newest_first(folders: Sequence[Folder]) -> Iterator[Found]:
+    return heapq.merge(*map(_known, folders), key=lambda each: -each.since)
 
 
 def _may_see(found: Found, scope: Scope, started: bool = False) -> bool:
@@ -154,25 +158,26 @@ def find_session(folders: Sequence[Folder], name: str, scope: Scope) -> Found:
 
     :raises NoSuchSession: if there is none or more than one *that may be seen*: the rest does not exist.
     """
-    known = _known(folders)
     if name == "last":
-        for each in reversed(known):
+        for each in _newest_first(folders):
             if _may_see(each, scope, started=True):
                 return each
-        raise NoSuchSession(
-            "no session is on record yet" + ("" if scope.everything else " that you may read")
-        )
+        whose = "" if scope.everything else " that you may read"
+        raise NoSuchSession(f"no session is on record yet{whose}")
     wanted = name.lower().replace("-", "")
     if len(wanted) < SHORTEST:
         raise NoSuchSession(f"{name!r} is too short; say at least {SHORTEST} characters of the session's id")
-    seen = [each for each in known if _is_named(each.session, wanted) and _may_see(each, scope)]
-    if len(seen) == 1:
-        return seen[0]
+    named = (each for each in _newest_first(folders) if _is_named(each.session, wanted))
+    seen = list(islice((each for each in named if _may_see(each, scope)), _SUGGESTED + 1))
+    if len({each.session for each in seen}) == 1:
+        return attrs.evolve(
+            seen[0], keys=frozenset().union(*(each.keys for each in seen)), since=seen[-1].since
+        )
     if seen:
         names = ", ".join(each.session for each in seen[:_SUGGESTED])
-        more = f" and {len(seen) - _SUGGESTED} more" if len(seen) > _SUGGESTED else ""
+        more = " and more" if len(seen) > _SUGGESTED else ""
         raise NoSuchSession(f"{name[:40]!r} is more than one session: {names}{more}; say more of it")
-    raise NoSuchSession(f"no session {name[:40]!r}{_suggestion(known, wanted, scope)}")
+    raise NoSuchSession(f"no session {name[:40]!r}{_suggestion(folders, wanted, scope)}")
 
 
 def _is_named(session: str, wanted: str) -> bool:
@@ -180,13 +185,13 @@ def _is_named(session: str, wanted: str) -> bool:
     return plain.startswith(wanted) or plain.endswith(wanted)
 
 
-def _suggestion(known: Sequence[Found], wanted: str, scope: Scope) -> str:
+def _suggestion(folders: Sequence[Folder], wanted: str, scope: Scope) -> str:
     def alike(found: Found) -> int:
         plain = found.session.replace("-", "")
         ahead = _common(plain, wanted)
         return max(ahead, _common(plain[::-1], wanted[::-1]))
 
-    best = sorted(known, key=alike, reverse=True)[:_SUGGESTED]
+    best = heapq.nlargest(_SUGGESTED, _newest_first(folders), key=alike)
     names = [each.session for each in best if alike(each) >= 3 and _may_see(each, scope)]
     if not names:
         return "; `hoopproxy audit sessions` lists what there is"
@@ -214,8 +219,8 @@ def session_events(found: Found, wanted: Filter, scope: Scope) -> Iterator[Told]
 def recording(found: Found, scope: Scope) -> Iterator[Answer]:
     """A session's events and chunks, in an order that can be shown as it comes.
 
-    Events lead and chunks follow behind them, so that a reader knows of each result (its command, its tag, its
-    error) before its bytes come: after ``command.result`` come all the chunks up to the end of its range.
+    Events lead and chunks follow behind them, so that a reader knows of each result (its command, its tag,
+    its error) before its bytes come: after ``command.result`` come all the chunks up to the end of its range.
     Two passes go through the journal side by side; neither holds more than one record.
     """
     with found.reader() as ahead, found.reader() as behind:

@@ -20,11 +20,12 @@ TELLING: Final = (b'"kind":"session.', b'"kind":"login.', b'"kind":"command.')
 class SessionSummary:
     """A session, as far as its events have been read. ``how`` says how it ended, ``state`` whether it did.
 
-    ``state``: ``live`` (its gateway is running it), ``ended``, ``interrupted`` (a gateway died on it), ``refused``,
+    ``state``: ``live`` (its gateway is running it), ``ended``, ``interrupted`` (a gateway died on it),
+    ``refused``,
     ``failed`` (no log-in, or no target), ``unfinished`` (no end on record, and nobody writes there any more).
     ``bytes`` crossed the client's leg in both directions; while it is live, those of results. ``duration`` is
-    in nanoseconds, up to the last event while there is no end. ``partial``: its beginning was not read, so rows
-    may have been more.
+    in nanoseconds, up to the last event while there is no end. ``partial``: its beginning was not read, so
+    rows may have been more.
     """
 
     session: str

@@ -1,4 +1,5 @@
-"""How fast a journal is searched: MB/s of record bodies, by what is asked. ``python -m tests.bench.reading [MB]``."""
+"""How fast a journal is searched: MB/s of record bodies, by what is asked. ``python -m tests.bench.reading
+[MB]``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""``hoopproxy audit show``: the story, whole and filtered, hostile data in it, and kinds that nobody knows yet."""
+"""``hoopproxy audit show``: the story, whole and filtered, hostile data in it, and kinds that nobody knows
+yet."""
 
 from __future__ import annotations
 

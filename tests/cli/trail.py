@@ -1,4 +1,5 @@
-"""Real journals for the tests of the auditor's command: sessions played through the real gate and conversation."""
+"""Real journals for the tests of the auditor's command: sessions played through the real gate and
+conversation."""
 
 from __future__ import annotations
 

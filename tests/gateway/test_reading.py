@@ -1,4 +1,5 @@
-"""Reads through the control socket: on record before anything is shown, within the roles, and gone with the asker."""
+"""Reads through the control socket: on record before anything is shown, within the roles, and gone with the
+asker."""
 
 from __future__ import annotations
 

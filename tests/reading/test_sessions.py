@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,8 @@ def test_the_newest_are_listed_and_the_rest_is_counted(tmp_path: Path) -> None:
         trail.session(f"user{number:02d}").end()
         trail.now += 10**9
     found = answers(tmp_path, Question(action="sessions", limit=3))
-    assert [each.identity for each in found[:-1]] == ["user27", "user28", "user29"]  # type: ignore[union-attr]
+    shown = [each.identity for each in found if isinstance(each, SessionSummary)]
+    assert shown == ["user27", "user28", "user29"]
     assert found[-1] == LeftOut(27)
 
 
@@ -129,6 +131,39 @@ def test_several_journals_are_one_trail(tmp_path: Path) -> None:
     times = [each.event["time"] for each in lines if isinstance(each, EventLine)]
     assert times == sorted(times)
     assert len({each.event["journal"] for each in lines if isinstance(each, EventLine)}) == 2
+
+
+def test_the_last_of_several_journals_are_the_last_by_time(tmp_path: Path) -> None:
+    """Not the last of each; and nothing waits in memory but their numbers."""
+    one, two = Trail(tmp_path), Trail(tmp_path, start=T0 + HOUR)
+    two._numbers = itertools.count(50)
+    one.session("alice").end()
+    two.session("bob").end()
+    one.now += 2 * HOUR
+    one.session("carol").end()
+    for limit in (1, 2, 3, 4, 5, 6):
+        told = [
+            each.event
+            for each in answers(tmp_path, Question(action="tail", limit=limit))
+            if isinstance(each, EventLine)
+        ]
+        assert len(told) == limit
+        who = [each["identity"]["id"] for each in told]
+        assert who == ["alice", "alice", "bob", "bob", "carol", "carol"][-limit:]
+
+
+def test_the_last_events_are_shown_flat_however_long_they_are(tmp_path: Path) -> None:
+    """A thousand statements of a megabyte must not be a gigabyte."""
+    trail = Trail(tmp_path)
+    session = trail.session()
+    for _ in range(24):
+        session.asks("SELECT '" + "x" * 900_000 + "'", complete("SELECT 0"))
+    tracemalloc.start()
+    told = sum(1 for _ in ask(lambda: at_rest(tmp_path), Question(action="tail", limit=60), EVERYTHING))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told == 60
+    assert peak < 16 << 20, f"{peak >> 20} MiB"
 
 
 def test_what_is_out_of_scope_does_not_exist(trail: Trail) -> None:

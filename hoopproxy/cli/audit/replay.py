@@ -121,7 +121,8 @@ def shown(pieces: Iterable[Answer], cell_width: int = 0) -> Iterator[Line]:
 
 
 def _replayer(protocol: str) -> Callable[..., Iterator[Line]] | None:
-    """What a protocol's plugin offers as ``replay``; see :func:`hoopproxy.protocols.postgres.replay.replay`."""
+    """What a protocol's plugin offers as ``replay``; see
+    :func:`hoopproxy.protocols.postgres.replay.replay`."""
     from hoopproxy.discovery import plugins_of
     from hoopproxy.interfaces import IAuditableProtocol
 

@@ -41,7 +41,7 @@ _STATES: Final = {"live": "good", "ended": "", "refused": "bad", "failed": "bad"
 @who_and_where
 @event_filters
 @click.option(
-    "--limit", default=50, show_default=True, type=click.IntRange(0, 1_000_000), help="The newest N; 0: all."
+    "--limit", default=50, show_default=True, type=click.IntRange(0, 100_000), help="The newest N; 0: all."
 )
 @click.option("--all", "every", is_flag=True, help="List failed log-ins as well.")
 @as_json

@@ -52,7 +52,8 @@ class AtRest:
 
 
 class Gateway:
-    """The control socket of a running gateway. It decides by role what is shown, and puts the read on record."""
+    """The control socket of a running gateway. It decides by role what is shown, and puts the read on
+    record."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -13,7 +13,8 @@ __all__ = ["aligned"]
 def aligned(
     names: Sequence[str], rows: Sequence[Sequence[Piece]], right: frozenset[str], cut: int = 0
 ) -> Iterator[Line]:
-    """The heading and the rows. ``right``: columns aligned to the right. ``cut``: cells of a cell; 0 is no limit.
+    """The heading and the rows. ``right``: columns aligned to the right. ``cut``: cells of a cell; 0 is no
+    limit.
 
     Columns that are empty in every row are left out.
     """

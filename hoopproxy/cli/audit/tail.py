@@ -39,7 +39,7 @@ _DEFAULT = 20
     "-n",
     "--limit",
     default=None,
-    type=click.IntRange(0, 1_000_000),
+    type=click.IntRange(0, 100_000),
     help=f"The last N; 0: all. [default: {_DEFAULT}]",
 )
 @as_json

@@ -1,8 +1,9 @@
 """A recorded session as psql would have shown it: commands, result tables, COPY data, errors.
 
-Input is what was recorded, in order, events leading their bytes (:func:`hoopproxy.reading.sessions.recording`);
-output is lines of ``(style, text)`` pieces. Rows are decoded here, from the bytes that the events point to, one
-at a time. Texts are as they were recorded: whoever prints them makes them inert.
+Input is what was recorded, in order, events leading their bytes
+(:func:`hoopproxy.reading.sessions.recording`); output is lines of ``(style, text)`` pieces. Rows are decoded
+here, from the bytes that the events point to, one at a time. Texts are as they were recorded: whoever prints
+them makes them inert.
 """
 
 from __future__ import annotations
