@@ -74,7 +74,7 @@ def test_a_session_is_told_from_log_in_to_balance(trail: Trail) -> None:
         "$1 = 42",
         "-> SELECT 1, 1 row,",
         "#2 DROP REFUSED",
-        "refused, policy (by [role:test]): the role test refuses DROP",
+        "refused, policy (by role:test): the role test refuses DROP",
         "-> ERROR 42P01: no such relation",
         "detail: really not",
         "failed after",

@@ -211,7 +211,7 @@ class Story:
         )
         yield from self._what(said)
         rules = _part(event, "decision").get("rules")
-        by = f" (by {value(rules)})" if rules else ""
+        by = f" (by {', '.join(map(str, rules))})" if isinstance(rules, list) and rules else ""
         yield (
             ("", _MARGIN),
             ("bad", f"refused, {said.get('code', '?')}{by}: "),

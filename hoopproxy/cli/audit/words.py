@@ -95,7 +95,7 @@ def value(item: Any) -> str:
     if item is None:
         return "NULL"
     if isinstance(item, str):
-        return repr(item) if item != item.strip() or not item else item
+        return f"'{item}'" if item != item.strip() or not item else item
     if isinstance(item, bool):
         return "true" if item else "false"
     if isinstance(item, int):

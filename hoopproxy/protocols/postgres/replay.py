@@ -276,6 +276,7 @@ class Replay:
                 yield from self._show(str(event.get("op")))
                 reason = f"{event.get('reason', '')} ({said.get('code', '?')}; refused by the gateway)"
                 yield (("bad", "ERROR:  "), ("", reason))
+                yield ()
         elif kind == "command.result":
             yield from self._show(str(event.get("op")))
             yield from self._result(said)
@@ -313,9 +314,8 @@ class Replay:
             return
         what = str(said.get("what"))
         if what == "notification":
-            yield (
-                ("warn", f"Asynchronous notification {detail.get('channel')!r}: {detail.get('payload')!r}"),
-            )
+            channel, payload = _quoted(detail.get("channel")), _quoted(detail.get("payload"))
+            yield (("warn", f"Asynchronous notification {channel} with payload {payload}"),)
         elif "message" in detail:
             if self._waiting and what == "notice":
                 yield from self._show(next(iter(self._waiting)))
@@ -566,11 +566,15 @@ def _statement(prompt: str, text: object) -> Iterator[Line]:
         yield (("faint", prompt[:-3] + "-> "), ("text", line))
 
 
+def _quoted(text: object) -> str:
+    return "'" + str(text).replace("'", "''") + "'"
+
+
 def _parameter(item: object) -> str:
     if item is None:
         return "NULL"
     if not isinstance(item, Mapping):
-        return repr(item) if isinstance(item, str) else str(item)
+        return _quoted(item) if isinstance(item, str) else str(item)
     if "redacted" in item:
         return f"[redacted {item['redacted']} bytes]"
     if "hex" in item:

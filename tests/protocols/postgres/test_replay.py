@@ -216,6 +216,7 @@ def test_refusals_errors_and_notices_are_in_their_places(trail: Trail, session: 
     """What did not happen is as much of a record."""
     session.client(query("DROP TABLE people"))
     session.asks("SELECT boom", error("42P01", 'relation "boom" does not exist', H="Try another."))
+    session.target(m("A", struct.pack(">i", 4711) + b"news\0it's\0"))
     session.asks("DO $$x$$", m("N", b"SNOTICE\0VNOTICE\0C00000\0Mhello\0\0"), complete("DO"))
     assert shown(trail) == [
         "shop=> DROP TABLE people",
@@ -223,6 +224,7 @@ def test_refusals_errors_and_notices_are_in_their_places(trail: Trail, session: 
         "shop=> SELECT boom",
         'ERROR:  relation "boom" does not exist (42P01)',
         "HINT:  Try another.",
+        "Asynchronous notification 'news' with payload 'it''s'",
         "shop=> DO $$x$$",
         "NOTICE:  hello (00000)",
         "DO",
