@@ -355,7 +355,7 @@ class Session(Owner):
             raise TypeError("policy gave neither a grant nor a refusal")
         upstream = self._settings.upstreams.get(answer.target)
         account = None if upstream is None else upstream.config.accounts.get(answer.account)
-        if upstream is None or account is None:
+        if upstream is None or (account is None and upstream.config.accounts):
             return self._refused(Refusal("authorization", "the target has no such account"), asked)
         config, journal = upstream.config, self._settings.config.journal
         self.grant, self._upstream = answer, upstream
@@ -375,9 +375,11 @@ class Session(Owner):
             )
         )
         self._dialling = Dialling(upstream, self._relay.server, self._shared.resolve, self._shared.clock)
-        dialled = self._dialling.dial(account.password)
+        dialled = self._dialling.dial(None if account is None else account.password)
         return dialled.addCallbacks(
-            self._connected, self._unreachable, callbackArgs=(answer, upstream, account.user)
+            self._connected,
+            self._unreachable,
+            callbackArgs=(answer, upstream, "" if account is None else account.user),
         )
 
     def _connected(self, password: bytes | None, grant: Grant, upstream: Upstream, user: str) -> Connected:

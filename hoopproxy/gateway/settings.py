@@ -167,7 +167,7 @@ def build(
         entrances=entrances,
         upstreams=upstreams,
         roles=roles,
-        policy=RolePolicy(roles, matchers),
+        policy=RolePolicy(roles, matchers, [each.name for each in config.targets if not each.accounts]),
         portal=Portal(made, clock=reactor, hashes=hashes, throttle=throttle),
         limits=MappingProxyType(attrs.asdict(config.limits)),
         checkers=config.checkers,

@@ -70,13 +70,20 @@ class RolePolicy:
 
     :param roles: in file order.
     :param matchers: for a target's name, the protocol's own way to compare kinds of command with a deny list.
+    :param without_accounts: targets that have no accounts, so that a role without one reaches them.
     """
 
     prepared = True
     """Its verdict depends on the grant alone, so :func:`hoopproxy.policy.rules.decider` may stand in for it."""
 
-    def __init__(self, roles: Iterable[Role], matchers: Mapping[str, Matcher] | None = None) -> None:
+    def __init__(
+        self,
+        roles: Iterable[Role],
+        matchers: Mapping[str, Matcher] | None = None,
+        without_accounts: Iterable[str] = (),
+    ) -> None:
         self.roles = tuple(roles)
+        self._without_accounts = frozenset(without_accounts)
         self._matchers = matchers or {}
 
     def admit(
@@ -87,7 +94,8 @@ class RolePolicy:
         The refusal says only what the asker said: not which targets, accounts or databases exist.
         """
         held = held_roles(self.roles, identity.id, identity.groups)
-        fitting = [role for role in held if target in role.targets and role.account is not None]
+        bare = target in self._without_accounts
+        fitting = [role for role in held if target in role.targets and (bare or role.account is not None)]
         if not fitting:
             return Refusal("authorization", f"no role gives {identity.id} the target {target}")
         if account is not None:

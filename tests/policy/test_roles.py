@@ -78,6 +78,15 @@ def test_a_role_without_an_account_reaches_nothing() -> None:
     assert isinstance(admit(auditor), Refusal)
 
 
+def test_a_target_without_accounts_needs_none() -> None:
+    """Not every target has a log-in; then there is nothing that a role could name."""
+    role = Role(name="any", groups=frozenset({"staff"}), targets=frozenset({"app", "other"}))
+    policy = RolePolicy([role], without_accounts=["app"])
+    assert isinstance(policy.admit(ALICE, "pg", "app", None, None), Grant)
+    assert isinstance(policy.admit(ALICE, "pg", "other", None, None), Refusal)
+    assert isinstance(policy.admit(ALICE, "pg", "app", "root", None), Refusal)
+
+
 def test_the_widest_read_scope_of_all_roles_counts() -> None:
     """A first role with ``none`` must not hide a second one with ``all``."""
     one = Role(name="one", groups=frozenset({"staff"}), targets=frozenset({"app"}), read="targets")
