@@ -10,30 +10,31 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import Final, Protocol
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.protocols.postgres.messages import read_copy_response, read_parameter_status
+from hoopproxy.protocols.postgres.messages import read_copy_response
+from hoopproxy.protocols.postgres.psql import (
+    CopyLines,
+    Fields,
+    Line,
+    error_lines,
+    heading,
+    milliseconds,
+    quoted,
+    returned,
+    statement,
+)
 from hoopproxy.protocols.postgres.recorded import LongRow, Message, Recorded, row_values
-from hoopproxy.protocols.postgres.requests import read_bind, read_execute, read_named, read_parse
-from hoopproxy.protocols.postgres.rows import Column, described, rendered, shown
-from hoopproxy.protocols.postgres.types import Value, codec, decode
+from hoopproxy.protocols.postgres.rows import Column, rendered
+from hoopproxy.protocols.postgres.shapes import Shapes
+from hoopproxy.protocols.postgres.types import Value, codec
 
-__all__ = ["Line", "Piece", "RecordedChunk", "Replay", "replay"]
-
-Piece = tuple[str, str]
-Line = Sequence[Piece]
-Fields = Mapping[str, Any]
+__all__ = ["Line", "RecordedChunk", "Replay", "replay"]
 
 _NAMES: Final = 10_000
-"""Prepared statements and portals whose columns are remembered."""
-
-_QUEUE: Final = 100_000
-"""Messages of the client that wait for an answer and are remembered."""
-
-_LONGEST: Final = 64 * 1024
-"""Bytes of COPY data that are shown as one line."""
+"""Places where messages of the client are known to begin, ahead of the reader."""
 
 _UNCLAIMED: Final = 4 << 20
 """Bytes of the target that wait for the result that names them; more of them are shown without it."""
@@ -65,143 +66,6 @@ def replay(pieces: Iterable[Fields | RecordedChunk], *, cell_width: int = 60) ->
     return Replay(pieces, cell_width).lines()
 
 
-class _Sent:
-    """A message of the client that the target answers."""
-
-    __slots__ = ("formats", "kind", "name", "statement")
-
-    def __init__(
-        self, kind: str, name: bytes = b"", statement: bytes = b"", formats: tuple[int, ...] = ()
-    ) -> None:
-        self.kind, self.name, self.statement, self.formats = kind, name, statement, formats
-
-
-class _Shapes:
-    """What rows look like: columns of statements and portals, told by an earlier Describe or with the rows.
-
-    Follows the client's view of the conversation: each reply belongs to the oldest message that it can be
-    the answer to.
-    """
-
-    def __init__(self) -> None:
-        self._queue: deque[_Sent] = deque(maxlen=_QUEUE)
-        self._statements: OrderedDict[bytes, tuple[Column, ...] | None] = OrderedDict()
-        self._portals: OrderedDict[bytes, tuple[bytes, tuple[int, ...]]] = OrderedDict()
-        self._described: OrderedDict[bytes, tuple[Column, ...] | None] = OrderedDict()
-        self.encoding = "UTF8"
-        self.database = ""
-        self.columns: tuple[Column, ...] | None = None
-
-    def sent(self, message: Message) -> None:
-        """The client sent this."""
-        kind, body = chr(message.kind), message.body
-        try:
-            if kind == "B":
-                bind = read_bind(body)
-                self._queue.append(_Sent("B", bind.portal, bind.statement, bind.results))
-            elif kind == "P":
-                self._queue.append(_Sent("P", read_parse(body).name))
-            elif kind in "DC":
-                named = read_named(body)
-                self._queue.append(_Sent(kind + named.what, named.name))
-            elif kind == "E":
-                self._queue.append(_Sent("E", read_execute(body).portal))
-            elif kind in "QFS":
-                self._queue.append(_Sent(kind))
-        except ProtocolViolation:
-            self._queue.append(_Sent(kind))  # cut in the recording, or refused: its answer comes all the same
-
-    def received(self, message: Message) -> None:
-        """The target sent this, outside rows."""
-        kind = chr(message.kind)
-        if kind == "T":
-            self._shape(described(message.body, self.encoding))
-        elif kind == "n":
-            self._shape(None)
-        elif kind in "12":
-            self._answered(kind)
-        elif kind == "3":
-            self._drop("C")
-        elif kind in "CIs":
-            if self._head("E"):
-                self._queue.popleft()
-            self.columns = None
-        elif kind == "E":
-            self._failed()
-        elif kind == "Z":
-            self._ready()
-        elif kind == "S":
-            self._parameter(message.body)
-
-    def _head(self, kinds: str) -> _Sent | None:
-        head = self._queue[0] if self._queue else None
-        return head if head is not None and head.kind[0] in kinds else None
-
-    def _drop(self, kind: str) -> _Sent | None:
-        head = self._head(kind)
-        if head is not None:
-            self._queue.popleft()
-        return head
-
-    def _answered(self, kind: str) -> None:
-        sent = self._drop("P" if kind == "1" else "B")
-        if sent is not None and sent.kind == "B":
-            _remember(self._portals, sent.name, (sent.statement, sent.formats))
-            self._described.pop(sent.name, None)
-        elif sent is not None:
-            self._statements.pop(sent.name, None)
-
-    def _shape(self, columns: tuple[Column, ...] | None) -> None:
-        head = self._head("D")
-        if head is None:
-            self.columns = columns  # of a simple Query: its rows follow
-            return
-        self._queue.popleft()
-        _remember(self._statements if head.kind == "DS" else self._described, head.name, columns)
-
-    def _failed(self) -> None:
-        self.columns = None
-        if self._head("QF"):
-            return
-        while self._queue and self._queue[0].kind != "S":
-            self._queue.popleft()
-
-    def _ready(self) -> None:
-        self.columns = None
-        while self._queue and self._queue[0].kind not in ("Q", "F", "S"):
-            self._queue.popleft()
-        if self._queue:
-            self._queue.popleft()
-
-    def _parameter(self, body: bytes) -> None:
-        try:
-            name, value = read_parameter_status(body)
-        except ProtocolViolation:
-            return
-        if name == b"client_encoding":
-            self.encoding = value.decode("ascii", "replace")
-
-    def of_rows(self) -> tuple[Column, ...] | None:
-        """The columns of what is being answered now; ``None`` if nothing told."""
-        head = self._head("E")
-        if head is None:
-            return self.columns
-        statement, formats = self._portals.get(head.name, (b"", ()))
-        columns = self._described.get(head.name) or self._statements.get(statement)
-        if columns is None or not formats:
-            return columns
-        given = formats * len(columns) if len(formats) == 1 else formats
-        pairs = zip(columns, given, strict=False)
-        return tuple(Column(each.name, each.oid, form) for each, form in pairs) + columns[len(given) :]
-
-
-def _remember(table: OrderedDict[bytes, Any], name: bytes, value: object) -> None:
-    table[name] = value
-    table.move_to_end(name)
-    if len(table) > _NAMES:
-        table.popitem(last=False)
-
-
 class Replay:
     """One session, pulled from its pieces as its lines are pulled from it."""
 
@@ -209,12 +73,12 @@ class Replay:
         self._pieces = iter(pieces)
         self._width = cell_width or _NO_LIMIT
         self._client, self._server = Recorded(untyped=True, short=b"d"), Recorded()
-        self._shapes = _Shapes()
+        self._shapes = Shapes()
         self._waiting: OrderedDict[str, Fields] = OrderedDict()  # commands whose heading was not shown yet
         self._ahead: deque[Fields] = deque()  # an event that came while rows were read
         self._aside: deque[Line] = deque()  # COPY data of the client that came while the target's was read
         self._starts: deque[int] = deque(maxlen=_NAMES)  # where messages of the client are known to begin
-        self._copy: _CopyLines | None = None
+        self._copy: CopyLines | None = None
         self._record = "full"
 
     def lines(self) -> Iterator[Line]:
@@ -251,7 +115,7 @@ class Replay:
                 self._server.single += len(message.body) == 4
             elif message.kind == ord("d"):
                 if self._copy is None:
-                    self._copy = _CopyLines(False)
+                    self._copy = CopyLines(False)
                 self._aside.extend(self._copy.feed(message))
             elif message.first:
                 self._shapes.sent(message)
@@ -282,7 +146,7 @@ class Replay:
             yield from self._result(said)
         elif kind == "command.completed":
             yield from self._show(str(event.get("op")))
-            yield (("faint", f"Time: {_milliseconds(said.get('duration'))}"),)
+            yield (("faint", f"Time: {milliseconds(said.get('duration'))}"),)
             yield ()
         elif kind == "command.skipped":
             yield from self._show(str(event.get("op")))
@@ -314,14 +178,14 @@ class Replay:
             return
         what = str(said.get("what"))
         if what == "notification":
-            channel, payload = _quoted(detail.get("channel")), _quoted(detail.get("payload"))
+            channel, payload = quoted(detail.get("channel")), quoted(detail.get("payload"))
             yield (("warn", f"Asynchronous notification {channel} with payload {payload}"),)
         elif "message" in detail:
             if self._waiting and what == "notice":
                 yield from self._show(next(iter(self._waiting)))
             if "text" in detail:
-                yield from _statement(self._prompt(), detail["text"])
-            yield from _error(detail)
+                yield from statement(self._prompt(), detail["text"])
+            yield from error_lines(detail)
 
     def _prompt(self) -> str:
         return f"{self._shapes.database or 'postgres'}=> "
@@ -336,7 +200,7 @@ class Replay:
             return
         while self._waiting:
             name, event = self._waiting.popitem(last=False)
-            yield from _heading(self._prompt(), event["event"])
+            yield from heading(self._prompt(), event["event"])
             if name == op:
                 return
 
@@ -347,7 +211,7 @@ class Replay:
         detail = said.get("detail")
         copy = detail.get("copy") if isinstance(detail, Mapping) else None
         if isinstance(copy, Mapping):
-            self._copy = _CopyLines(copy.get("format") == "binary", codec(self._shapes.encoding))
+            self._copy = CopyLines(copy.get("format") == "binary", codec(self._shapes.encoding))
         missing = self._server.missing
         had_table = False
         if self._record == "full":
@@ -376,7 +240,7 @@ class Replay:
     def _outcome(self, said: Fields, had_table: bool) -> Iterator[Line]:
         error, tag = said.get("error"), said.get("tag")
         if isinstance(error, Mapping):
-            yield from _error(error)
+            yield from error_lines(error)
         elif self._record != "full" and said.get("rows"):
             yield (("good", str(tag or "")), ("faint", f" ({said.get('rows')} rows, not recorded)"))
         elif tag and not (had_table and str(tag).startswith(_SELECTS)):
@@ -416,14 +280,14 @@ class Replay:
         kind = chr(message.kind)
         if kind == "d":
             if self._copy is None:
-                self._copy = _CopyLines(False, codec(self._shapes.encoding))
+                self._copy = CopyLines(False, codec(self._shapes.encoding))
             yield from self._copy.feed(message)
             return False
         if kind in "GHW" and self._copy is not None:
             with contextlib.suppress(ProtocolViolation):
                 self._copy.binary = read_copy_response(message.body).format == 1
         if kind == "V" and message.first:
-            yield (("text", f"-- the function returned {_returned(message)}"),)
+            yield (("text", f"-- the function returned {returned(message)}"),)
         is_table = False
         if kind == "C" and (columns := self._shapes.of_rows()) is not None:
             for line in rendered(columns, (), cell_width=self._width):
@@ -485,115 +349,8 @@ _TOLD: Final = {
 }
 
 
-class _CopyLines:
-    """COPY data as lines, however the messages cut them."""
-
-    def __init__(self, binary: bool, encoding: str = "utf-8") -> None:
-        self.binary, self._encoding = binary, encoding
-        self._line = bytearray()
-        self._bytes = 0
-
-    def feed(self, message: Message) -> Iterator[Line]:
-        """The lines that are complete now."""
-        self._bytes += len(message.body)
-        if self.binary:
-            return
-        self._line += _marked(message)
-        *whole, rest = bytes(self._line).split(b"\n")
-        for line in whole:
-            yield self._shown(line)
-        while len(rest) > _LONGEST:
-            yield (*self._shown(rest[:_LONGEST]), ("faint", " ..."))
-            rest = rest[_LONGEST:]
-        self._line = bytearray(rest)
-
-    def _shown(self, line: bytes) -> Line:
-        return (("text", line.rstrip(b"\r").decode(self._encoding, "backslashreplace")),)
-
-    def finish(self) -> Iterator[Line]:
-        """What is left."""
-        if self._line:
-            yield self._shown(bytes(self._line))
-        elif self.binary and self._bytes:
-            yield (("faint", f"[{self._bytes} bytes of binary COPY data]"),)
-        self._line.clear()
-
-
-def _returned(message: Message) -> str:
-    length = int.from_bytes(message.body[:4], "big", signed=True)
-    return "NULL" if length < 0 else shown(decode(0, 1, _marked(message)[4:4100]))
-
-
-def _marked(message: Message) -> bytes:
-    """A body with a mark in the place of what was redacted."""
-    body = message.body
-    for begin, stop in reversed(message.hidden):
-        start, end = max(begin - message.at, 0), min(stop - message.at, len(body))
-        if start < end:
-            body = body[:start] + b"[redacted %d bytes]" % (end - start) + body[end:]
-    return body
-
-
 def _range(said: Fields) -> tuple[int, int]:
     span = said.get("range")
     if isinstance(span, (list, tuple)) and len(span) == 2 and all(isinstance(each, int) for each in span):
         return span[0], span[1]
     return _NO_LIMIT, 0
-
-
-def _heading(prompt: str, said: Fields) -> Iterator[Line]:
-    if said.get("text") is not None:
-        yield from _statement(prompt, said["text"])
-    else:
-        yield (("verb", prompt), ("text", str(said.get("verb", "?"))))
-    if said.get("redacted"):
-        yield (("warn", f"-- [redacted {said['redacted']} bytes]"),)
-    parameters = said.get("parameters")
-    if isinstance(parameters, list):
-        for number, item in enumerate(parameters, 1):
-            yield (("faint", f"-- ${number} = "), ("text", _parameter(item)))
-
-
-def _statement(prompt: str, text: object) -> Iterator[Line]:
-    if isinstance(text, Mapping):
-        if "b64" in text:
-            text = f"-- not valid in its encoding, base64: {text['b64']}"
-        else:
-            text = f"{text.get('head', '')}\n-- ... {text.get('bytes', '?')} bytes in all"
-    first, *more = str(text).replace("\r\n", "\n").split("\n")
-    yield (("verb", prompt), ("text", first))
-    for line in more:
-        yield (("faint", prompt[:-3] + "-> "), ("text", line))
-
-
-def _quoted(text: object) -> str:
-    return "'" + str(text).replace("'", "''") + "'"
-
-
-def _parameter(item: object) -> str:
-    if item is None:
-        return "NULL"
-    if not isinstance(item, Mapping):
-        return _quoted(item) if isinstance(item, str) else str(item)
-    if "redacted" in item:
-        return f"[redacted {item['redacted']} bytes]"
-    if "hex" in item:
-        return f"\\x{item['hex']} (type {item.get('oid', 0)})"
-    if "sha256" in item:
-        return f"{item.get('head', '')}... ({item.get('bytes')} bytes)"
-    return str(dict(item))
-
-
-def _error(error: Fields) -> Iterator[Line]:
-    """As psql prints it, with the SQLSTATE."""
-    severity = str(error.get("severity", "ERROR"))
-    code = f" ({error['sqlstate']})" if error.get("sqlstate") else ""
-    style = "bad" if severity in ("ERROR", "FATAL", "PANIC") else "warn"
-    yield ((style, f"{severity}:  "), ("", f"{error.get('message', '')}{code}"))
-    for name in ("detail", "hint", "where"):
-        if error.get(name) is not None:
-            yield (("", f"{name.upper() if name != 'where' else 'CONTEXT'}:  {error[name]}"),)
-
-
-def _milliseconds(ns: object) -> str:
-    return f"{ns / 1e6:.3f} ms" if isinstance(ns, int) else "?"
