@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, cast
 
 from zope.interface import implementer
 
+from hoopproxy.errors import ProtocolViolation
 from hoopproxy.interfaces import IAuditableProtocol, ISession
+from hoopproxy.protocols.postgres import messages
 from hoopproxy.protocols.postgres.codec import MAX_HELD, MAX_STATEMENT, ClientCodec, ServerCodec
 from hoopproxy.protocols.postgres.conversation import PostgresConversation
 from hoopproxy.protocols.postgres.refusals import say
-from hoopproxy.wire.commands import Refusal
+from hoopproxy.wire.commands import Refusal, StartTLS, ToServer
 
 __all__ = ["PostgresProtocol"]
 
@@ -55,6 +57,20 @@ class PostgresProtocol:
             elif key == "insecure_cleartext" and not isinstance(value, bool):
                 found.append(f"{key}: must be true or false, not {value!r}")
         return found
+
+    def cancel_conversation(
+        self, request: bytes, tls: bool
+    ) -> Generator[ToServer | StartTLS | int, bytes, None]:
+        """Pass a CancelRequest on, inside TLS where the session's own leg has it: its key is a secret.
+
+        Raises ``ProtocolViolation`` when the target no longer offers TLS; then nothing is sent.
+        """
+        if tls:
+            yield ToServer(messages.ssl_request())
+            if (yield 1) != b"S":
+                raise ProtocolViolation("the target offers no TLS for a cancel request")
+            yield StartTLS("target")
+        yield ToServer(request)
 
     def replay(self, pieces: Any, *, cell_width: int = 60) -> Any:
         """A recorded session's lines, for the auditor's command; see :mod:`~hoopproxy.protocols.postgres.replay`."""
