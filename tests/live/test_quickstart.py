@@ -300,5 +300,5 @@ def test_a_taken_port_is_said_and_costs_no_server(temporary: Path) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert f"can't listen on port {port}" in done.stderr
+    assert f"can't listen on port {port}" in done.stdout + done.stderr
     assert left(temporary) == ["try"]
