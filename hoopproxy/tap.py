@@ -30,8 +30,10 @@ class Options(usage.Options):
 
 
 def _stop(problems: tuple[str, ...]) -> SystemExit:
+    # The real one: when the log has begun, twistd's stands in the other's place.
+    stream = sys.__stderr__ or sys.stderr
     for problem in problems:
-        print(problem, file=sys.stderr)
+        print(problem, file=stream)
     return SystemExit(1)
 
 
@@ -65,7 +67,12 @@ def makeService(options: Options) -> IService:
     from hoopproxy.gateway.service import GatewayService
 
     gateway = GatewayService(config, plugins, broken=broken, load=read, reactor=_reactor, parts=_parts)
-    return _Root(gateway, observer_for(config.log, getattr(options, "parent", None)))
+    twistd = getattr(options, "parent", None)
+    return _Root(gateway, observer_for(config.log, twistd), daemon=_is_daemon(twistd))
+
+
+def _is_daemon(twistd: Any) -> bool:
+    return twistd is not None and not twistd.get("nodaemon") and not twistd.get("debug")
 
 
 def _choose_reactor(wanted: str) -> None:
@@ -82,7 +89,7 @@ def _reactor() -> Any:
 
 
 def _check_materials(config: Any, plugins: Any) -> None:
-    """Certificates and keys, while there is still somebody to tell. Sources that answer late are not waited for."""
+    """Certificates and keys, while there is somebody to tell. Sources that answer late are not waited for."""
     from hoopproxy.gateway.settings import read_materials
     from hoopproxy.secrets import Secrets
 
@@ -109,8 +116,8 @@ def _parts(gateway: Any) -> list[Any]:
 class _Root(Service):
     """Runs the gateway as a part of twistd: its log, and a start that fails with a sentence."""
 
-    def __init__(self, gateway: Any, observer: Any) -> None:
-        self.gateway, self._observer = gateway, observer
+    def __init__(self, gateway: Any, observer: Any, daemon: bool) -> None:
+        self.gateway, self._observer, self._daemon = gateway, observer, daemon
 
     def setServiceParent(self, parent: Any) -> None:
         if self._observer is not None:
@@ -127,6 +134,8 @@ class _Root(Service):
             from twisted.logger import Logger
 
             Logger("hoopproxy").critical("{sentence}", sentence=str(problem))
+            if self._daemon:
+                raise  # twistd's parent process waits to be told, and shows it; SystemExit would leave it waiting
             raise _stop((f"hoopproxy can't start: {problem}",)) from None
 
     def stopService(self) -> Any:

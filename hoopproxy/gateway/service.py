@@ -287,7 +287,7 @@ class GatewayService(Service):
             ),
             outcome="success",
         )
-        self.journal.commit_soon()
+        self.journal.commit_now()
         self.is_open = True
         self.reload.on_signal()
         self.reactor.callWhenRunning(self._running)
