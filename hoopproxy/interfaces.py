@@ -174,8 +174,13 @@ class IJournal(Interface):
     def open_key(session):
         """A key id (salt) for a session's 16-byte id; its record is durable before the first record with it."""
 
-    def append_event(body, key_id, reserve=False):
-        """Queue an event's canonical JSON; return its jseq. ``reserve``: use the space kept for endings."""
+    def append_event(body, key_id, reserve=False, droppable=False, opens=None, closes=None):
+        """Queue an event's canonical JSON; return its jseq. ``reserve``: use the space kept for endings.
+        ``droppable``: what can't be taken may be counted in a gap record instead.
+
+        ``opens``, ``closes``: the operation's id, or the session's 16 bytes, if this is its first or its last
+        event. After a crash, what was opened and not closed is found by that.
+        """
 
     def append_chunk(key_id, session, leg, direction, offset, mono_ns, data, redactions=()):
         """Queue recorded bytes; return their jseq."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -35,7 +36,15 @@ class Appending(Protocol):
     id: str
     next_jseq: int
 
-    def append_event(self, body: bytes, key_id: int, reserve: bool = False) -> int: ...
+    def append_event(
+        self,
+        body: bytes,
+        key_id: int,
+        reserve: bool = False,
+        droppable: bool = False,
+        opens: bytes | None = None,
+        closes: bytes | None = None,
+    ) -> int: ...
 
 
 def close_what_is_open(
@@ -93,10 +102,19 @@ def _append(
         seq=seq,
         time=time,
     )
-    key = found.keys.get(str(origin.get("session", "")), 0)
+    session = str(origin.get("session", ""))
+    key = found.keys.get(session, 0)
+    ends = more["op"].encode() if "op" in more else _bytes_of(session)
     try:
-        journal.append_event(canonical(envelope), key, True)
+        journal.append_event(canonical(envelope), key, True, closes=ends)
     except JournalRefused as refused:
         raise JournalRefused(
             refused.code, f"the end of what a crash left open can't be recorded: {refused.sentence}"
         ) from None
+
+
+def _bytes_of(session: str) -> bytes | None:
+    try:
+        return uuid.UUID(session).bytes
+    except ValueError:
+        return None

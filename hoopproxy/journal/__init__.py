@@ -2,11 +2,13 @@
 
 ``format``     the bytes: segment headers, blocks, records, commitments (a contract)
 ``chunks``     the body of a chunk record
+``chain``      whether each segment continues the bytes that the one before was written as
 ``keys``       the key file: sessions' salts by key id
 ``watermark``  up to where a journal is durable, visible to other processes
 ``files``      what is asked of a file system, so that tests can have a bad one
 ``folder``     ``<state>/journals/<id>/`` and the writer's lock
 ``writer``     ``Journal``: append, commit, when_durable; the reactor's side
+``batch``      the records of a commit, by columns
 ``committer``  the writer thread's side: batches, errors, the reserve
 ``recovery``   what may be done about a journal whose writer is gone
 ``reader``     records, at rest and live

@@ -16,6 +16,7 @@ __all__ = [
     "TOWARDS_TARGET",
     "Chunk",
     "Redaction",
+    "Streams",
 ]
 
 CLIENT_LEG: Final = 0
@@ -25,13 +26,32 @@ TOWARDS_CLIENT: Final = 1
 
 # session, leg, direction, flags (0), pad, number of redactions, pad, stream offset, mono
 _HEADER = struct.Struct("<16sBBBxHxxQQ")
+_STREAM = struct.Struct("<16sBBBxHxx")  # the beginning of it, the same for all of a stream without redactions
+_PLACED = struct.Struct("<24sQQ")
 _REDACTION = struct.Struct("<IIH2x")
 HEADER_SIZE: Final = _HEADER.size
 
 #: start (bytes from the chunk's first), length, reason id
 Redaction = tuple[int, int, int]
 
-pack_header = _HEADER.pack
+#: A stream's beginning (see :class:`Streams`), offset, mono -> the header of a chunk without redactions.
+place = _PLACED.pack
+
+_STREAMS_KEPT: Final = 4096
+
+
+class Streams(dict[bytes, bytes]):
+    """Session -> what the header of each chunk of its stream in one direction of one leg begins with."""
+
+    def __init__(self, leg: int, direction: int) -> None:
+        super().__init__()
+        self._leg, self._direction = leg, direction
+
+    def __missing__(self, session: bytes) -> bytes:
+        if len(self) >= _STREAMS_KEPT:
+            self.clear()
+        start = self[session] = _STREAM.pack(session, self._leg, self._direction, 0, 0)
+        return start
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +102,7 @@ def encode_header(
     session: bytes, leg: int, direction: int, offset: int, mono: int, redactions: Sequence[Redaction] = ()
 ) -> bytes:
     """What goes before the data in a chunk record's body."""
-    head = pack_header(session, leg, direction, 0, len(redactions), offset, mono)
+    head = _HEADER.pack(session, leg, direction, 0, len(redactions), offset, mono)
     if redactions:
         head += b"".join(_REDACTION.pack(*each) for each in redactions)
     return head

@@ -11,20 +11,19 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from hashlib import sha256
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final
 
-from hoopproxy.journal.blocks import BlockMaker, split
+from hoopproxy.journal.batch import WIDTH, Batch, cuts
+from hoopproxy.journal.blocks import BlockMaker
 from hoopproxy.journal.compress import Compressor
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.format import SegmentHeader, StoredRecord
-from hoopproxy.journal.inbox import Inbox, QueuedRecord, Trouble
+from hoopproxy.journal.format import SegmentHeader
+from hoopproxy.journal.inbox import Inbox, Trouble
 from hoopproxy.journal.keys import Key, KeyFile
 from hoopproxy.journal.options import CommitFacts, JournalOptions
-from hoopproxy.journal.recovery import Position
+from hoopproxy.journal.recovery import Before, Position
 from hoopproxy.journal.reserve import Reserve
-from hoopproxy.journal.salts import Salts
 from hoopproxy.journal.segment import SegmentWriter, is_full
 from hoopproxy.journal.watermark import WatermarkWriter
 
@@ -33,16 +32,6 @@ __all__ = ["Committer"]
 _WRITE_BYTES: Final = 1 << 20  # of a large batch, bytes handed to the system at once
 _ATTEMPTS: Final = 3  # as it is; with the reserve's space; in a new segment
 _SPACE_EVERY: Final = 1 << 20  # stored bytes between two looks at the free space
-
-
-class Hasher(Protocol):
-    """The running digest."""
-
-    def update(self, data: bytes, /) -> None: ...
-
-    def digest(self) -> bytes: ...
-
-    def copy(self) -> Hasher: ...
 
 
 class Committer:
@@ -68,11 +57,11 @@ class Committer:
         self._folder, self._files, self._options = folder, folder.files, options
         self._inbox, self._notify, self._wall, self._entropy = inbox, notify, wall, entropy
         self._epoch, self._number, self._flags = position.epoch, position.number, position.flags
-        self._previous, self._previous_digest = position.previous, position.digest
+        self._before = position.before
         self._state = position.state
         self._compressor = Compressor(options.compress)
-        self._batch: list[StoredRecord] = []
-        self._batch_bytes = 0
+        self._batch: Batch | None = None
+        self._news = False  # something that the reactor's thread was not told of
         self._new_keys: list[Key] = []
         self._keys_failed = False
         self._unlooked = 0
@@ -84,10 +73,8 @@ class Committer:
         self.facts: deque[CommitFacts] = deque()
         self.alarms: deque[str] = deque()
         self._keys = KeyFile.open(self._files, folder.keys, folder.id, write=True)
-        self._salts = Salts(self._keys)
         self._mark = WatermarkWriter(self._files, folder.watermark)
         self._reserve = Reserve(folder, options.reserve_bytes)
-        self._hasher: Hasher = sha256()
         self._segment: SegmentWriter | None = None
         self._fresh = True  # nothing durable in the segment yet
         segment = self._begin_segment()
@@ -102,69 +89,49 @@ class Committer:
     @property
     def has_batch(self) -> bool:
         """Whether something was taken and isn't durable."""
-        return bool(self._batch)
+        return self._batch is not None
 
     # -- a turn
 
     def turn(self) -> None:
         """Make durable what was asked for, batch after batch; return when that is done, or can't be."""
         inbox = self._inbox
+        self._news = True
         while inbox.want or inbox.stop:
-            retried = bool(self._batch)
+            retried = self._batch is not None
             inbox.want = retried  # what was asked for while the disk refused is still owed
             if not retried and not self._take():
                 break
             if not self._commit():
                 inbox.want = False
+                self._news = True
                 break
-            if inbox.want:
-                self._notify()
-        if not self._batch and (self.refusal is not None or self.session_refusal is not None):
+        if self._batch is None and (self.refusal is not None or self.session_refusal is not None):
             self._look_at_space()
-        self._notify()
+        if self._news:
+            self._notify()
 
     def _take(self) -> bool:
         inbox = self._inbox
-        waiting = len(inbox.records)
+        waiting = len(inbox.flat) // WIDTH
         self.flight_mark, inbox.mark = inbox.mark, None
-        pop = inbox.records.popleft
-        if inbox.appended - self.durable_bytes <= self._options.batch_bytes:
-            taken = [pop() for _ in range(waiting)]
-        else:
-            taken = list(self._pop_bounded(pop, waiting))
-            if len(taken) < waiting:
-                inbox.want, inbox.mark = True, self.flight_mark
-        while inbox.keys:  # after the records: by now the key of each of them is in there
-            key = inbox.keys.popleft()
-            self._new_keys.append(key)
-            self._salts.remember(key)
-        self._batch, self._batch_bytes = self._whole(taken)
-        return bool(taken)
-
-    def _pop_bounded(self, pop: Callable[[], QueuedRecord], waiting: int) -> Iterator[QueuedRecord]:
         room = self._options.batch_bytes
-        while waiting and room > 0:
-            record = pop()
-            body = record[3]
-            room -= len(body) if isinstance(body, bytes) else sum(map(len, body))
-            waiting -= 1
-            yield record
-
-    def _whole(self, taken: list[QueuedRecord]) -> tuple[list[StoredRecord], int]:
-        """Bodies in one piece; events noted; bytes counted. Per record: keep it short."""
-        note, join = self._state.note, b"".join
-        batch: list[StoredRecord] = [
-            (kind, flags, key_id, body if isinstance(body, bytes) else join(body))
-            for kind, flags, key_id, body in taken
-        ]
-        for kind, _, key_id, body in batch:
-            if kind == 1:
-                note(key_id, body)
-        return batch, sum([len(record[3]) for record in batch])
+        if waiting and inbox.appended - self.durable_bytes > room:
+            _, count = next(cuts(inbox.flat[2 : waiting * WIDTH : WIDTH], room, waiting))
+            if count < waiting:
+                inbox.want, inbox.mark, waiting = True, self.flight_mark, count
+        taken = inbox.take(waiting)
+        while inbox.keys:  # after the records: by now the key of each of them is in there
+            self._new_keys.append(inbox.keys.popleft())
+        if taken:
+            self._batch = Batch(taken)
+        return bool(taken)
 
     # -- one commit, and what may go wrong with it
 
     def _commit(self) -> bool:
+        batch = self._batch
+        assert batch is not None
         for _ in range(_ATTEMPTS):
             try:
                 self._write_keys()
@@ -173,7 +140,7 @@ class Committer:
                     return False
                 continue
             try:
-                self._write_batch()
+                self._write_batch(batch)
             except OSError as error:
                 if not self._may_retry(error):
                     return False
@@ -247,7 +214,9 @@ class Committer:
 
     def _leave(self, segment: SegmentWriter) -> None:
         self._segment = None
-        self._previous, self._previous_digest = segment.header.number, self._hasher.digest()
+        self._before = Before(
+            number=segment.header.number, digest=segment.digest(), size=segment.end, last=self.durable
+        )
 
     def _write_keys(self) -> None:
         if not self._new_keys:
@@ -258,23 +227,19 @@ class Committer:
             self._keys.append(self._new_keys)
         self._keys_failed = False
         self._new_keys = []
-        self._salts.forget_oldest()
 
-    def _write_batch(self) -> None:
+    def _write_batch(self, batch: Batch) -> None:
         segment = self._roomy_segment()
-        hasher = self._hasher.copy()
         first = self.durable + 1
-        make = BlockMaker(
-            self._compressor, self._salts, seed=segment.header.seed, durable=self.durable, time=self._wall()
-        )
+        make = BlockMaker(self._compressor, seed=segment.header.seed, durable=self.durable, time=self._wall())
         parts: list[bytes] = []
         size = blocks = 0
         if segment.is_empty:
-            parts += make.state(self._state.encode(), first, hasher)
+            parts += make.state(self._state.encode(), first)
         backlog = self._inbox.appended - self.durable_bytes
         before = segment.end
-        for run in split(self._batch, self._batch_bytes, self._options.block_bytes):
-            block = make.records(run, first, hasher, backlog)
+        for run in batch.runs(self._options.block_bytes):
+            block = make.records(run, first, backlog)
             first += len(run)
             blocks += 1
             parts += block
@@ -288,22 +253,27 @@ class Committer:
         segment.sync()
         sync_ns = time.perf_counter_ns() - started
         self._mark.store(first - 1, segment.header.number, segment.end)
-        self._hasher, self._fresh = hasher, False
-        self._settle(first - 1, blocks, segment.end - before, sync_ns)
-
-    def _settle(self, last: int, blocks: int, stored: int, sync_ns: int) -> None:
+        stored = segment.end - before
         self.facts.append(
             CommitFacts(
-                records=len(self._batch),
-                blocks=blocks,
-                raw_bytes=self._batch_bytes,
-                stored_bytes=stored,
-                sync_ns=sync_ns,
+                records=len(batch), blocks=blocks, raw_bytes=batch.size, stored_bytes=stored, sync_ns=sync_ns
             )
         )
-        self._batch = []
-        self.durable_bytes += self._batch_bytes
+        self._settle(batch, first - 1, stored)
+        segment.catch_up()
+
+    def _settle(self, batch: Batch, last: int, stored: int) -> None:
+        """The batch is durable: tell at once, and do afterwards what can be done while others go on."""
+        self._batch, self._fresh = None, False
+        self.durable_bytes += batch.size
         self.durable = last
+        self._news = False
+        self._notify()
+        self._state.apply(batch)
+        lost = self._inbox.lost
+        while lost and lost[0][0] <= last:
+            _, key, note = lost.popleft()
+            self._state.close(key, note)
         self._unlooked += stored
         if self.refusal is not None or self._unlooked >= _SPACE_EVERY:
             self._look_at_space()
@@ -326,22 +296,23 @@ class Committer:
             number=number,
             first_jseq=self.durable + 1,
             epoch=self._epoch,
-            previous=self._previous,
+            previous=self._before.number,
             created=self._wall(),
-            digest=self._previous_digest,
+            digest=self._before.digest,
+            previous_size=self._before.size,
+            previous_last=self._before.last,
             seed=int.from_bytes(self._entropy(4), "little"),
             flags=self._flags,
         )
         self._segment = SegmentWriter(self._files, self._folder.segment(number), header)
         self._flags = 0
-        self._hasher = sha256()
         return self._segment
 
     # -- space
 
     def _look_at_space(self) -> None:
         """Set and clear what depends on free space. Called with nothing half written."""
-        self._unlooked = 0
+        self._unlooked, self._news = 0, True
         reserve = self._options.reserve_bytes
         try:
             if self._files.free_bytes(self._folder.path) >= 2 * reserve:
@@ -374,13 +345,9 @@ class Committer:
             if segment is None:
                 return
             closing.callback(segment.abandon)
-            if not self._state and not self._batch:
+            if not self._state and self._batch is None:
                 make = BlockMaker(
-                    self._compressor,
-                    self._salts,
-                    seed=segment.header.seed,
-                    durable=self.durable,
-                    time=self._wall(),
+                    self._compressor, seed=segment.header.seed, durable=self.durable, time=self._wall()
                 )
-                segment.write_last(make.end(self.durable + 1, self._hasher))
+                segment.write_last(make.end(segment.digest(), self.durable + 1))
                 self._mark.store(self.durable, segment.header.number, segment.end)

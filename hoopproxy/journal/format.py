@@ -3,23 +3,33 @@
 A **segment** is a fixed header and then blocks, one after the other; zeros (or the end of the file) follow
 the last one. A **block** is what one commit, or a part of a large one, put there::
 
-    block header (84 bytes) | key ids (4 bytes each) | payload (perhaps compressed)
+    block header (52 bytes) | key ids (4 bytes each) | payload (perhaps compressed)
 
 The payload of a block of records is a table by columns and then the bodies, one after the other::
 
-    kinds (1 byte each) | flags (1 byte each) | key ids (4) | lengths (4) | bodies
+    kind and flags (1 byte each, in turn) | key ids (4) | lengths (4) | bodies
 
 A record's ``jseq`` is the block's first plus its index. All integers are little-endian and unsigned.
 
 Two CRC-32s guard a block: one over its header and key ids (so that a reader can skip what it doesn't want
 without reading it), one over the stored payload. Both start from the segment's random *seed*: bytes that a
-client had us record can't pass for a block of ours, because they can't know the seed. The block's *digest* is
-the running SHA-256 over the entries (``jseq, kind, length, commitment``) of all the segment's records up to
-here, whatever the division into blocks; the next segment's header repeats the last one.
+client had us record can't pass for a block of ours, because they can't know the seed.
+
+**The chain.** A segment's *digest* is the SHA-256 of its bytes as they were written, header included, up to
+the end of its last durable block (an END block isn't part of it: it repeats the digest). The next segment's
+header has it, with the number of bytes that it is over and the last ``jseq`` in them, so that ``head -c SIZE
+SEGMENT | sha256sum`` checks a link, and each digest covers, by the header inside it, all that went before.
+
+Why over bytes and not over the records' commitments, which survive an erasure by themselves: a salted hash of
+each record was 40 % of the writer's time, and what it would prove (this very record was there, though others
+are gone) the ledger's leaves prove better, outside the writer's reach. Instead a segment that is *rewritten*,
+because a record in it was lawfully erased, keeps the digest of what it was in its header (``original``), with
+the flag ``REWRITTEN`` and the ``jseq`` of the event that ordered it. So the chain stays checkable: the link
+is compared with ``original``, and the verifier says "rewritten by event E" and asks the ledger for the rest.
 
 A record's **commitment** is ``SHA-256(salt || jseq || kind || length || body)``, salted per key id, so that
-a record that was lawfully erased (a *stub*: original kind, length, commitment) can't be guessed back, and
-every digest holds.
+a record that was lawfully erased (a *stub*: original kind, length, commitment) can't be guessed back. The
+ledger computes it, and whoever puts a stub in a record's place; the writer doesn't.
 
 Never reuse a number here: this is a contract with every file ever written.
 """
@@ -27,7 +37,7 @@ Never reuse a number here: this is a contract with every file ever written.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from hashlib import sha256
 from typing import Final
@@ -41,8 +51,12 @@ from hoopproxy.errors import Damaged, HoopproxyError
 __all__ = [
     "ACCEPTED_LOSS",
     "BLOCK_HEADER_SIZE",
+    "CLOSES",
+    "DIGEST_SIZE",
     "HEADER_SIZE",
     "MAX_BODY",
+    "OPENS",
+    "REWRITTEN",
     "VERSION",
     "BlockHeader",
     "BlockType",
@@ -55,28 +69,33 @@ __all__ = [
     "decode_records",
     "encode_block",
     "encode_records",
-    "entries",
-    "entry",
     "read_payload",
 ]
 
 VERSION: Final = 1
 MAGIC: Final = b"HOOPJRNL"
-HEADER_SIZE: Final = 128
+HEADER_SIZE: Final = 192
+DIGEST_SIZE: Final = 32
 #: Bytes of one record's body: beyond what any protocol's message may be, below what 32-bit sums can hold.
 MAX_BODY: Final = 1 << 30
 #: Segment flag: an operator accepted that the end of the previous segment is lost; ``jseq`` may jump here.
 ACCEPTED_LOSS: Final = 1
+#: Segment flag: it is no longer as it was first written; ``original`` and ``rewritten_by`` hold.
+REWRITTEN: Final = 2
+#: Flags of an event: it opens or closes an operation, or the session (see ``IJournal.append_event``).
+OPENS: Final = 1
+CLOSES: Final = 2
 
-_HEADER = struct.Struct("<8sHHHH16sQQQQQ32sI16x")
+# magic, version, size, cipher, flags, journal, epoch, number, previous, first jseq, created, digest, its bytes,
+# its last jseq, seed, original digest, event that ordered the rewriting
+_HEADER = struct.Struct("<8sHHHH16sQQQQQ32sQQI32sQ24x")
 _CRC = struct.Struct("<I")
-_BLOCK = struct.Struct("<4sBBHIIIQQQ32sI")
+_BLOCK = struct.Struct("<4sBBHIIIQQQI")
 BLOCK_HEADER_SIZE: Final = _BLOCK.size + _CRC.size
 BLOCK_MAGIC: Final = b"\x89HPB"
 _MAX_KEYS: Final = 0xFFFE
 _ANY_KEY: Final = 0xFFFF
-_ENTRY = struct.Struct("<QBI")
-_SMALL_BODY: Final = 4096  # below, one more copy is cheaper than one more call
+_COMMITTED = struct.Struct("<QBI")
 _STUB = struct.Struct("<BI32s")
 
 
@@ -116,10 +135,12 @@ class Compression(IntEnum):
 
 @attrs.frozen(kw_only=True)
 class SegmentHeader:
-    """The first 128 bytes of a segment file.
+    """The first 192 bytes of a segment file.
 
-    ``previous`` is the number of the segment that this one continues (0: none), ``digest`` that one's last
-    running digest, ``epoch`` counts the writers that have opened the journal, ``created`` is Unix time in ns.
+    ``previous`` is the number of the segment that this one continues (0: none), ``digest`` that one's digest,
+    over its first ``previous_size`` bytes, which end with record ``previous_last``. ``epoch`` counts the
+    writers that have opened the journal, ``created`` is Unix time in ns. ``original`` is this segment's own
+    digest from before it was rewritten, as the event ``rewritten_by`` (``jseq``) ordered.
     """
 
     journal: bytes
@@ -128,8 +149,12 @@ class SegmentHeader:
     epoch: int = 1
     previous: int = 0
     created: int = 0
-    digest: bytes = bytes(32)
+    digest: bytes = bytes(DIGEST_SIZE)
+    previous_size: int = 0
+    previous_last: int = 0
     seed: int = 0
+    original: bytes = bytes(DIGEST_SIZE)
+    rewritten_by: int = 0
     cipher: int = 0
     flags: int = 0
     version: int = VERSION
@@ -149,7 +174,11 @@ class SegmentHeader:
             self.first_jseq,
             self.created,
             self.digest,
+            self.previous_size,
+            self.previous_last,
             self.seed,
+            self.original,
+            self.rewritten_by,
         )
         return head + _CRC.pack(crc32(head))
 
@@ -158,19 +187,20 @@ class SegmentHeader:
         """Read a header. ``Damaged`` if it can't be ours, :class:`UnsupportedFormat` if it is of the future.
 
         Magic and CRC come first, so that a flipped bit in the version is damage and not a newer version:
-        later versions keep the magic, these 128 bytes and where the CRC is.
+        later versions keep the magic, these 192 bytes and where the CRC is.
         """
         if len(data) < HEADER_SIZE or data[:8] != MAGIC:
             raise Damaged(path, 0, "a segment header was expected")
         if crc32(data[: HEADER_SIZE - 4]) != _CRC.unpack_from(data, HEADER_SIZE - 4)[0]:
             raise Damaged(path, 0, "the segment header's checksum is wrong")
         fields = _HEADER.unpack_from(data)
-        _, version, _, cipher, flags, journal, epoch, number, previous, first, created, digest, seed = fields
+        _, version, _, cipher, flags, journal, epoch, number, previous, first, created, *chain = fields
+        digest, previous_size, previous_last, seed, original, rewritten_by = chain
         if version != VERSION:
             raise UnsupportedFormat(path, f"the journal is of format version {version}")
         if cipher != 0:
             raise UnsupportedFormat(path, f"the journal is sealed with the unknown cipher {cipher}")
-        if flags & ~ACCEPTED_LOSS:
+        if flags & ~(ACCEPTED_LOSS | REWRITTEN):
             raise UnsupportedFormat(path, f"the journal uses the unknown flags {flags:#06x}")
         return cls(
             journal=journal,
@@ -180,7 +210,11 @@ class SegmentHeader:
             previous=previous,
             created=created,
             digest=digest,
+            previous_size=previous_size,
+            previous_last=previous_last,
             seed=seed,
+            original=original,
+            rewritten_by=rewritten_by,
             cipher=cipher,
             flags=flags,
         )
@@ -205,7 +239,6 @@ class BlockHeader:
     first: int
     durable: int
     time: int
-    digest: bytes
     payload_crc: int
 
     @property
@@ -238,7 +271,7 @@ class BlockHeader:
         """Read a block's header from ``data`` (fixed part and key ids); ``None`` if it isn't one."""
         if len(data) < BLOCK_HEADER_SIZE or data[:4] != BLOCK_MAGIC:
             return None
-        _, type_, compression, key_count, *numbers, digest, payload_crc = _BLOCK.unpack_from(data)
+        _, type_, compression, key_count, *numbers, payload_crc = _BLOCK.unpack_from(data)
         keys_size = cls.keys_length(data)
         end = BLOCK_HEADER_SIZE + keys_size
         if len(data) < end:
@@ -261,7 +294,6 @@ class BlockHeader:
             first=first,
             durable=durable,
             time=when,
-            digest=digest,
             payload_crc=payload_crc,
         )
 
@@ -294,44 +326,20 @@ class Stub:
 
 
 def commitment(salt: bytes, jseq: int, kind: int, body: bytes) -> bytes:
-    """What binds the journal to this record without revealing it."""
-    digest = sha256(salt + _ENTRY.pack(jseq, kind, len(body)))
+    """What binds the ledger to this record without revealing it."""
+    digest = sha256(salt + _COMMITTED.pack(jseq, kind, len(body)))
     digest.update(body)
     return digest.digest()
 
 
-def entry(jseq: int, kind: int, length: int, committed: bytes) -> bytes:
-    """A record's share of its segment's digest; of a stub, give what it was before."""
-    return _ENTRY.pack(jseq, kind, length) + committed
-
-
-def entries(records: Iterable[StoredRecord], first: int, salts: Mapping[int, bytes]) -> bytes:
-    """The entries of consecutive records, commitments made on the way. About 1 us a record."""
-    pack = _ENTRY.pack
-    return b"".join(
-        [
-            (head := pack(jseq, kind, len(body)))
-            + (
-                sha256(salts[key] + head + body).digest()
-                if len(body) < _SMALL_BODY
-                else _large_commitment(salts[key] + head, body)
-            )
-            for jseq, (kind, _, key, body) in enumerate(records, first)
-        ]
-    )
-
-
-def _large_commitment(head: bytes, body: bytes) -> bytes:
-    digest = sha256(head)
-    digest.update(body)
-    return digest.digest()
-
-
-def encode_records(records: Sequence[StoredRecord]) -> tuple[bytes, frozenset[int]]:
-    """The raw payload of a block, and the key ids in it. ``records`` is not empty."""
-    kinds, flags, keys, bodies = zip(*records, strict=True)
-    numbers = struct.pack(f"<{2 * len(keys)}I", *keys, *map(len, bodies))
-    return b"".join((bytes(kinds), bytes(flags), numbers, *bodies)), frozenset(keys)
+def encode_records(
+    codes: Sequence[int], keys: Sequence[int], lengths: Sequence[int], pieces: Iterable[bytes]
+) -> bytes:
+    """The raw payload of a block, of its columns. ``codes`` are ``kind | flags << 8``; any number of
+    ``pieces``, one after the other, are the bodies."""
+    count = len(codes)
+    table = struct.pack(f"<{count}H{2 * count}I", *codes, *keys, *lengths)
+    return b"".join((table, *pieces))
 
 
 def decode_records(raw: bytes, count: int) -> list[StoredRecord]:
@@ -339,7 +347,7 @@ def decode_records(raw: bytes, count: int) -> list[StoredRecord]:
     table = 10 * count
     if len(raw) < table:
         raise ValueError("the table of records is cut")
-    kinds, flags = raw[:count], raw[count : 2 * count]
+    kinds, flags = raw[: 2 * count : 2], raw[1 : 2 * count : 2]
     keys = struct.unpack_from(f"<{count}I", raw, 2 * count)
     lengths = struct.unpack_from(f"<{count}I", raw, 6 * count)
     if table + sum(lengths) != len(raw):
@@ -363,7 +371,6 @@ def encode_block(
     first: int,
     durable: int,
     time: int,
-    digest: bytes,
 ) -> bytes:
     """The block's header and key ids; ``stored``, the payload as it will be, is to follow at once."""
     listed = tuple(keys)
@@ -380,7 +387,6 @@ def encode_block(
         first,
         durable,
         time,
-        digest,
         crc32(stored, seed),
     )
     return head + _CRC.pack(crc32(key_bytes, crc32(head, seed))) + key_bytes

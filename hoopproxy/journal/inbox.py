@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
+from hoopproxy.journal.batch import WIDTH
 from hoopproxy.journal.keys import Key
 
-__all__ = ["Inbox", "QueuedRecord", "Trouble"]
-
-#: kind, flags, key id, body (one piece or several)
-QueuedRecord = tuple[int, int, int, bytes | tuple[bytes, ...] | list[bytes]]
+__all__ = ["Inbox", "Trouble"]
 
 
 class Trouble(Exception):
@@ -21,18 +20,32 @@ class Trouble(Exception):
 
 
 class Inbox:
-    """What the reactor's thread hands over: appends and pops of a deque are atomic, plain attributes too.
+    """What the reactor's thread hands over.
+
+    ``flat`` has ``batch.WIDTH`` entries for each record that waits. It is only ever extended by a whole
+    record (one call, which no other thread can come between) and cut at its beginning, so the other thread
+    never sees half a record; and no object is made for a record that lives until it is durable, which would
+    set off the collector again and again.
 
     ``appended`` counts body bytes ever queued. A key is put in before the first record that uses it.
+    ``lost`` has what was closed by an event that had to be dropped: the gap's ``jseq``, key id, what it was.
     ``mark`` is the monotonic time in ns of the first record that waits.
     """
 
-    __slots__ = ("appended", "keys", "mark", "records", "stop", "want")
+    __slots__ = ("appended", "flat", "keys", "lost", "mark", "stop", "want")
 
     def __init__(self) -> None:
-        self.records: deque[QueuedRecord] = deque()
+        self.flat: list[Any] = []
         self.keys: deque[Key] = deque()
+        self.lost: deque[tuple[int, int, bytes]] = deque()
         self.appended = 0
         self.mark: int | None = None
         self.want = False
         self.stop = False
+
+    def take(self, count: int) -> list[Any]:
+        """Remove and give the entries of the first ``count`` records. On the writer's thread."""
+        end = count * WIDTH
+        taken = self.flat[:end]
+        del self.flat[:end]
+        return taken

@@ -23,7 +23,7 @@ seed that only the segment's header holds, so recorded bytes can't imitate a blo
 
 **How much is read.** The header of every segment (one read each; the chain of numbers and digests must
 hold), then only the last segment: each starts with a STATE block that says what was open. After a clean stop
-the last 84 bytes are an END block, and nothing is scanned.
+the file ends with an END block, and nothing is scanned.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import (
     ACCEPTED_LOSS,
     BLOCK_HEADER_SIZE,
+    DIGEST_SIZE,
     HEADER_SIZE,
+    REWRITTEN,
     BlockHeader,
     BlockType,
     Kind,
@@ -49,9 +51,9 @@ from hoopproxy.journal.segment import SegmentReader
 from hoopproxy.journal.state import OpenState
 from hoopproxy.journal.watermark import NO_MARK, Mark, read_mark
 
-__all__ = ["Loss", "Position", "Recovered", "is_committed", "recover", "sound_segments"]
+__all__ = ["Before", "Loss", "Position", "Recovered", "is_committed", "recover", "sound_segments"]
 
-_EMPTY_DIGEST: Final = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+_END_SIZE: Final = BLOCK_HEADER_SIZE + DIGEST_SIZE
 
 Event = dict[str, Any]
 
@@ -87,14 +89,23 @@ class Recovered:
 
 
 @attrs.frozen(kw_only=True)
+class Before:
+    """The segment that the next one continues (0: none), and what that one's header says of it."""
+
+    number: int = 0
+    digest: bytes = bytes(DIGEST_SIZE)
+    size: int = 0
+    last: int = 0
+
+
+@attrs.frozen(kw_only=True)
 class Position:
     """Where the next segment continues: what goes into its header, and what is open."""
 
     next_jseq: int = 1
     number: int = 1
-    previous: int = 0
+    before: Before = Before()
     epoch: int = 1
-    digest: bytes = bytes(32)
     state: OpenState = attrs.field(factory=OpenState)
     max_key: int = 0
     end: int = HEADER_SIZE
@@ -172,8 +183,7 @@ def recover(folder: Folder, accept_loss: bool = False) -> tuple[Recovered, Posit
     last = headers[-1]
     ended = _ended(folder, last)
     if ended is not None:
-        found = Recovered(next_jseq=ended.first)
-        return found, _after(last, ended.first, ended.digest, OpenState(), folder)
+        return Recovered(next_jseq=ended.last + 1), _after(last, ended, ended.last + 1, OpenState(), folder)
     scan = _Scan(folder, headers, mark)
     loss: Loss | None = None
     try:
@@ -195,19 +205,20 @@ def recover(folder: Folder, accept_loss: bool = False) -> tuple[Recovered, Posit
         keys=scan.state.keys,
         lost=loss,
     )
-    position = _after(last, scan.expected, scan.digest, scan.state, folder)
+    position = _after(last, scan.before(), scan.expected, scan.state, folder)
     return found, attrs.evolve(
         position, max_key=scan.max_key, end=scan.offset, flags=ACCEPTED_LOSS if loss is not None else 0
     )
 
 
-def _after(last: SegmentHeader, next_jseq: int, digest: bytes, state: OpenState, folder: Folder) -> Position:
+def _after(last: SegmentHeader, before: Before, next_jseq: int, state: OpenState, folder: Folder) -> Position:
+    if last.flags & REWRITTEN:
+        before = attrs.evolve(before, digest=last.original)
     return Position(
         next_jseq=next_jseq,
         number=max([last.number, *folder.segments()]) + 1,
-        previous=last.number,
+        before=before,
         epoch=last.epoch + 1,
-        digest=digest,
         state=state,
     )
 
@@ -219,13 +230,17 @@ def _remove_unfinished(folder: Folder, headers: list[SegmentHeader]) -> None:
             folder.files.unlink(folder.segment(number))
 
 
-def _ended(folder: Folder, last: SegmentHeader) -> BlockHeader | None:
+def _ended(folder: Folder, last: SegmentHeader) -> Before | None:
+    """What the END block says, if the last segment has one."""
     segment = SegmentReader(folder.files, folder.segment(last.number))
     try:
-        if segment.size < HEADER_SIZE + BLOCK_HEADER_SIZE:
+        size = segment.size - _END_SIZE
+        block = segment.block_at(size) if size >= HEADER_SIZE else None
+        if block is None or block.type is not BlockType.END or not segment.is_sound(size, block):
             return None
-        block = segment.block_at(segment.size - BLOCK_HEADER_SIZE)
-        return block if block is not None and block.type is BlockType.END else None
+        return Before(
+            number=last.number, digest=segment.payload(size, block), size=size, last=block.first - 1
+        )
     finally:
         segment.close()
 
@@ -237,9 +252,9 @@ class _Scan:
         self._folder, self._headers, self._mark = folder, headers, mark
         self.state = OpenState()
         self.expected = headers[-1].first_jseq
-        self.digest = _EMPTY_DIGEST
         self.offset = HEADER_SIZE
         self.max_key = self.torn = 0
+        self._last, self._digest = self.expected - 1, bytes(DIGEST_SIZE)
 
     def run(self) -> None:
         """Read what must be read; raise ``Damaged`` for committed bytes that aren't sound."""
@@ -247,8 +262,9 @@ class _Scan:
         header = self._headers[-1]
         segment = SegmentReader(self._folder.files, self._folder.segment(header.number))
         try:
-            self.expected, self.digest, self.offset = header.first_jseq, _EMPTY_DIGEST, HEADER_SIZE
+            self.expected, self.offset = header.first_jseq, HEADER_SIZE
             self._blocks(segment, None)
+            self._last, self._digest = self.expected - 1, segment.digest(self.offset)
             self._judge(segment)
         finally:
             segment.close()
@@ -284,7 +300,6 @@ class _Scan:
                 self._fold(block, segment.payload(self.offset, block), stop)
             except ValueError:
                 return
-            self.digest = block.digest
             self.expected += block.count
             self.offset += block.size
 
@@ -322,6 +337,10 @@ class _Scan:
             files.fsync(handle)
         finally:
             files.close(handle)
+
+    def before(self) -> Before:
+        """The last segment, to where it is sound."""
+        return Before(number=self._headers[-1].number, digest=self._digest, size=self.offset, last=self._last)
 
     def skip_loss(self) -> None:
         """Go on after every number that may have been used."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -43,10 +44,14 @@ class SegmentWriter:
         self._files, self.header = files, header
         self.end = self._size = HEADER_SIZE
         self._written = HEADER_SIZE
+        self._unsynced: list[bytes] = []
+        self._undigested: list[bytes] = []
         self.is_failed = False
         self._handle = files.open(path, create=True)
         try:
-            self._put([header.encode()], 0)
+            head = header.encode()
+            self._digest = sha256(head)
+            self._put([head], 0)
             files.fsync(self._handle)
             files.fsync_dir(path.parent)
         except OSError:
@@ -81,6 +86,7 @@ class SegmentWriter:
         """Write after what was written before; not durable until :meth:`sync`."""
         self._put(parts, self._written)
         self._written += sum(map(len, parts))
+        self._unsynced += parts
 
     def sync(self) -> None:
         """Make what was written durable. After an error ``is_failed``: abandon this file."""
@@ -90,10 +96,24 @@ class SegmentWriter:
             self.is_failed = True
             raise
         self.end = self._written
+        self._undigested += self._unsynced
+        self._unsynced = []
+
+    def digest(self) -> bytes:
+        """The SHA-256 of the file up to ``end``."""
+        self.catch_up()
+        return self._digest.digest()
+
+    def catch_up(self) -> None:
+        """Hash what was synced since the last time: called when nobody waits for it."""
+        for part in self._undigested:
+            self._digest.update(part)
+        self._undigested.clear()
 
     def rewind(self) -> None:
         """Forget what was written since the last :meth:`sync` and give its space back."""
         self._written = self.end
+        self._unsynced = []
         self._files.truncate(self._handle, self.end)
         self._size = self.end
 
@@ -104,12 +124,12 @@ class SegmentWriter:
         finally:
             self.abandon()
 
-    def write_last(self, block: bytes) -> None:
+    def write_last(self, parts: Sequence[bytes]) -> None:
         """Write the journal's last block, end the file there, and wait until both are durable."""
         self._files.truncate(self._handle, self.end)
-        self._files.pwrite(self._handle, [block], self.end)
+        self._files.pwrite(self._handle, parts, self.end)
         self._files.fsync(self._handle)
-        self.end += len(block)
+        self.end += sum(map(len, parts))
 
     def abandon(self) -> None:
         """Close as it is."""
@@ -155,6 +175,14 @@ class SegmentReader:
         """The raw payload of the block that starts there; ``ValueError`` if it is cut or changed."""
         stored = self._files.pread(self._handle, block.stored, offset + block.payload_offset)
         return read_payload(block, stored, self.header.seed)
+
+    def digest(self, size: int) -> bytes:
+        """The SHA-256 of the file's first ``size`` bytes."""
+        digest, at = sha256(), 0
+        while at < size and (data := self._files.pread(self._handle, min(_WINDOW, size - at), at)):
+            digest.update(data)
+            at += len(data)
+        return digest.digest()
 
     def is_sound(self, offset: int, block: BlockHeader) -> bool:
         """Whether the block's payload is what was written."""

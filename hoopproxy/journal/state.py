@@ -1,17 +1,19 @@
 """What is open: sessions that have started and not ended, commands that were requested and have no outcome.
 
-The writer keeps it as events pass, and puts it at the start of each segment (a ``STATE`` block), so that
-after a crash recovery needs to read no further back than the last segment. Recovery feeds the same class.
-
-Noting the same records again changes nothing, so a batch may be noted, fail, and be noted once more.
+The writer keeps it, from what it is told with the events (:meth:`OpenState.apply`), and puts it at the start
+of each segment (a ``STATE`` block), so that after a crash recovery needs to read no further back than the
+last segment. Recovery feeds the same class from the events themselves (:meth:`OpenState.note`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from itertools import compress
 from typing import Any, Final
 
 import orjson
+
+from hoopproxy.journal.batch import Batch
+from hoopproxy.journal.format import OPENS, Kind
 
 __all__ = ["OpenState"]
 
@@ -33,6 +35,10 @@ _KEPT_BODY: Final = 16384
 _SESSIONS: Final = _ENDS | {_STARTS}
 _COMMANDS: Final = _OUTCOMES | {_REQUESTED}
 
+_OPENING: Final = Kind.EVENT | OPENS << 8
+_EVENTS: Final = frozenset(Kind.EVENT | flags << 8 for flags in range(256))
+_SESSION_SIZE: Final = 16  # bytes of a session's id; an operation's is longer
+
 Event = dict[str, Any]
 
 
@@ -53,7 +59,7 @@ def _slim(body: bytes) -> bytes:
 
 
 class OpenState:
-    """Fold events in the journal's order with :meth:`note`; under 1 us each, nothing is parsed as a rule."""
+    """Fold events in the journal's order, with either method."""
 
     def __init__(self) -> None:
         self._sessions: dict[int, bytes] = {}  # key id -> session.start
@@ -62,6 +68,37 @@ class OpenState:
 
     def __bool__(self) -> bool:
         return bool(self._sessions or self._commands)
+
+    def apply(self, batch: Batch) -> None:
+        """Take a batch of records by what was said with them. Only what outlives the batch costs more than
+        a moment, and nothing is parsed."""
+        commands, sessions, last = self._commands, self._sessions, self._last
+        notes = batch.notes
+        for note, code, key, body in compress(
+            zip(notes, batch.codes, batch.keys, batch.heads, strict=True), notes
+        ):
+            if note is None:
+                continue
+            if code != _OPENING:
+                self.close(key, note)
+            elif len(note) == _SESSION_SIZE:
+                sessions[key] = last[key] = body
+            else:
+                commands[note] = key, body if len(body) <= _KEPT_BODY else _slim(body)
+        if sessions:
+            events = map(_EVENTS.__contains__, batch.codes)
+            latest = dict(compress(zip(batch.keys, batch.heads, strict=True), events))
+            for key in latest.keys() & sessions.keys():
+                body = latest[key]
+                last[key] = body if len(body) <= _KEPT_BODY else _slim(body)
+
+    def close(self, key: int, note: bytes) -> None:
+        """The operation, or the session of that key, is over."""
+        if len(note) == _SESSION_SIZE:
+            self._sessions.pop(key, None)
+            self._last.pop(key, None)
+        else:
+            self._commands.pop(note, None)
 
     def note(self, key: int, body: bytes) -> None:
         """Take one event's body, as appended under that key id. What isn't JSON is ignored."""
@@ -145,8 +182,3 @@ class OpenState:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("a state block holds something else") from error
         return self
-
-    def note_all(self, events: Iterable[tuple[int, bytes]]) -> None:
-        """:meth:`note` for each."""
-        for key, body in events:
-            self.note(key, body)

@@ -54,13 +54,23 @@ class MemoryJournal:
         self.refusal: JournalRefused | None = None
         self.unsynced_bytes = 0
         self.oldest_unsynced: int | None = None
+        self.open: dict[bytes, int] = {}
+        """What was opened and not closed, by its id: the number of the event that did."""
         self._waiting: list[tuple[int, Callable[[], None]]] = []
 
     def open_key(self, session: bytes) -> int:
         """Every session has key 1."""
         return 1
 
-    def append_event(self, body: bytes, key_id: int, reserve: bool = False) -> int:
+    def append_event(
+        self,
+        body: bytes,
+        key_id: int,
+        reserve: bool = False,
+        droppable: bool = False,
+        opens: bytes | None = None,
+        closes: bytes | None = None,
+    ) -> int:
         """Check and keep an event."""
         if self.refusal is not None and not reserve:
             raise self.refusal
@@ -72,6 +82,10 @@ class MemoryJournal:
         known = set(attrs.fields_dict(CATALOGUE[event["kind"]]))  # type: ignore[arg-type]
         strange = event["event"].keys() - known
         assert not strange, f"{event['kind']} has no field {sorted(strange)}"
+        if opens is not None:
+            self.open[opens] = self.next_jseq
+        elif closes is not None:
+            self.open.pop(closes, None)
         self.events.append(event)
         self.order.append(event["kind"])
         return self._take(len(body))

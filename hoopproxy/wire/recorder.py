@@ -33,6 +33,10 @@ _SECOND = 1_000_000_000
 _MILLISECOND = 1_000_000
 _DECISIONS = 100
 
+# What closes an operation, and the session. A result closes nothing: more may follow.
+_OUTCOMES = frozenset({b"command.completed", b"command.denied", b"command.skipped", b"command.unfinished"})
+_ENDS = frozenset({b"session.end", b"session.interrupted"})
+
 
 class Journal(Protocol):
     """What a recorder needs of :class:`hoopproxy.interfaces.IJournal`."""
@@ -40,7 +44,15 @@ class Journal(Protocol):
     id: str
     next_jseq: int
 
-    def append_event(self, body: bytes, key_id: int, reserve: bool = False) -> int: ...
+    def append_event(
+        self,
+        body: bytes,
+        key_id: int,
+        reserve: bool = False,
+        droppable: bool = False,
+        opens: bytes | None = None,
+        closes: bytes | None = None,
+    ) -> int: ...
 
     def append_chunk(
         self,
@@ -276,7 +288,18 @@ class Recorder:
             self._second_text,
             self._micros,
         )
-        self.last_jseq = jseq = journal.append_event(line, self.key_id, reserve)
+        opens = closes = None
+        if kind == b"command.requested":
+            opens = op
+        elif kind in _OUTCOMES:
+            closes = op
+        elif kind == b"session.start":
+            opens = self._session16
+        elif kind in _ENDS:
+            closes = self._session16
+        self.last_jseq = jseq = journal.append_event(
+            line, self.key_id, reserve, False, opens, closes
+        )
         self.seq = seq  # only now: what was not taken was not said, and leaves no gap
         return jseq
 

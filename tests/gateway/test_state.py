@@ -150,7 +150,7 @@ def test_a_journal_that_cannot_take_the_ends_is_a_sentence() -> None:
     """Starting over an open past would hide it."""
 
     class Refusing(MemoryJournal):
-        def append_event(self, body: bytes, key_id: int, reserve: bool = False) -> int:
+        def append_event(self, body: bytes, key_id: int, reserve: bool = False, **more: object) -> int:
             raise JournalRefused("full", "the disk is full")
 
     with pytest.raises(JournalRefused, match="what a crash left open can't be recorded"):

@@ -16,7 +16,7 @@ from hoopproxy.journal.segment import SegmentReader
 
 from .support import SESSION, STATE, bodies, opened, records
 
-TINY = JournalOptions(reserve_bytes=0, segment_bytes=1000)
+TINY = JournalOptions(reserve_bytes=0, segment_bytes=900)
 
 
 def test_a_live_journal_shows_what_is_durable_and_nothing_else() -> None:

@@ -11,8 +11,10 @@ import orjson
 import pytest
 
 from hoopproxy.errors import JournalRefused
+from hoopproxy.journal.batch import Batch
+from hoopproxy.journal.chain import rewritten
 from hoopproxy.journal.folder import Folder, journals
-from hoopproxy.journal.format import Kind, SegmentHeader
+from hoopproxy.journal.format import HEADER_SIZE, Kind, SegmentHeader
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.reader import JournalReader, chunk_of
@@ -112,7 +114,7 @@ def test_a_key_is_durable_before_the_first_record_that_uses_it() -> None:
 
 
 def test_segments_follow_one_another_and_the_chain_holds() -> None:
-    """Each header repeats the digest that the previous segment's last block has."""
+    """Each header has the digest of the bytes that the previous segment was written as."""
     files = MemoryFiles()
     journal = opened(files, JournalOptions(reserve_bytes=0, segment_bytes=2000))
     for number in range(20):
@@ -121,9 +123,11 @@ def test_segments_follow_one_another_and_the_chain_holds() -> None:
         assert journal.durable == number + 1
     numbers = journal.folder.segments()
     assert len(numbers) > 3
-    headers = [SegmentHeader.decode(files.content(journal.folder.segment(n))[:128]) for n in numbers]
+    headers = [SegmentHeader.decode(files.content(journal.folder.segment(n))[:HEADER_SIZE]) for n in numbers]
     assert [header.previous for header in headers] == [0, *numbers[:-1]]
     assert len({header.digest for header in headers}) == len(headers)
+    assert [header.previous_last + 1 for header in headers] == [header.first_jseq for header in headers]
+    assert list(rewritten(journal.folder)) == []
     assert len(records(files)) == 20
 
 
@@ -333,12 +337,13 @@ def test_a_failing_key_file_is_written_anew() -> None:
         assert reader.keys_of(SESSION) == {before, key}
 
 
-def test_a_bug_in_the_writer_refuses_instead_of_going_silent() -> None:
+def test_a_bug_in_the_writer_refuses_instead_of_going_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail closed: no record, no action."""
     files = MemoryFiles()
     alarms: list[str] = []
     journal = opened(files, on_alarm=alarms.append)
-    journal.append(Kind.EVENT, b"x", key_id=12345)  # a key that nobody opened
+    monkeypatch.setattr(Batch, "runs", lambda self, limit: [][1])
+    journal.append_event(b"x")
     journal.commit_now()
     assert journal.refusal is not None
     assert alarms
@@ -361,8 +366,8 @@ def test_a_clean_stop_says_so_and_the_next_start_scans_nothing() -> None:
     """END is the last thing in the file; the folder is unlocked."""
     files = MemoryFiles()
     journal = opened(files)
-    journal.append_event(event("session.start"))
-    journal.append_event(event("session.end"))
+    journal.append_event(event("session.start"), opens=SESSION)
+    journal.append_event(event("session.end"), closes=SESSION)
     done: list[object] = []
     journal.stop(done.append)
     assert done == [None]

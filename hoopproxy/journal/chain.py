@@ -1,0 +1,40 @@
+"""Whether each segment continues the one before as it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from hoopproxy.errors import Damaged
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import REWRITTEN, SegmentHeader
+from hoopproxy.journal.recovery import sound_segments
+from hoopproxy.journal.segment import SegmentReader
+
+__all__ = ["rewritten"]
+
+
+def rewritten(folder: Folder) -> Iterator[tuple[int, int]]:
+    """Check the chain from the oldest segment to the newest, reading all of the bytes.
+
+    Gives, on its way, the number of each segment that was rewritten since and the ``jseq`` of the event that
+    ordered it: what such a segment holds is for the ledger to prove. The newest segment has no link yet.
+    Raises ``Damaged`` at the first link that doesn't hold, ``UnsupportedFormat``, ``OSError``.
+    """
+    headers = sound_segments(folder)
+    for header, following in pairwise(headers):
+        if _digest(folder, header, following) != following.digest:
+            path = str(folder.segment(header.number))
+            raise Damaged(path, 0, f"segment {following.number} continues other bytes than are in it")
+        if header.flags & REWRITTEN:
+            yield header.number, header.rewritten_by
+
+
+def _digest(folder: Folder, header: SegmentHeader, following: SegmentHeader) -> bytes:
+    if header.flags & REWRITTEN:
+        return header.original
+    segment = SegmentReader(folder.files, folder.segment(header.number))
+    try:
+        return segment.digest(following.previous_size)
+    finally:
+        segment.close()
