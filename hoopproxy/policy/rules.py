@@ -70,7 +70,7 @@ def verdict_of(rules: Rules, decide: Decide) -> Verdict:
 
 def _too_large(role: str, limit: int, size: int) -> Verdict:
     sentence = f"{size} bytes are over max_statement ({limit} bytes) of the role {role}"
-    return Verdict(False, (f"role:{role}:max_statement",), Refusal("policy", sentence))
+    return Verdict(False, (f"role:{role}:max_statement",), Refusal("too_large", sentence))
 
 
 def _denied(role: str, entry: str) -> Verdict:

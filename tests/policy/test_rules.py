@@ -57,6 +57,7 @@ def test_a_statement_over_the_limit_is_refused_and_the_limit_is_named() -> None:
         assert ask(decide("SELECT", size=100)).allowed
         refusal = ask(decide("SELECT", size=101)).refusal
         assert refusal is not None
+        assert refusal.code == "too_large"
         assert "max_statement" in refusal.sentence
         assert "100" in refusal.sentence
 
