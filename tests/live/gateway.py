@@ -120,7 +120,7 @@ def secret_name(target: str, account: str) -> str:
     return f"HP_{target}_{account}".upper().replace("-", "_")
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Gateway:
     """One gateway process, and the folder that outlives it (a new process goes on with the same state)."""
 
@@ -258,17 +258,22 @@ class Gateway:
         self._process.end(signal.SIGKILL)
 
     def terminate(self, *, seconds: float = 40) -> int:
-        """SIGTERM, then wait: the exit status."""
+        """SIGTERM, then wait: the exit status, as :meth:`wait` says it."""
         assert self._process is not None
-        return self._process.end(signal.SIGTERM, seconds=seconds)
+        return self._in_order(self._process.end(signal.SIGTERM, seconds=seconds))
 
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send(number)
 
     def wait(self, seconds: float) -> int:
+        """Its exit status. twistd ends an orderly shutdown with the signal that asked for it: that is 0."""
         assert self._process is not None
-        return self._process.wait(seconds)
+        return self._in_order(self._process.wait(seconds))
+
+    def _in_order(self, status: int) -> int:
+        orderly = status == -signal.SIGTERM and "Server Shut Down." in self.stderr[-1000:]
+        return 0 if orderly else status
 
     def end(self) -> None:
         """End it if it runs; never raises."""

@@ -97,7 +97,7 @@ def embedded_binaries() -> Path:
     return binaries
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Postgres:
     """One running server on loopback, with the databases ``app`` and ``other`` and the roles of ``ROLES``.
 
