@@ -1,0 +1,158 @@
+"""The pages say what the code says, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from hoopproxy import config
+from hoopproxy.cli import COMMANDS
+from hoopproxy.config.difference import RESTART
+from hoopproxy.gateway import reload as reloading
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs/make_configuration.py"))
+
+
+def test_the_page_of_keys_is_what_the_code_says(made: dict[str, Any]) -> None:
+    """Run docs/make_configuration.py after a change to the configuration."""
+    assert (ROOT / "docs/configuration.md").read_text("utf-8") == made["page"]()
+
+
+def test_every_class_of_the_configuration_and_every_key_has_a_meaning(made: dict[str, Any]) -> None:
+    """A key without a page is one that nobody can use."""
+    told = {cls: meanings for _, cls, _, meanings in made["SECTIONS"]}
+    elsewhere = {"Config", "SecretRef", "CheckerConfig", "Change"}
+    classes = {getattr(config, name) for name in config.__all__ if name not in elsewhere}
+    assert {cls for cls in classes if attrs.has(cls)} == set(told)
+    for cls, meanings in told.items():
+        assert set(meanings) == set(attrs.fields_dict(cls)) - ({"name"} if cls is config.Account else set())
+
+
+def test_what_the_page_says_of_restarts_is_what_a_reload_does(made: dict[str, Any]) -> None:
+    """An operator who trusts a page that is wrong runs with the old value."""
+    assert {f"[{name.rstrip('.')}]" for name in RESTART} == {"[gateway]", "[journal]", "[ops]", "[log]"}
+    assert reloading._RESTART_LIMITS == ("hash_workers",)
+    restarts = {
+        (section, key)
+        for section, _, _, meanings in made["SECTIONS"]
+        for key in meanings
+        if made["restart"](section, key) == "restart"
+        and section in ("[limits]", "[[listener]]", "[[target]]")
+    }
+    assert restarts == {
+        ("[limits]", "hash_workers"),
+        ("[[listener]]", "name"),
+        ("[[listener]]", "listen"),
+        ("[[listener]]", "protocol"),
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_lead_to_files(page: Path) -> None:
+    """A newcomer's second click."""
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text("utf-8"))
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
+def test_there_are_pages_and_the_readme_leads_to_each() -> None:
+    """A page that nothing leads to is read by nobody."""
+    names = {page.name for page in PAGES}
+    assert {"README.md", "CHANGELOG.md", "configuration.md", "postgres.md", "journal.md"} <= names
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"docs/{page.name}" in readme
+
+
+def test_the_commands_that_pages_name_exist() -> None:
+    """``hoopproxy frobnicate`` in a page is a promise."""
+    found = set()
+    for page in PAGES:
+        found |= set(
+            re.findall(r"(?:^|[`$ ])hoopproxy ([a-z]+)\b(?=[ `\n])", page.read_text("utf-8"), re.MULTILINE)
+        )
+    named = found & {"audit", "check", "demo", "passwd", "plugins", "reload", "sessions", "status"}
+    assert len(named) >= 7
+    assert named <= set(COMMANDS)
+
+
+def test_every_metric_that_is_exposed_is_explained() -> None:
+    """A dashboard is built from the page."""
+    source = (ROOT / "hoopproxy/gateway/ops.py").read_text("utf-8")
+    names = set(re.findall(r'"(hoopproxy_[a-z_]+)"', source))
+    assert names, "no metric was found to look for"
+    page = (ROOT / "docs/operations.md").read_text("utf-8")
+    assert [name for name in sorted(names) if f"`{name}" not in page] == []
+
+
+def test_the_readmes_configuration_is_fine(tmp_path: Path) -> None:
+    """It is what people copy first."""
+    trustme = pytest.importorskip("trustme")
+    from hoopproxy.discovery import installed
+    from hoopproxy.identity.users import User, render_user
+
+    text = (ROOT / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "gateway.toml").write_text(block)
+    certificate = trustme.CA().issue_cert("gateway.example")
+    (tmp_path / "gateway.pem").write_bytes(certificate.cert_chain_pems[0].bytes())
+    for name, content in (
+        ("gateway.key", certificate.private_key_pem.bytes()),
+        ("app_ro.password", b"secret\n"),
+        ("users", render_user(User(name="alice", groups=("staff",))).encode() + b"\n"),
+    ):
+        (tmp_path / name).touch(mode=0o600)
+        (tmp_path / name).write_bytes(content)
+    plugins = installed()
+    loaded = config.load(
+        tmp_path / "gateway.toml",
+        protocols=plugins.protocols,
+        checkers=plugins.checkers,
+        schemes=plugins.schemes,
+    )
+    assert loaded.targets[0].tls.mode == "verify"
+    assert loaded.roles[0].deny
+
+
+def test_the_readme_lists_the_required_set() -> None:
+    """CI fails for a missing member of it: whoever sets CI up reads the list there."""
+    from tests.live.need import REQUIRED
+
+    text = (ROOT / "README.md").read_text("utf-8").lower()
+    assert [name for name in sorted(REQUIRED - {"gateway"}) if name.lower() not in text] == []
+
+
+def test_every_sqlstate_of_a_refusal_is_on_the_page() -> None:
+    """Somebody who sees one in a log looks there."""
+    from hoopproxy.protocols.postgres.refusals import SQLSTATES
+
+    page = (ROOT / "docs/postgres.md").read_text("utf-8")
+    assert [code for code in sorted(set(SQLSTATES.values())) if code not in page] == []
+
+
+def test_the_session_in_the_page_on_plugins_plays_as_it_stands() -> None:
+    """An author begins by pasting it."""
+    text = (ROOT / "docs/plugins.md").read_text("utf-8")
+    _, _, after = text.partition("## Testing it\n")
+    code = "\n".join(line[4:] for line in after.splitlines() if line.startswith("    "))
+    assert "play(" in code
+    made = runpy.run_path(str(ROOT / "examples/line_protocol/hoopproxy_lines.py"))
+    exec(compile(code, "docs/plugins.md", "exec"), {"LinesProtocol": made["LinesProtocol"]})
+
+
+def test_the_pages_name_nobodys_machine() -> None:
+    """A path or a host of ours in a page is noise at best."""
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert not re.search(r"/work/|/opt/hp|/root/|localhost:\d{5}", text), page.name
