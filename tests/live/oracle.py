@@ -108,9 +108,9 @@ def logged(
 def compare(events: Sequence[Event], records: Iterable[dict[str, Any]]) -> Comparison:
     """Compare a trail with a server's log, for the sessions whose ``session.start`` is in ``events``."""
     sessions = {
-        event["event"]["upstream"]["pid"]: event["session"]
+        event["event"]["upstream"]["backend_pid"]: event["session"]
         for event in events
-        if event["kind"] == "session.start" and "pid" in event["event"].get("upstream", {})
+        if event["kind"] == "session.start" and "backend_pid" in event["event"].get("upstream", {})
     }
     assert sessions, "no session.start names its backend: nothing can be compared"
     server, classes = logged(records, sessions)

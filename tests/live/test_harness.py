@@ -137,7 +137,7 @@ def _log(message: str, detail: str | None = None) -> dict[str, object]:
     return {"pid": 7, "error_severity": "LOG", "message": message, "detail": detail}
 
 
-START = _event("session.start", upstream={"pid": 7})
+START = _event("session.start", upstream={"backend_pid": 7})
 
 
 def test_the_oracle_catches_a_statement_that_the_trail_lacks() -> None:

@@ -136,9 +136,10 @@ def test_sighup_with_a_bad_file_keeps_the_old_and_says_so(gateway: Any) -> None:
 def test_sighup_names_what_needs_a_restart(gateway: Any) -> None:
     """A key that can't change in a running process is named, not ignored."""
     through: Gateway = gateway()
-    through.settings["gateway"]["state"] = through.folder / "elsewhere"
+    kept, through.settings["gateway"]["state"] = through.state, through.folder / "elsewhere"
     through.write()
     through.reload()
+    through.settings["gateway"]["state"] = kept
     (changed,) = through.wait_for_events("gateway.config_changed")
     assert any("state" in each for each in changed["event"]["needs_restart"])
 

@@ -112,7 +112,7 @@ def test_the_servers_own_log_names_the_person(gateway: Any, postgres15: Postgres
     assert len(name) <= 63
     (start,) = through.wait_for_events("session.start")
     assert start["event"]["client_parameters"]["application_name"] == "my tool"
-    assert start["event"]["upstream"]["pid"] > 0
+    assert start["event"]["upstream"]["backend_pid"] > 0
 
 
 def test_two_hundred_bad_log_ins_do_not_stall_a_running_pgbench(gateway: Any, postgres15: Postgres) -> None:

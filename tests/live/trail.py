@@ -69,12 +69,12 @@ def assert_balanced(events: Iterable[Event]) -> list[Event]:
             taken = totals["decoded"] + totals["opaque"] + totals["redacted"]
             given = totals["forwarded"] + totals["originated"]
             assert totals["received"] == taken, f"{leg} received of {end['session']}: {totals}"
-            assert totals["sent"] == given, f"{leg} sent of {end['session']}: {totals}"
+            assert totals["sent"] + totals["unsent"] == given, f"{leg} sent of {end['session']}: {totals}"
         assert body["balanced"] is True, body
     return ends
 
 
-_TOTALS = ("received", "decoded", "opaque", "redacted", "sent", "forwarded", "originated")
+_TOTALS = ("received", "decoded", "opaque", "redacted", "sent", "unsent", "forwarded", "originated")
 
 
 def texts(events: Iterable[Event], kind: str = _OPENED) -> list[str]:
