@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.resources
+import os
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ __all__ = ["DemoFailed", "DemoGateway", "quickstart"]
 START_SECONDS: Final = 90
 STOP_SECONDS: Final = 30
 _TRIES: Final = 3
+_SOCKET_PATH: Final = 107  # bytes, unix(7)
 _READY: Final = "embedded PostgreSQL: ready"
 _TWISTD: Final = "from twisted.scripts.twistd import run; run()"
 
@@ -66,6 +68,11 @@ class DemoGateway:
 
         :param waiting: called ten times a second meanwhile.
         """
+        control = self.folder / "quickstart-state" / "control.sock"
+        if len(os.fsencode(control)) > _SOCKET_PATH:
+            raise DemoFailed(
+                f"{self.folder} is too long a path for a socket; set TMPDIR or --keep to a shorter one"
+            )
         for left in range(_TRIES, 0, -1):
             self.port = _free_port()
             self.config.write_text(quickstart(self.port), "utf-8")
@@ -75,7 +82,9 @@ class DemoGateway:
             self.stop()
             said = self._said()
             if "can't listen on port" not in said or left == 1:  # else somebody was faster
-                raise DemoFailed(f"the gateway did not start; its log {self.log} ends:\n{_end_of(said)}")
+                raise DemoFailed(
+                    f"the gateway did not start; its log (--keep DIR keeps it) ends:\n{_end_of(said)}"
+                )
 
     def _spawn(self) -> None:
         with self.log.open("ab") as log:

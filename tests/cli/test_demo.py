@@ -63,6 +63,16 @@ def test_a_gateway_that_does_not_start_is_told_with_the_end_of_its_log(
     assert not gateway.running
 
 
+def test_a_folder_too_deep_for_a_socket_is_said_before_anything_starts(tmp_path: Path) -> None:
+    """The kernel's own words for it help nobody."""
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    gateway = DemoGateway(deep)
+    with pytest.raises(DemoFailed, match="set TMPDIR"):
+        gateway.start()
+    assert list(deep.iterdir()) == []
+
+
 def test_a_psql_that_goes_otherwise_fails_the_demonstration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
