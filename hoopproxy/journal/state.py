@@ -177,8 +177,9 @@ class OpenState:
             for key, start, last in text["sessions"]:
                 self._sessions[key] = start.encode()
                 self._last[key] = last.encode()
-            for key, body in text["commands"]:
-                self.note(key, body.encode())
+            for key, body in text["commands"]:  # not noted: it isn't its session's latest event
+                requested = body.encode()
+                self._commands[str((_loads(requested) or {}).get("op", "")).encode()] = key, requested
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("a state block holds something else") from error
         return self

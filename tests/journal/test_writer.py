@@ -48,7 +48,7 @@ def test_nobody_is_told_before_the_sync_has_returned() -> None:
     files = MemoryFiles()
     journal = opened(files)
     seen: list[object] = []
-    files.fail = lambda operation, name: seen.append(operation)  # type: ignore[func-returns-value]
+    files.fail = lambda operation, name: seen.append(operation)
     journal.when_durable(journal.append_event(b"x"), lambda: seen.append("told"))
     assert seen == []
     journal.commit_now()
@@ -166,7 +166,7 @@ def test_a_full_queue_refuses_as_lagging_until_the_disk_has_caught_up() -> None:
     with pytest.raises(JournalRefused):
         journal.append_event(b"x")
     journal.append_event(b"end", reserve=True)
-    del journal.commit_now  # type: ignore[method-assign]
+    del journal.commit_now
     journal.commit_now()
     assert journal.refusal is None
     assert told == ["lagging", "recovered"]
