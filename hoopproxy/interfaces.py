@@ -16,7 +16,20 @@ Besides this module a plugin needs ``hoopproxy.wire`` (frames, codecs, commands,
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 from zope.interface import Attribute, Interface
+
+if TYPE_CHECKING:  # these import nothing at run time: this file stays free of everything but zope
+    from twisted.cred.checkers import ICredentialsChecker
+
+    from hoopproxy.errors import JournalRefused
+    from hoopproxy.events import Identity
+    from hoopproxy.wire.commands import Command, Decide, Refusal
+    from hoopproxy.wire.frames import Frame
+    from hoopproxy.wire.spool import MakeFile
 
 __all__ = [
     "IAuditSink",
@@ -40,9 +53,11 @@ class IAuditableProtocol(Interface):
 
     name: str = Attribute("What ``protocol = ...`` in the configuration says: ``postgres``.")
     version: str = Attribute("The decoder's version, on record in every event of its sessions.")
-    alpn: tuple[str, ...] = Attribute("ALPN names that a direct TLS connection must use; empty: no direct TLS.")
+    alpn: tuple[str, ...] = Attribute(
+        "ALPN names that a direct TLS connection must use; empty: no direct TLS."
+    )
 
-    def build_pair(session):
+    def build_pair(session: ISession) -> Any:
         """Return the pair of Twisted protocols for one session: ``(facing the client, facing the target)``.
 
         Called once for each accepted connection, before any byte was read.
@@ -50,14 +65,16 @@ class IAuditableProtocol(Interface):
         :param session: an :class:`ISession`. ``session.relay(...)`` builds the stock pair.
         """
 
-    def problems(listener_options, target_options):
+    def problems(
+        listener_options: Mapping[str, object] | None, target_options: Mapping[str, object] | None
+    ) -> list[str]:
         """Check the ``options`` tables of the configuration: return sentences, an empty list when fine.
 
         :param listener_options: the mapping ``[listener.options]`` or ``None``.
         :param target_options: the mapping ``[target.options]`` or ``None``. One of both is given.
         """
 
-    def refusal(refusal):
+    def refusal(refusal: Refusal) -> bytes:
         """Bytes that tell a client, before any conversation exists, that a limit was reached.
 
         :param refusal: a ``wire.commands.Refusal``. Return ``b""`` to close without a word.
@@ -70,40 +87,40 @@ class ICodec(Interface):
     held: int = Attribute("Bytes received that belong to no frame yet.")
     base: int = Attribute("Stream offset of ``data``'s first byte.")
     data: bytes = Attribute("What the last feed's frames point into.")
-    frames: list = Attribute("The frames of the last feed, also when it raised.")
+    frames: list[Frame] = Attribute("The frames of the last feed, also when it raised.")
 
-    def feed(chunk):
+    def feed(chunk: bytes) -> list[Frame]:
         """Take bytes now; return the list of frames that are known now. Raises ``ProtocolViolation``."""
 
-    def tail():
+    def tail() -> bytes:
         """The bytes of the unfinished message."""
 
 
 class IConversation(Interface):
     """What frames mean. See :class:`hoopproxy.wire.conversation.Conversation` for each method's contract."""
 
-    def opened():
+    def opened() -> Iterable[Command] | None:
         """The client connected."""
 
-    def client_frame(frame):
+    def client_frame(frame: Frame) -> Iterable[Command] | None:
         """A frame of the client."""
 
-    def server_frame(frame):
+    def server_frame(frame: Frame) -> Iterable[Command] | None:
         """A frame of the target."""
 
-    def answered(question, answer):
+    def answered(question: Command, answer: object) -> Iterable[Command] | None:
         """The answer to a question."""
 
-    def client_lost():
+    def client_lost() -> Iterable[Command] | None:
         """The client's stream ended."""
 
-    def server_lost():
+    def server_lost() -> Iterable[Command] | None:
         """The target's stream ended."""
 
-    def refused(refusal):
+    def refused(refusal: Refusal) -> Sequence[Command]:
         """The gateway ends this session."""
 
-    def finished():
+    def finished() -> Iterable[Command] | None:
         """The session is over."""
 
 
@@ -113,52 +130,60 @@ class ISession(Interface):
 
     id: str = Attribute("The session's UUID, text.")
     listener: str = Attribute("The listener's name.")
-    options: object = Attribute("The mapping ``[listener.options]``.")
+    options: Mapping[str, object] = Attribute("The mapping ``[listener.options]``.")
     targets: tuple[str, ...] = Attribute("The listener's targets, in order.")
-    tls: object = Attribute("None, 'offered' or 'required': what the listener says of TLS on the client's leg.")
+    tls: str | None = Attribute(
+        "None, 'offered' or 'required': what the listener says of TLS on the client's leg."
+    )
     login_methods: tuple[str, ...] = Attribute("What the listener accepts: of scram, password, certificate.")
     insecure_cleartext: bool = Attribute("Whether a cleartext password may be asked for outside TLS.")
-    limits: object = Attribute("The mapping of limits in force: max_held, max_statement, ...")
+    limits: Mapping[str, int] = Attribute("The mapping of limits in force: max_held, max_statement, ...")
+    spool: MakeFile | None = Attribute(
+        "Gives a temporary file (unlinked or 0600, in the state directory) for a long message that is still "
+        "arriving; None: such a message stays in memory."
+    )
 
-    def login_method(user):
+    def login_method(user: str) -> str:
         """``"scram"`` or ``"password"``: what to ask this user for. Unknown users get a stable answer too."""
 
-    def relay(client_codec, server_codec, conversation):
+    def relay(client_codec: Any, server_codec: Any, conversation: Any) -> Any:
         """The stock pair over two codecs and a conversation: everything goes through the one gate."""
 
 
 class IRelay(Interface):
     """What the exchange tells the world. The gateway's relay implements it; the tests have one in memory."""
 
-    def to_client(data):
+    def to_client(data: bytes) -> None:
         """Write bytes to the client."""
 
-    def to_server(data):
+    def to_server(data: bytes) -> None:
         """Write bytes to the target."""
 
-    def pause(leg, why):
+    def pause(leg: str, why: str) -> None:
         """Stop reading from ``"client"`` or ``"target"`` for a named reason."""
 
-    def resume(leg, why):
+    def resume(leg: str, why: str) -> None:
         """Take that reason back."""
 
-    def ask(question, token):
-        """Answer a Login, Connect, StartTLS or Cancel later through ``Exchange.answer(token, answer)``."""
+    def ask(question: Command, token: int) -> None:
+        """Answer a Login, Connect, StartTLS, Cancel or Decide through ``Exchange.answer(token, answer)``."""
 
-    def register_cancel(key, request):
+    def register_cancel(key: bytes, request: bytes) -> None:
         """Remember a cancel key for this session."""
 
-    def close(cause):
+    def close(cause: str) -> None:
         """Flush what was written and close both legs."""
 
 
 class IPolicy(Interface):
     """Who may do what."""
 
-    def admit(identity, listener, target, account, database):
+    def admit(
+        identity: Identity, listener: str, target: str, account: str | None, database: str | None
+    ) -> Any:
         """A ``policy.Grant``, or a ``wire.commands.Refusal``, or a Deferred of one of them."""
 
-    def decide(grant, decide):
+    def decide(grant: Any, decide: Decide) -> Any:
         """A ``wire.commands.Verdict`` for a ``wire.commands.Decide``, or a Deferred of one."""
 
 
@@ -168,30 +193,53 @@ class IJournal(Interface):
     id: str = Attribute("The journal's id.")
     next_jseq: int = Attribute("The number that the next record will get.")
     durable: int = Attribute("The highest number that would survive a power cut.")
-    refusal: object = Attribute("None, or the JournalRefused that says why commands can't be recorded.")
+    refusal: JournalRefused | None = Attribute(
+        "None, or the JournalRefused that says why commands can't be recorded."
+    )
     unsynced_bytes: int = Attribute("Bytes accepted and not durable yet.")
+    oldest_unsynced: int | None = Attribute("Monotonic nanoseconds of the oldest record that is not durable.")
 
-    def open_key(session):
+    def open_key(session: bytes) -> int:
         """A key id (salt) for a session's 16-byte id; its record is durable before the first record with it."""
 
-    def append_event(body, key_id, reserve=False, droppable=False, opens=None, closes=None):
-        """Queue an event's canonical JSON; return its jseq. ``reserve``: use the space kept for endings.
-        ``droppable``: what can't be taken may be counted in a gap record instead.
+    def append_event(
+        body: bytes,
+        key_id: int = 0,
+        reserve: bool = False,
+        droppable: bool = False,
+        opens: bytes | None = None,
+        closes: bytes | None = None,
+    ) -> int:
+        """Queue an event's canonical JSON; return its jseq.
 
-        ``opens``, ``closes``: the operation's id, or the session's 16 bytes, if this is its first or its last
-        event. After a crash, what was opened and not closed is found by that.
+        :param reserve: use the space kept for endings. :param droppable: (``best-effort``) when it can't be
+            taken, count it in a gap record and return the gap's number.
+        :param opens: the operation's id, or the session's 16 bytes, if this is its first event; ``closes`` if
+            it is the last. After a crash, what was opened and not closed is found by that.
+        :raises JournalRefused: it was not taken.
         """
 
-    def append_chunk(key_id, session, leg, direction, offset, mono_ns, data, redactions=()):
-        """Queue recorded bytes; return their jseq."""
+    def append_chunk(
+        key_id: int,
+        session: bytes,
+        leg: int,
+        direction: int,
+        offset: int,
+        mono_ns: int,
+        data: bytes,
+        redactions: Sequence[tuple[int, int, int]] = (),
+        reserve: bool = False,
+        droppable: bool = False,
+    ) -> int:
+        """Queue recorded bytes; return their jseq. As :meth:`append_event`."""
 
-    def commit_now():
+    def commit_now() -> None:
         """Ask the writer to make what waits durable at once."""
 
-    def commit_soon():
+    def commit_soon() -> None:
         """Ask for it within the batch time."""
 
-    def when_durable(jseq, callback):
+    def when_durable(jseq: int, callback: Callable[[], None]) -> None:
         """Call ``callback()`` once ``durable >= jseq``; at once if it is already."""
 
 
@@ -201,14 +249,14 @@ class IAuditSink(Interface):
     name: str = Attribute("What ``type = ...`` in the configuration says.")
     acknowledges: str = Attribute("``record``, ``segment`` or ``none``: what a fired ``deliver`` promises.")
 
-    def start(options):
+    def start(options: Mapping[str, object]) -> Awaitable[None] | None:
         """Open what is needed. May return a Deferred."""
 
-    def deliver(batch):
+    def deliver(batch: Sequence[Any]) -> Awaitable[None] | None:
         """Take a sequence of ``sinks.Delivery`` in order. Return ``None`` or a Deferred that fires when they
         are accepted as ``acknowledges`` says; fail, and the same batch comes again."""
 
-    def stop():
+    def stop() -> Awaitable[None] | None:
         """Flush and close. May return a Deferred."""
 
 
@@ -217,14 +265,14 @@ class ICheckerPlugin(Interface):
 
     name: str = Attribute("What ``type = ...`` says: ``file``.")
 
-    def make(options, base, secret):
+    def make(options: Mapping[str, object], base: Path, secret: bytes) -> ICredentialsChecker:
         """Return a :class:`twisted.cred.checkers.ICredentialsChecker`.
 
         :param options: the table without ``type``. :param base: the folder that relative paths start from.
         :param secret: 32 bytes of this gateway's own, for stable answers about unknown users.
         """
 
-    def problems(options, base):
+    def problems(options: Mapping[str, object], base: Path) -> list[str]:
         """Check the table: return sentences, an empty list when fine."""
 
 
@@ -233,5 +281,5 @@ class ISecretSource(Interface):
 
     scheme: str = Attribute("The part before the colon: ``env``.")
 
-    def get(rest, base):
+    def get(rest: str, base: Path) -> Any:
         """The secret's bytes, or a Deferred of them. Raises or fails with ``SecretUnavailable``."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any, cast
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, cast
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -61,6 +62,7 @@ from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.exchange import Admission
 from hoopproxy.wire.login import Admitted, Challenge, IPassword, IScram
 from hoopproxy.wire.recorder import Recorder, outcome_and_parent, said
+from hoopproxy.wire.spool import MakeFile
 
 __all__ = ["Session"]
 
@@ -85,6 +87,8 @@ class Session(Owner):
         self.login_methods = config.login
         self.insecure_cleartext = config.insecure_cleartext
         self.limits = settings.limits
+        state = settings.config.gateway.state
+        self.spool: MakeFile | None = lambda: cast(BinaryIO, TemporaryFile(dir=state))
         self.began = shared.clock.seconds()
         self.identity: Identity | None = None
         self.grant: Grant | None = None

@@ -7,16 +7,32 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+from zope.interface import implementer
 
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import CATALOGUE, canonical
+from hoopproxy.interfaces import IJournal, IRelay
 from hoopproxy.wire.commands import Command
 
 __all__ = ["Chunk", "MemoryJournal", "MemoryRelay"]
 
 _ENVELOPE = frozenset(
-    "v id op parent time mono node journal jseq session seq kind protocol outcome target client identity reason "
-    "decision tenant decoder event".split()
+    {
+        "v",
+        "id",
+        "op",
+        "parent",
+        "time",
+        "mono",
+        "node",
+        "journal",
+        "jseq",
+        "session",
+        "seq",
+        "kind",
+        "protocol",
+    }
+    | {"outcome", "target", "client", "identity", "reason", "decision", "tenant", "decoder", "event"}
 )
 
 
@@ -33,12 +49,13 @@ class Chunk:
     redactions: tuple[tuple[int, int, int], ...] = ()
 
 
+@implementer(IJournal)
 class MemoryJournal:
     """A journal that keeps everything, and checks what it is given.
 
     An event must be canonical JSON, of a kind in the catalogue, with no field that its class does not have:
     an :class:`AssertionError` otherwise. ``at_once=False`` makes nothing durable until :meth:`sync`;
-    setting ``refusal`` makes it refuse.
+    setting ``refusal`` makes it refuse. ``full_at`` is the number of the record from which on it refuses.
     """
 
     id = "00000000-0000-7000-8000-000000000000"
@@ -52,6 +69,11 @@ class MemoryJournal:
         self.next_jseq = 1
         self.durable = 0
         self.refusal: JournalRefused | None = None
+        self.full_at: int | None = None
+        self.reserve = True
+        """Whether what ends a session is still taken while it refuses."""
+        self.gaps = 0
+        """Records that a ``best-effort`` session lost."""
         self.unsynced_bytes = 0
         self.oldest_unsynced: int | None = None
         self.open: dict[bytes, int] = {}
@@ -62,18 +84,29 @@ class MemoryJournal:
         """Every session has key 1."""
         return 1
 
+    def _refuses(self, reserve: bool, droppable: bool) -> bool:
+        """Whether the record is to be lost; :raises JournalRefused: if it must not be."""
+        if self.full_at is not None and self.next_jseq >= self.full_at and self.refusal is None:
+            self.refusal = JournalRefused("full", "no space is left for the journal")
+        if self.refusal is None or (reserve and self.reserve):
+            return False
+        if not droppable:
+            raise self.refusal
+        self.gaps += 1
+        return True
+
     def append_event(
         self,
         body: bytes,
-        key_id: int,
+        key_id: int = 0,
         reserve: bool = False,
         droppable: bool = False,
         opens: bytes | None = None,
         closes: bytes | None = None,
     ) -> int:
         """Check and keep an event."""
-        if self.refusal is not None and not reserve:
-            raise self.refusal
+        if self._refuses(reserve, droppable):
+            return self.next_jseq - 1
         event = json.loads(body)
         assert canonical(event) == body, f"not canonical: {body!r}"
         assert event["jseq"] == self.next_jseq, "the record doesn't say its own number"
@@ -100,10 +133,12 @@ class MemoryJournal:
         mono_ns: int,
         data: bytes,
         redactions: Sequence[tuple[int, int, int]] = (),
+        reserve: bool = False,
+        droppable: bool = False,
     ) -> int:
         """Keep a chunk."""
-        if self.refusal is not None:
-            raise self.refusal
+        if self._refuses(reserve, droppable):
+            return self.next_jseq - 1
         self.chunks.append(
             Chunk(
                 jseq=self.next_jseq,
@@ -121,10 +156,10 @@ class MemoryJournal:
     def _take(self, size: int) -> int:
         jseq = self.next_jseq
         self.next_jseq += 1
-        self.unsynced_bytes += size
         if self.at_once:
             self.durable = jseq
-            self.unsynced_bytes = 0
+        else:
+            self.unsynced_bytes += size
         return jseq
 
     def commit_now(self) -> None:
@@ -156,6 +191,19 @@ class MemoryJournal:
         """All events of one kind."""
         return [event for event in self.events if event["kind"] == kind]
 
+    def operations(self) -> dict[str, list[str]]:
+        """The kinds of the events of each operation, in order."""
+        found: dict[str, list[str]] = {}
+        for event in self.events:
+            if "op" in event:
+                found.setdefault(event["op"], []).append(event["kind"])
+        return found
+
+    @property
+    def everything(self) -> bytes:
+        """All that was recorded, as one string of bytes to look for what must not be there."""
+        return b"\n".join([*(canonical(event) for event in self.events), *(c.data for c in self.chunks)])
+
     def stream(self, leg: int, direction: int) -> bytes:
         """The recorded bytes of one stream; a gap or an overlap is an :class:`AssertionError`."""
         found = bytearray()
@@ -168,6 +216,7 @@ class MemoryJournal:
         return bytes(found)
 
 
+@implementer(IRelay)
 class MemoryRelay:
     """Keeps what the exchange says. ``answers`` maps the type of a question to its answer (or a function of
     the question that gives it); a question without one stays open, to be answered by the test."""

@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
+from zope.interface import implementer
 
 from hoopproxy.events import ClientFacts, Identity, TargetFacts
+from hoopproxy.interfaces import ISession
 from hoopproxy.testing.memory import MemoryJournal, MemoryRelay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import Cancel, Connect, Connected, Decide, LoggedIn, Login, Verdict
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.exchange import Admission, Counts, Exchange
 from hoopproxy.wire.recorder import Clock, IdSource, Recorder
+from hoopproxy.wire.spool import MakeFile
 
 __all__ = ["FakeSession", "Played", "Player", "play"]
 
@@ -21,6 +24,7 @@ Played = MemoryJournal
 Step = tuple[str, Any]
 
 
+@implementer(ISession)
 @attrs.define(kw_only=True)
 class FakeSession:
     """An :class:`~hoopproxy.interfaces.ISession` with every attribute in the test's hands.
@@ -36,6 +40,7 @@ class FakeSession:
     login_methods: tuple[str, ...] = ("password",)
     insecure_cleartext: bool = True
     limits: Mapping[str, int] = attrs.field(factory=dict)
+    spool: MakeFile | None = None
     methods: Mapping[str, str] = attrs.field(factory=dict)
     built: tuple[Codec, Codec, Conversation] | None = None
 
@@ -76,6 +81,7 @@ class Player:
         at_once: bool = True,
     ) -> None:
         self.journal = MemoryJournal(at_once)
+        self.ended: dict[str, Any] | None = None
         defaults: dict[type, object] = {
             Login: LoggedIn(Identity(id="alice", issuer="test", method="password")),
             Connect: Connected(
@@ -133,7 +139,8 @@ class Player:
             Counts(received=received["target"], sent=len(relay.server)),
         )
         ends = self.journal.of("session.end")
-        return ends[0] if ends else None
+        self.ended = ends[0] if ends else None
+        return self.ended
 
 
 def play(built: tuple[Codec, Codec, Conversation], script: Iterable[Step], **options: Any) -> Player:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.frames import Frame
@@ -25,7 +26,7 @@ def random_splits(data: bytes, seed: int, rounds: int = 20) -> Iterator[tuple[by
     for _ in range(rounds):
         places = sorted(source.randrange(len(data) + 1) for _ in range(source.randrange(1, 9)))
         cuts = [0, *places, len(data)]
-        yield tuple(data[a:b] for a, b in zip(cuts, cuts[1:], strict=False))
+        yield tuple(data[a:b] for a, b in pairwise(cuts))
 
 
 def frames_of(make: Callable[[], Codec], pieces: tuple[bytes, ...]) -> tuple[list[Frame], bytes]:

@@ -127,9 +127,14 @@ class Note:
 
 @attrs.frozen
 class Close:
-    """End the session, after what was said before has been sent. ``cause`` is for ``session.end``."""
+    """End the session, after what was said before has been sent. ``cause`` is for ``session.end``.
+
+    :ivar refusal: to be told to the client first, through :meth:`Conversation.refused`, unless that would come
+        inside a message of the target that is half sent.
+    """
 
     cause: str
+    refusal: Refusal | None = None
 
 
 @attrs.frozen

@@ -26,7 +26,7 @@ class Frame(NamedTuple):
     start: int
     end: int
     body: bytes | None = None
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # hides tuple.count, which nobody asks of a frame
     more: bool = False
 
 

@@ -64,6 +64,8 @@ class Journal(Protocol):
         mono_ns: int,
         data: bytes,
         redactions: Sequence[tuple[int, int, int]] = (),
+        reserve: bool = False,
+        droppable: bool = False,
     ) -> int: ...
 
     def open_key(self, session: bytes) -> int: ...
@@ -115,6 +117,46 @@ class Recorder:
     turn of the reactor records.
     """
 
+    __slots__ = (
+        "_after_id",
+        "_after_mono",
+        "_after_seq",
+        "_before_event",
+        "_before_seq",
+        "_client",
+        "_clock",
+        "_decisions",
+        "_decoder",
+        "_difference",
+        "_early",
+        "_from",
+        "_head",
+        "_id_prefix",
+        "_identity",
+        "_ids",
+        "_look_again",
+        "_micros",
+        "_mono_ns",
+        "_node",
+        "_plain_head",
+        "_protocol",
+        "_second",
+        "_second_text",
+        "_session16",
+        "_target",
+        "_tenant",
+        "_until",
+        "droppable",
+        "journal",
+        "key_id",
+        "last_jseq",
+        "now",
+        "opened",
+        "seq",
+        "session",
+        "started",
+    )
+
     def __init__(
         self,
         journal: Journal,
@@ -142,6 +184,8 @@ class Recorder:
         """The number of the last record that this recorder made."""
         self.key_id = 0
         self.opened = False
+        self.droppable = False
+        """(``best-effort``) What the journal can't take is counted in a gap record instead of refused."""
         self._early: list[tuple[object, ...]] = []
         self._identity: Identity | None = None
         self._target: TargetFacts | None = None
@@ -298,7 +342,7 @@ class Recorder:
         elif kind in _ENDS:
             closes = self._session16
         self.last_jseq = jseq = journal.append_event(
-            line, self.key_id, reserve, False, opens, closes
+            line, self.key_id, reserve, self.droppable, opens, closes
         )
         self.seq = seq  # only now: what was not taken was not said, and leaves no gap
         return jseq
@@ -335,12 +379,16 @@ class Recorder:
         ranges: Sequence[tuple[int, int, int]] = ()
         if spans:
             data, ranges = fill(data, offset, spans)
-        if self.opened:
+        if not self.opened:
+            self._early.append((leg, direction, offset, self.now, data, ranges))
+        elif self.droppable:
+            self.last_jseq = self.journal.append_chunk(
+                self.key_id, self._session16, leg, direction, offset, self.now, data, ranges, False, True
+            )
+        else:
             self.last_jseq = self.journal.append_chunk(
                 self.key_id, self._session16, leg, direction, offset, self.now, data, ranges
             )
-        else:
-            self._early.append((leg, direction, offset, self.now, data, ranges))
 
     def _append_chunk(
         self,

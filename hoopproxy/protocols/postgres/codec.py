@@ -129,7 +129,6 @@ class _Typed(Codec):
         super().__init__()
         self._low, self._high = _table(whole)
         self._streams = [kind in streams for kind in range(256)]
-        self._violation: ProtocolViolation | None = None
         self._left = 0
         """Bytes to come of a message whose header was given already."""
         self._open = 0
@@ -155,18 +154,7 @@ class _Typed(Codec):
                 self.data, self._used = chunk, size
                 self.frames = frames = [_new(Frame, (kind, base, base + size, chunk[5:], 1, False))]
                 return frames
-        if self._violation is not None:
-            self.frames = []
-            self._parts.append(chunk)
-            self._waiting += size
-            raise self._violation
-        try:
-            return Codec.feed(self, chunk)
-        except ProtocolViolation as violation:
-            # A stream that went wrong stays wrong, whoever caught the error: never read on behind a gap.
-            self._violation = violation
-            self._parts[:] = [self.data[self._used :]]
-            raise
+        return Codec.feed(self, chunk)
 
     def scan(self, data: bytes, base: int, frames: list[Frame]) -> int:
         size = len(data)
@@ -252,7 +240,7 @@ class ClientCodec(_Typed):
 
     :param max_statement: bytes of one statement message, its length word included.
     :param max_held: bytes of an unfinished statement from which on :attr:`over_held` says that it is long.
-        The codec itself keeps it in memory up to ``max_statement``.
+        It is then kept in a file where :attr:`spool` gives one, else in memory up to ``max_statement``.
     """
 
     peer = "the client"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any, cast
+from typing import Any
 
 from zope.interface import implementer
 
@@ -18,7 +18,8 @@ from hoopproxy.wire.commands import Refusal, StartTLS, ToServer
 __all__ = ["PostgresProtocol"]
 
 _LISTENER = {"replication": ("refuse", "record")}
-_TARGET = frozenset({"application_name", "insecure_cleartext"})
+_FLAGS = frozenset({"hoop_settings", "insecure_cleartext"})
+_TARGET = _FLAGS | {"application_name"}
 
 
 @implementer(IAuditableProtocol)
@@ -31,8 +32,9 @@ class PostgresProtocol:
 
     def build_pair(self, session: ISession) -> Any:
         """The stock pair over PostgreSQL's codecs and conversation."""
-        limits = cast(Mapping[str, int], session.limits)
+        limits = session.limits
         client = ClientCodec(limits.get("max_held", MAX_HELD), limits.get("max_statement", MAX_STATEMENT))
+        client.spool = session.spool
         server = ServerCodec(limits.get("max_held", MAX_HELD))
         return session.relay(client, server, PostgresConversation(session, client, server))
 
@@ -54,7 +56,7 @@ class PostgresProtocol:
                 )
             elif key == "application_name" and not isinstance(value, str):
                 found.append(f"{key}: must be text such as 'hp:{{session}}:{{identity}}', not {value!r}")
-            elif key == "insecure_cleartext" and not isinstance(value, bool):
+            elif key in _FLAGS and not isinstance(value, bool):
                 found.append(f"{key}: must be true or false, not {value!r}")
         return found
 

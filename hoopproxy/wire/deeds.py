@@ -1,0 +1,335 @@
+"""What becomes of each command of a conversation: one method a command, nothing done before the turn's end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from hoopproxy import events
+from hoopproxy.errors import JournalRefused, ProtocolViolation
+from hoopproxy.events import TLSFacts
+from hoopproxy.wire.admission import DurableJournal, Relay
+from hoopproxy.wire.codec import Codec
+from hoopproxy.wire.commands import (
+    OPAQUE_REASON,
+    Cancel,
+    Close,
+    Command,
+    Completed,
+    Connect,
+    Decide,
+    Forward,
+    Login,
+    Note,
+    Opaque,
+    Redact,
+    Refusal,
+    RegisterCancel,
+    Relaying,
+    Result,
+    Started,
+    StartTLS,
+    ToClient,
+    ToServer,
+    Verdict,
+    Withhold,
+)
+from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.frames import Span
+from hoopproxy.wire.recorder import Recorder, dump, outcome_and_parent, said
+from hoopproxy.wire.turn import Piece, Turn
+
+__all__ = ["Deeds", "journal_refusal"]
+
+_ENDS = {kind: f"command.{kind}".encode() for kind in ("completed", "skipped", "unfinished")}
+_OUTCOMES = {outcome: outcome_and_parent(outcome, None) for outcome in ("success", "failure")}
+_new = tuple.__new__  # one is made for each command; a named tuple's own constructor costs twice as much
+
+
+class Deeds(Turn):
+    """The part of an exchange that carries out what a conversation says."""
+
+    __slots__ = (
+        "_client_waits",
+        "_connecting",
+        "_do",
+        "_refused",
+        "_relaying",
+        "_target_tls",
+        "denied",
+        "started",
+    )
+
+    def __init__(
+        self,
+        client_codec: Codec,
+        server_codec: Codec,
+        conversation: Conversation,
+        *,
+        relay: Relay,
+        recorder: Recorder,
+        journal: DurableJournal,
+    ) -> None:
+        super().__init__(
+            client_codec, server_codec, conversation, relay=relay, recorder=recorder, journal=journal
+        )
+        self._policy = _nobody_decides
+        self.started = False
+        self.denied = 0
+        self._relaying = self._connecting = self._refused = False
+        self._client_waits = False  # the target just became ready: look at what the client sent meanwhile
+        self._target_tls: TLSFacts | None = None
+        self._do: Mapping[type, Callable[[Any], None]] = {
+            ToClient: self._to_client,
+            ToServer: self._to_server,
+            Forward: self._forward,
+            Withhold: self._withhold,
+            Relaying: self._begin_relaying,
+            Redact: self._redact,
+            Opaque: self._opaque,
+            Note: self._note,
+            Close: self._close,
+            Started: self._started,
+            RegisterCancel: self._register_cancel,
+            Login: self._ask,
+            Connect: self._ask,
+            StartTLS: self._ask,
+            Cancel: self._ask,
+            Decide: self._decide,
+            Result: self._result,
+            Completed: self._completed,
+        }
+
+    def _run(self, commands: Iterable[Command] | None) -> None:
+        if commands is not None:
+            for command in commands:
+                self._do[type(command)](command)
+
+    # --- what goes on --------------------------------------------------------------------------------
+
+    def _admitted(self) -> None:
+        """The gate: without an identity and its admission nothing goes to a target, whoever says so."""
+        if self.admission is None:
+            raise ProtocolViolation("nothing goes to a target before policy admitted the session")
+
+    def _forward(self, command: Forward) -> None:
+        self._admitted()
+        self._keep = False
+
+    def _withhold(self, command: Withhold) -> None:
+        self._keep = True
+
+    def _begin_relaying(self, command: Relaying) -> None:
+        self._relaying = True
+
+    def _to_client(self, command: ToClient) -> None:
+        if self._peer is self.server:
+            self._push_run()
+        self._to_client_now.append(Piece(command.data, -1, command.secret))
+        self._shift += len(command.data)
+        if self.started and command.what:
+            self._altered("to_client", command.what, len(command.data), None)
+
+    def _to_server(self, command: ToServer) -> None:
+        self._admitted()
+        if self._peer is self.client:
+            self._push_run()
+        self._to_server_now.append(Piece(command.data, -1, command.secret))
+        if self.started and command.what:
+            frame = self._frame
+            instead = (frame.start, frame.end) if command.instead else None
+            self._altered("to_target", command.what, len(command.data), instead)
+
+    def _altered(self, where: str, what: str, size: int, instead: tuple[int, int] | None) -> None:
+        self._event(events.SessionAltered(where=where, what=what, bytes=size, instead_of=instead))
+
+    def _register_cancel(self, command: RegisterCancel) -> None:
+        self.relay.register_cancel(command.key, command.request)
+
+    # --- what goes on record -------------------------------------------------------------------------
+
+    def _redact(self, command: Redact) -> None:
+        self._mark(command.span)
+
+    def _mark(self, span: Span) -> None:
+        frame = self._frame
+        if span.start < frame.start or span.end > frame.end or span.start < self._peer.recorded:
+            # Our own mistake, and one that would leave a secret in the trail: the session ends by it.
+            raise ValueError("a secret is named outside the present frame, or after its frame was recorded")
+        self._peer.marks.append(span)
+
+    def _opaque(self, command: Opaque) -> None:
+        peer, place = self._peer, (self._frame.start, self._frame.end)
+        peer.opaque_marks.append(place)
+        self._event(events.SessionOpaque(peer=peer.leg, range=place, why=command.why[:OPAQUE_REASON]))
+
+    def _note(self, note: Note) -> None:
+        self._event(note.event, op=note.op, parent=note.parent, outcome=note.outcome, reason=note.reason)
+
+    def _event(
+        self,
+        event: events.Event,
+        *,
+        op: str | None = None,
+        parent: str | None = None,
+        outcome: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        if self.recorder.opened:
+            more = outcome_and_parent(outcome, parent)
+            joined = op.encode() if op else b""
+            self._events.append((event.kind.encode(), event.body(), joined, b"", more, said(reason), False))
+
+    def _result(self, result: Result) -> None:
+        op, start, end, fields = result
+        shift = self._shift
+        fields["range"] = (start + shift, end + shift)
+        self._events.append((b"command.result", dump(fields), op.encode(), b"", b"", b"", False))
+
+    def _completed(self, done: Completed) -> None:
+        op, began, fields, kind, outcome = done
+        if kind == "completed":
+            fields["duration"] = self.recorder.now - began
+        more = _OUTCOMES.get(outcome) or outcome_and_parent(outcome, None)
+        self._events.append((_ENDS[kind], dump(fields), op.encode(), b"", more, b"", False))
+
+    # --- questions -----------------------------------------------------------------------------------
+
+    def _ask(self, question: Command) -> None:
+        peer = self._peer
+        if peer.question is not None:
+            raise ProtocolViolation("a second question before the first was answered")
+        peer.question, peer.token = question, 0
+        self._attention = True
+
+    def _decide(self, decide: Decide) -> None:
+        if decide.spans:
+            for span in decide.spans:
+                self._mark(span)
+        if decide.refusal is not None:
+            self._deny(decide, Verdict(False, (), decide.refusal))
+            return
+        verdict = self._policy(decide)
+        if verdict is None:
+            self._ask(decide)
+            self._peer.asked = self._frame
+        elif verdict.allowed:
+            self._allow(decide, verdict)
+        else:
+            self._deny(decide, verdict)
+
+    def _decided_late(self, decide: Decide, answer: object) -> None:
+        """The verdict that policy took its time for. What is no verdict is a no."""
+        if not isinstance(answer, Verdict):
+            refusal = answer if isinstance(answer, Refusal) else None
+            answer = Verdict(False, (), refusal or Refusal("internal", "policy gave no verdict"))
+        self._keep = True
+        if answer.allowed:
+            self._allow(decide, answer)
+        else:
+            self._deny(decide, answer)
+        if not self._keep:
+            self._push_run()
+            self._run_start, self._run_end = self._frame.start, self._frame.end
+
+    def _allow(self, decide: Decide, verdict: Verdict) -> None:
+        recorder, rules = self.recorder, verdict.rules
+        op = recorder.new_id()
+        if decide.is_command:
+            refused = self.journal.refusal
+            if refused is not None and not self._best_effort:
+                self._deny(decide, Verdict(False, (), journal_refusal(refused)))
+                return
+            self.commands += 1
+            _, start, end, _, _, _ = self._frame
+            fields = decide.fields
+            fields["range"] = (start, end)
+            decision = recorder.decision("allow", rules) if rules else b""
+            more = outcome_and_parent(None, decide.parent) if decide.parent else b""
+            self._events.append((b"command.requested", dump(fields), op, decision, more, b"", True))
+        answer = _new(Verdict, (True, rules, None, op.decode(), recorder.now))
+        commands = self.conversation.answered(decide, answer)
+        if commands is None:
+            self._admitted()
+            self._keep = False
+        else:
+            self._run(commands)
+
+    def _deny(self, decide: Decide, verdict: Verdict) -> None:
+        self.denied += 1
+        recorder, frame, fields = self.recorder, self._frame, decide.fields
+        op = recorder.new_id()
+        refusal = attrs.evolve(verdict.refusal or Refusal("policy", "policy refuses this"), event=op.decode())
+        fields.setdefault("range", (frame.start, frame.end))
+        fields["code"] = refusal.code
+        if recorder.opened:
+            decision = recorder.decision("deny", verdict.rules)
+            more = outcome_and_parent("denied", decide.parent)
+            reason = said(refusal.sentence)
+            self._events.append((b"command.denied", dump(fields), op, decision, more, reason, True))
+        answer = Verdict(False, verdict.rules, refusal, op.decode(), recorder.now)
+        self._run(self.conversation.answered(decide, answer))
+
+    # --- the beginning and the end -------------------------------------------------------------------
+
+    def _started(self, command: Started) -> None:
+        admission = self.admission
+        if admission is None:
+            raise ProtocolViolation("a session can't start before policy admitted it")
+        self.started, self._connecting = True, False
+        self._event(
+            events.SessionStart(
+                listener=admission.listener,
+                database=command.database,
+                upstream=command.upstream,
+                upstream_tls=self._target_tls,
+                client_parameters=command.client_parameters,
+                mode=admission.mode,
+                record=admission.record,
+                role=admission.role,
+            ),
+            outcome="success",
+        )
+        self._client_waits = self._attention = True
+
+    def _close(self, command: Close) -> None:
+        if command.refusal is not None:
+            self._give_up(command.refusal, command.cause)
+        else:
+            self.closing = self._closing or command.cause
+
+    def _give_up(self, refusal: Refusal, cause: str, seen: int = -1) -> None:
+        """The session ends here: say so, once, unless the words would come inside a half-sent message.
+
+        :param seen: the place in the target's stream up to which the client was served; -1: all that was met.
+        """
+        if self._closing is None and not self._refused:
+            self._refused = True
+            self._push_run()
+            self._words_at = len(self._to_client_now)
+            if not self._inside_a_message(seen):
+                self._run(self.conversation.refused(refusal))
+        self.closing = cause
+
+    def _inside_a_message(self, seen: int) -> bool:
+        """Whether the client has half a message of the target's: words would be taken for its contents."""
+        server = self.server
+        return self._relaying and server.codec.inside(server.position if seen < 0 else seen)
+
+    def _journal_refused(self, refused: JournalRefused) -> None:
+        words, seen = self._take_back()
+        refusal = journal_refusal(refused)
+        self._give_up(refusal, self._closing or refusal.code, seen)
+        if words and not self._inside_a_message(seen):
+            self._to_client_now += words
+
+
+def journal_refusal(refused: JournalRefused) -> Refusal:
+    """The journal's no, for a conversation."""
+    return Refusal("journal_full" if refused.code == "full" else "journal_failed", refused.sentence)
+
+
+def _nobody_decides(decide: Decide) -> Verdict:
+    return Verdict(False, (), Refusal("internal", "nothing is allowed before policy admitted the session"))

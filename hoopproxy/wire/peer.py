@@ -1,0 +1,125 @@
+"""One peer of an exchange: how far its stream was read, what its bytes were, and what waits for an answer.
+
+Every byte received is decoded, opaque or redacted; the sums here are the exchange's own, and ``session.end``
+holds them against the transport's (DESIGN.md, promise 1).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from hoopproxy.errors import ProtocolViolation
+from hoopproxy.events import StreamTotals
+from hoopproxy.wire.admission import Counts
+from hoopproxy.wire.codec import Codec
+from hoopproxy.wire.commands import Command
+from hoopproxy.wire.frames import Frame, Span
+
+__all__ = ["Peer", "merged"]
+
+
+class Peer:
+    """A peer's stream. ``leg`` is ``"client"`` or ``"target"``."""
+
+    __slots__ = (
+        "after_end",
+        "asked",
+        "backlog",
+        "codec",
+        "decoded",
+        "forwarded",
+        "leg",
+        "lost",
+        "marks",
+        "opaque",
+        "opaque_marks",
+        "originated",
+        "out",
+        "paused",
+        "position",
+        "question",
+        "recorded",
+        "redacted",
+        "rest",
+        "rest_at",
+        "spans",
+        "token",
+        "violation",
+    )
+
+    def __init__(self, leg: str, codec: Codec) -> None:
+        self.leg, self.codec = leg, codec
+        self.position = 0  # end of the last frame that the conversation met
+        self.recorded = 0  # up to where this peer's stream is in the journal
+        self.decoded = self.opaque = self.redacted = self.after_end = 0
+        self.out = self.forwarded = self.originated = 0  # bytes sent *to* this peer
+        self.marks: list[Span] = []  # credentials, as the conversation named them; may overlap
+        self.opaque_marks: list[tuple[int, int]] = []
+        self.spans: list[Span] = []  # the same in order and counted, until they are in the journal
+        self.rest: Sequence[Frame] = ()  # frames that were not met: from rest_at on
+        self.rest_at = 0
+        self.backlog: deque[bytes] = deque()
+        self.violation: ProtocolViolation | None = None  # of the codec, once the rest is met
+        self.question: Command | None = None
+        self.asked: Frame | None = None
+        self.token = 0
+        self.lost = self.paused = False
+
+    @property
+    def unmet(self) -> bool:
+        """Whether something was received that the conversation has not seen."""
+        return bool(self.backlog) or self.rest_at < len(self.rest) or self.codec.waiting > 0
+
+    def settle(self) -> None:
+        """Count what the conversation marked as secret or opaque in the frames that it met."""
+        met = self.position
+        spans = merged([span for span in self.marks if span.start < met])
+        secret = sum(span.end - span.start for span in spans)
+        for start, end in self.opaque_marks:
+            if start < met:
+                inside = sum(max(0, min(span.end, end) - max(span.start, start)) for span in spans)
+                self.opaque += end - start - inside
+                self.decoded -= end - start - inside
+        self.redacted += secret
+        self.decoded -= secret
+        self.spans += spans
+        self.marks, self.opaque_marks = [], []
+
+    def give_up_unrecorded(self) -> int:
+        """What was met but is not in the recording, because the journal refused: opaque. Returns its size."""
+        secret = sum(span.end - span.start for span in self.spans)
+        lost = self.position - self.recorded - secret
+        self.decoded -= lost
+        self.opaque += lost
+        return lost
+
+    def unread(self) -> int:
+        """Bytes of frames that were never met, without the codec's tail."""
+        return sum(frame.end - frame.start for frame in self.rest[self.rest_at :])
+
+    def totals(self, counts: Counts) -> StreamTotals:
+        """Both sides of the account."""
+        return StreamTotals(
+            received=counts.received,
+            decoded=self.decoded,
+            opaque=self.opaque,
+            redacted=self.redacted,
+            sent=counts.sent,
+            unsent=counts.unsent,
+            forwarded=self.forwarded,
+            originated=self.originated,
+        )
+
+
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """Spans in order, overlapping ones joined, empty ones left out."""
+    found: list[Span] = []
+    for span in sorted(spans):
+        if span.end <= span.start:
+            continue
+        if found and span.start < found[-1].end:
+            last = found.pop()
+            span = Span(last.start, max(last.end, span.end), last.reason)
+        found.append(span)
+    return found

@@ -1,0 +1,370 @@
+"""A turn of the gate: what is to be recorded and sent because of one chunk, and the order in which it is.
+
+Chunks into the journal, events into the journal, then the bytes to the other side. In ``strict`` the bytes
+of a command, and whatever comes behind them, wait in the outbox until its record is durable (DESIGN.md,
+promise 2 and ruling 1).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from hoopproxy.errors import JournalRefused
+from hoopproxy.wire.admission import Admission, DurableJournal, Relay
+from hoopproxy.wire.codec import Codec
+from hoopproxy.wire.commands import Decide, Verdict
+from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.frames import Frame, Span
+from hoopproxy.wire.peer import Peer
+from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Recorder
+
+__all__ = ["Piece", "Turn"]
+
+_LOGIN = 1  # position in events.REDACTIONS
+_LOOK_NS = 10_000_000
+"""How often a session that relays looks at the age of the oldest un-synced record."""
+_BULK = 65_536
+"""A chunk of this size is let go of once it went on; smaller ones lie until the next."""
+
+Said = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bool]
+"""An event for ``Recorder.emit``: kind, body, op, decision, more, reason; and whether bytes wait for it."""
+
+
+class Piece(NamedTuple):
+    """Bytes for a peer. ``start`` is their place in the stream of the peer that sent them; -1: we made them."""
+
+    data: bytes
+    start: int
+    secret: bool = False
+
+
+class Turn:
+    """The part of an exchange that records and sends. See :class:`hoopproxy.wire.exchange.Exchange`."""
+
+    __slots__ = (
+        "_attention",
+        "_best_effort",
+        "_closing",
+        "_events",
+        "_frame",
+        "_held",
+        "_held_bytes",
+        "_keep",
+        "_kept_runs",
+        "_lagging",
+        "_look_at_lag",
+        "_max_lag_bytes",
+        "_max_lag_ns",
+        "_never",
+        "_peer",
+        "_policy",
+        "_record_requests",
+        "_record_responses",
+        "_run_end",
+        "_run_start",
+        "_shift",
+        "_strict",
+        "_to_client_now",
+        "_to_server_now",
+        "_told",
+        "_wait_for",
+        "_words_at",
+        "admission",
+        "client",
+        "commands",
+        "conversation",
+        "ended",
+        "journal",
+        "recorder",
+        "relay",
+        "server",
+    )
+
+    def __init__(
+        self,
+        client_codec: Codec,
+        server_codec: Codec,
+        conversation: Conversation,
+        *,
+        relay: Relay,
+        recorder: Recorder,
+        journal: DurableJournal,
+    ) -> None:
+        self.client, self.server = Peer("client", client_codec), Peer("target", server_codec)
+        self.conversation, self.relay, self.recorder, self.journal = conversation, relay, recorder, journal
+        self.admission: Admission | None = None
+        self.ended = False
+        self.commands = 0
+        self._closing: str | None = None
+        self._attention = True  # something is to be done at the end of this turn: a question, the end
+        self._strict = self._best_effort = False
+        self._record_requests = self._record_responses = True
+        self._max_lag_bytes, self._max_lag_ns = 16 << 20, 200_000_000
+        self._policy: Callable[[Decide], Verdict | None]
+        # What the client has been sent before an offset of the target's stream, minus that offset.
+        self._shift = 0
+        self._peer, self._frame = self.client, Frame(0, 0, 0)
+        self._keep = False  # the present frame does not go on
+        self._run_start, self._run_end = 0, -1  # released frames of this turn, not yet in the lists below
+        self._to_client_now: list[Piece] = []
+        self._to_server_now: list[Piece] = []
+        self._words_at = -1  # from which piece on they are the gateway's last words, once it said them
+        self._told = False  # the pieces for the client are in the journal
+        self._kept_runs: list[tuple[int, int]] = []  # of the target's stream: not seen by the client
+        self._events: list[Said] = []
+        self._never: set[bytes] = set()  # operations whose request the journal did not take
+        self._wait_for = 0
+        self._held: deque[tuple[int, Piece]] = deque()
+        self._held_bytes = 0
+        self._lagging = False
+        self._look_at_lag = 0
+
+    @property
+    def closing(self) -> str | None:
+        """Why the session ends, once it does."""
+        return self._closing
+
+    @closing.setter
+    def closing(self, cause: str | None) -> None:
+        self._closing, self._attention = cause, True
+
+    @property
+    def held(self) -> int:
+        """Bytes that this session keeps in memory: unfinished messages, backlog, and what waits for the disk."""
+        backlog = sum(map(len, self.client.backlog)) + sum(map(len, self.server.backlog))
+        return self.client.codec.held + self.server.codec.held + self._held_bytes + backlog
+
+    @property
+    def waits(self) -> bool:
+        """Whether bytes for the target wait until their record is durable."""
+        return bool(self._held)
+
+    def _push_run(self) -> None:
+        """The frames that were released one after the other become one piece."""
+        if self._run_end >= 0:
+            peer = self._peer
+            piece = Piece(peer.codec.raw(self._run_start, self._run_end), self._run_start)
+            (self._to_server_now if peer is self.client else self._to_client_now).append(piece)
+            self._run_end = -1
+
+    def _flush(self) -> None:
+        """Record this turn, then send. :raises JournalRefused: what was not recorded has not been sent."""
+        client, server, recorder, journal = self.client, self.server, self.recorder, self.journal
+        run: bytes | None = None
+        if self._run_end >= 0:
+            if self._to_client_now or self._to_server_now or server.marks:
+                self._push_run()
+            else:  # by far the most turns: one stretch goes on, and nothing else
+                run = self._peer.codec.raw(self._run_start, self._run_end)
+        position = client.position
+        if position > client.recorded:
+            if client.marks or client.opaque_marks:
+                client.settle()
+            if self._record_requests:
+                data = run if run is not None and len(run) == position - client.recorded else None
+                if data is None or self._peer is not client:
+                    data = client.codec.raw(client.recorded, position)
+                recorder.chunk(CLIENT, TO_TARGET, client.recorded, data, client.spans)
+            client.recorded = position
+            if client.spans:
+                client.spans = []
+        position = server.position
+        if position > server.recorded:
+            if server.marks or server.opaque_marks:
+                server.settle()
+            if self._kept_runs:
+                self._record_kept()
+            if run is not None and self._peer is server:
+                # What the client is told need not wait for the events about it.
+                if self._record_responses:
+                    recorder.chunk(CLIENT, TO_CLIENT, client.out, run)
+                server.recorded = position
+                size = len(run)
+                client.out += size
+                client.forwarded += size
+                self._run_end = -1
+                self.relay.to_client(run)
+        if self._to_client_now:
+            self._record_to_client()
+        server.recorded = position
+        if server.spans:
+            server.spans = []
+        if self._events:
+            self._flush_events()
+        if recorder.opened:
+            if self._wait_for > journal.durable:
+                journal.commit_now()
+            else:
+                journal.commit_soon()
+        if self._run_end >= 0:
+            self._run_end = -1
+            assert run is not None
+            if self._held or self._wait_for > journal.durable:
+                self._hold(Piece(run, 0))
+            else:
+                size = len(run)
+                server.out += size
+                server.forwarded += size
+                self.relay.to_server(run)
+        elif self._to_client_now or self._to_server_now:
+            self._send()
+        if run is not None and len(run) > _BULK and not self._attention:
+            self._peer.codec.release()
+        if journal.unsynced_bytes > self._max_lag_bytes or recorder.now > self._look_at_lag:
+            self._watch_lag()
+
+    def _record_kept(self) -> None:
+        """What the target said and the client did not see: on the target's own leg."""
+        if self._record_responses:
+            for start, end in self._kept_runs:
+                raw = self.server.codec.raw(start, end)
+                self.recorder.chunk(TARGET, TO_CLIENT, start, raw, self.server.spans)
+        self._kept_runs.clear()
+
+    def _record_to_client(self) -> None:
+        if self._record_responses:
+            offset, recorder, spans = self.client.out, self.recorder, self.server.spans
+            for data, start, secret in self._to_client_now:
+                size = len(data)
+                if secret:
+                    recorder.chunk(CLIENT, TO_CLIENT, offset, data, [Span(offset, offset + size, _LOGIN)])
+                elif start >= 0 and spans:
+                    shift = offset - start
+                    moved = [Span(span.start + shift, span.end + shift, span.reason) for span in spans]
+                    recorder.chunk(CLIENT, TO_CLIENT, offset, data, moved)
+                else:
+                    recorder.chunk(CLIENT, TO_CLIENT, offset, data)
+                offset += size
+        self._told = True
+
+    def _flush_events(self, reserve: bool = False) -> None:
+        recorder, wait_for = self.recorder, 0
+        emit, before = recorder.emit, recorder.seq
+        queued, self._events = self._events, []
+        try:
+            for kind, body, op, decision, more, reason, waits in queued:
+                if waits:
+                    wait_for = emit(kind, body, op, decision, more, reason, op, reserve or bool(reason))
+                else:
+                    emit(kind, body, op, decision, more, reason, b"", reserve)
+        except JournalRefused:
+            self._events = queued[recorder.seq - before :]
+            raise
+        if wait_for and self._strict:
+            self._wait_for = wait_for
+
+    def _take_back(self) -> tuple[list[Piece], int]:
+        """The journal refused: nothing unrecorded goes on, and requests without a record were never made.
+
+        What else is to be said stays, for the end of the session. Returns the last words, if they were found
+        already, and the place in the target's stream up to which the client has been served (-1: all of it).
+        """
+        seen = -1
+        words: list[Piece] = []
+        if not self._told and self._to_client_now:
+            words = self._to_client_now[self._words_at :] if self._words_at >= 0 else []
+            dropped = [piece.start for piece in self._to_client_now if piece.start >= 0]
+            self._to_client_now = []
+            seen = dropped[0] if dropped else -1
+        if self._run_end >= 0 and self._peer is self.server:
+            seen = self._run_start if seen < 0 else seen
+        self._run_end = -1
+        self._to_server_now = []
+        self._kept_runs.clear()
+        self._drop_held()
+        left = []
+        for said in self._events:
+            if said[0] == b"command.requested":
+                self._never.add(said[2])
+                self.commands -= 1
+            else:
+                left.append(said)
+        self._events = left
+        return words, seen
+
+    def _send(self) -> None:
+        client = self.client
+        self._told = False
+        if self._to_client_now:
+            going, self._to_client_now = self._to_client_now, []
+            for data, start, _ in going:
+                size = len(data)
+                client.out += size
+                if start >= 0:
+                    client.forwarded += size
+                else:
+                    client.originated += size
+                self.relay.to_client(data)
+        if self._to_server_now:
+            going, self._to_server_now = self._to_server_now, []
+            for piece in going:
+                if piece.start < 0 and self._record_requests:
+                    self._record_originated(piece)
+                if self._held or self._wait_for > self.journal.durable:
+                    self._hold(piece)
+                else:
+                    self._go(piece)
+
+    def _record_originated(self, piece: Piece) -> None:
+        """What we say to the target ourselves: on the target's own leg."""
+        data, offset = piece.data, self.server.out + self._held_bytes
+        spans = [Span(offset, offset + len(data), _LOGIN)] if piece.secret else ()
+        self.recorder.chunk(TARGET, TO_TARGET, offset, data, spans)
+
+    # --- what waits for the disk ---------------------------------------------------------------------
+
+    def _go(self, piece: Piece) -> None:
+        server, size = self.server, len(piece.data)
+        server.out += size
+        if piece.start >= 0:
+            server.forwarded += size
+        else:
+            server.originated += size
+        self.relay.to_server(piece.data)
+
+    def _hold(self, piece: Piece) -> None:
+        held, wait_for = self._held, self._wait_for
+        is_new = not held or held[-1][0] != wait_for
+        held.append((wait_for, piece))
+        self._held_bytes += len(piece.data)
+        if is_new:
+            self.journal.when_durable(wait_for, self._durable)
+
+    def _durable(self) -> None:
+        """The journal's watermark moved: what waited for it goes on."""
+        held, durable = self._held, self.journal.durable
+        while held and held[0][0] <= durable:
+            _, piece = held.popleft()
+            self._held_bytes -= len(piece.data)
+            if not self.ended:
+                self._go(piece)
+        if not held and self._closing is not None and not self.ended:
+            self.relay.close(self._closing)
+
+    def _drop_held(self) -> None:
+        self._held.clear()
+        self._held_bytes = 0
+
+    def _watch_lag(self) -> None:
+        """Pause both legs while the journal is too far behind; resume at the watermark of this moment."""
+        recorder, journal = self.recorder, self.journal
+        now = recorder.now
+        self._look_at_lag = now + _LOOK_NS
+        if self._best_effort or self._lagging or not recorder.opened:
+            return
+        oldest = journal.oldest_unsynced
+        too_old = oldest is not None and now + recorder.started - oldest > self._max_lag_ns
+        if journal.unsynced_bytes > self._max_lag_bytes or too_old:
+            self._lagging = True
+            for leg in ("client", "target"):
+                self.relay.pause(leg, "journal")
+            journal.commit_now()
+            journal.when_durable(recorder.journal.next_jseq - 1, self._caught_up)
+
+    def _caught_up(self) -> None:
+        self._lagging = False
+        if not self.ended:
+            for leg in ("client", "target"):
+                self.relay.resume(leg, "journal")
