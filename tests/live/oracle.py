@@ -8,16 +8,19 @@ of its own; anything else is a failure.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
 
+from .need import python_module
+from .postgres import Postgres
 from .trail import Event, closing_kinds
 
-__all__ = ["CLASSES", "Comparison", "Statement", "compare", "logged", "parse_parameters"]
+__all__ = ["CLASSES", "Comparison", "Statement", "compare", "logged", "parse_parameters", "spelled_alike"]
 
 #: Why a command of the trail and a line of the server's log may differ.
 CLASSES = {
@@ -26,9 +29,11 @@ CLASSES = {
     "failed before execute": "discarded to Sync because an earlier message failed: never executed",
     "empty": "an empty query in the extended protocol is executed without a log line",
     "fast path": "a FunctionCall is logged as `fastpath function call`, not as a statement",
-    "aborted transaction": "Bind or Execute refused by the server because the transaction has failed",
+    "aborted transaction": "discarded because the transaction has failed already: never executed",
     "redacted": "the trail has marks where the server's log has the secret: same length, same rest",
     "re-fetched portal": "`execute fetch from`: going on with a suspended portal, same text again",
+    "other spelling": "a text parameter is on record as it was sent; the server logs its type's own spelling",
+    "undecoded": "a binary parameter of a type that isn't decoded: hex and OID here, text there",
     "unfinished": "a peer went away between the command and its reply: it may or may not have run",
 }
 
@@ -37,9 +42,10 @@ _FAST_PATH = re.compile(r"fastpath function call: ")
 _PARAMETER = re.compile(r"(?s)\$(\d+) = (NULL|'((?:[^']|'')*)')(?:, |\Z)")
 _MARK = "*"  # what a redaction leaves for each byte
 SYNTAX = frozenset({"42601", "42602", "22021", "22025", "42P02", "0A000"})
-ABORTED = "25P02"
+_UNDECODED = "undecoded: "
 
 Parameters = tuple[str | None, ...]
+Alike = Callable[[str, str], bool]
 
 
 @attrs.frozen
@@ -105,8 +111,13 @@ def logged(
     return found, classes
 
 
-def compare(events: Sequence[Event], records: Iterable[dict[str, Any]]) -> Comparison:
-    """Compare a trail with a server's log, for the sessions whose ``session.start`` is in ``events``."""
+def compare(
+    events: Sequence[Event], records: Iterable[dict[str, Any]], *, alike: Alike = lambda mine, theirs: False
+) -> Comparison:
+    """Compare a trail with a server's log, for the sessions whose ``session.start`` is in ``events``.
+
+    :param alike: whether two spellings are one value for the server (:func:`spelled_alike`).
+    """
     sessions = {
         event["event"]["upstream"]["backend_pid"]: event["session"]
         for event in events
@@ -141,6 +152,12 @@ def compare(events: Sequence[Event], records: Iterable[dict[str, Any]]) -> Compa
         else:
             only_log = only_log - Counter([match])
             classes["redacted"] += 1
+    for mine in list(only_trail.elements()):
+        for theirs in only_log:
+            if (why := _same_but_spelled(mine, theirs, alike)) is not None:
+                only_log, only_trail = only_log - Counter([theirs]), only_trail - Counter([mine])
+                classes[why] += 1
+                break
     for statement, doubt in maybe:
         if only_log[statement]:
             only_log = only_log - Counter([statement])
@@ -159,12 +176,13 @@ class _Operation:
     redacted: bool
     outcome: str = "open"
     code: str | None = None
+    aborted: bool = False
 
     def surely_not_logged(self) -> str | None:
         if self.outcome == "command.denied":
             return "refused"
         if self.outcome == "command.skipped":
-            return "failed before execute"
+            return "aborted transaction" if self.aborted else "failed before execute"
         if self.verb.lower().replace(" ", "").replace("_", "") in {"functioncall", "function"}:
             return "fast path"
         return None
@@ -174,8 +192,6 @@ class _Operation:
             return "unfinished"
         if self.code in SYNTAX:
             return "syntax error"
-        if self.code == ABORTED:
-            return "aborted transaction"
         if not self.statement.text.strip(" \t\r\n;"):
             return "empty"
         return None
@@ -191,7 +207,10 @@ def _operations(events: Sequence[Event]) -> list[_Operation]:
         if error:
             first_error.setdefault(event["op"], error.get("code") or error.get("sqlstate") or "")
     found = []
+    state: dict[str, str] = {}
     for event in events:
+        if event["kind"] == "command.completed":
+            state[event["session"]] = event["event"].get("detail", {}).get("transaction", "I")
         if event["kind"] != "command.requested":
             continue
         body, ending = event["event"], outcomes.get(event["op"])
@@ -207,6 +226,7 @@ def _operations(events: Sequence[Event]) -> list[_Operation]:
                 redacted=bool(body.get("redacted")),
                 outcome=ending["kind"] if ending else "open",
                 code=first_error.get(event["op"]),
+                aborted=state.get(event["session"]) == "E",
             )
         )
     denied = [event for event in events if event["kind"] == "command.denied"]
@@ -232,13 +252,53 @@ def _text(value: object) -> str:
 
 def _rendered(value: object) -> str | None:
     """A decoded parameter of the trail in PostgreSQL's text form."""
-    if isinstance(value, dict) and "value" in value:
-        value = value["value"]
-    if value is None:
+    if isinstance(value, dict):
+        return f"{_UNDECODED}{value.get('hex')} of type {value.get('oid')}"
+    return None if value is None else str(value)
+
+
+def _same_but_spelled(mine: Statement, theirs: Statement, alike: Alike) -> str | None:
+    """The class that explains why the same statement's parameters read differently; ``None``: nothing does."""
+    if (mine.session, mine.text) != (theirs.session, theirs.text):
         return None
-    if isinstance(value, bool):
-        return "t" if value else "f"
-    return str(value)
+    if len(mine.parameters) != len(theirs.parameters):
+        return None
+    why = None
+    for left, right in zip(mine.parameters, theirs.parameters, strict=True):
+        if left == right:
+            continue
+        if left is None or right is None:
+            return None
+        if left.startswith(_UNDECODED):
+            why = "undecoded"
+        elif alike(left, right):
+            why = why or "other spelling"
+        else:
+            return None
+    return why
+
+
+#: Types whose input takes more spellings than their output gives.
+_SPELLED = (
+    *("float8", "numeric", "uuid", "date", "time", "timestamp", "timestamptz", "interval", "bool", "bytea"),
+    *("int4[]", "text[]", "inet", "jsonb"),
+)
+
+
+def spelled_alike(server: Postgres) -> Alike:
+    """Asks the server itself, type by type, whether two spellings are one value."""
+
+    def alike(mine: str, theirs: str) -> bool:
+        psycopg = python_module("psycopg")
+        with psycopg.connect(server.dsn().conninfo, autocommit=True) as connection:
+            for kind in _SPELLED:
+                with contextlib.suppress(psycopg.Error):
+                    sql = f"SELECT %s::text::{kind}::text = %s"
+                    if connection.execute(sql, (mine, theirs)).fetchone() == (True,):
+                        return True
+        return False
+
+    return alike
 
 
 def _same_but_redacted(marked: Statement, whole: Statement) -> bool:
