@@ -12,10 +12,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pwd
 import socket
 import stat
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +21,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import UNIXServerEndpoint
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from hoopproxy import __version__
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.events import AuditControl, AuditRead, Identity
-from hoopproxy.gateway.faults import described
+from hoopproxy.events import AuditControl, AuditRead
+from hoopproxy.gateway.asker import Asker, Denied, asker_of
+from hoopproxy.gateway.control_line import ControlFactory, Lines
 from hoopproxy.policy.roles import held_roles, read_scope
 from hoopproxy.wire.commands import Refusal
 
@@ -40,69 +37,7 @@ if TYPE_CHECKING:
     from hoopproxy.gateway.service import GatewayService
     from hoopproxy.gateway.session import Session
 
-__all__ = ["REQUEST_MAX", "Asker", "Control", "Denied", "Lines", "asker_of"]
-
-REQUEST_MAX = 65_536
-"""Bytes of one request."""
-CONNECTIONS = 64
-"""Connections to the socket at one time."""
-
-_CREDENTIALS = struct.Struct("3i")
-_UNSUPPORTED = "SO_PEERCRED"
-
-
-class Denied(HoopproxyError):
-    """Whoever asks may not; one sentence."""
-
-
-@attrs.frozen(kw_only=True)
-class Asker:
-    """Who is at the other end of the socket. ``owner``: root, or the user that the gateway runs as."""
-
-    uid: int
-    user: str
-    groups: tuple[str, ...]
-    owner: bool
-
-    @property
-    def identity(self) -> Identity:
-        """As the trail knows them: ``unix:alice``."""
-        return Identity(id=f"unix:{self.user}", issuer="unix", method="peercred", groups=self.groups)
-
-
-def asker_of(uid: int, own_uid: int | None = None) -> Asker:
-    """Look up a user. Their system groups count as ``unix:<group>``, and so does ``unix:<user>``."""
-    own = os.getuid() if own_uid is None else own_uid
-    user, groups = str(uid), []
-    with contextlib.suppress(KeyError):
-        entry = pwd.getpwuid(uid)
-        user = entry.pw_name
-        groups = _groups_of(user, entry.pw_gid)
-    names = (f"unix:{user}", *(f"unix:{group}" for group in groups))
-    return Asker(uid=uid, user=user, groups=names, owner=uid in (0, own))
-
-
-def _groups_of(user: str, gid: int) -> list[str]:
-    import grp
-
-    names = []
-    for number in os.getgrouplist(user, gid):
-        with contextlib.suppress(KeyError):
-            names.append(grp.getgrgid(number).gr_name)
-    return names
-
-
-class Lines:
-    """An answer whose lines come from elsewhere, at their own pace (a process that reads the trail)."""
-
-    def begin(self, transport: Any, done: Callable[[], None]) -> None:
-        """Write the lines, the last one included, to ``transport``; then call ``done``."""
-        raise NotImplementedError
-
-    def stop(self) -> None:
-        """The reader is gone. Also called after the end."""
-        raise NotImplementedError
-
+__all__ = ["Asker", "Control", "Denied", "Lines", "asker_of"]
 
 Command = Callable[[Asker, Mapping[str, Any]], Any]
 """A request's function: returns a mapping, an iterable of mappings (many lines), :class:`Lines`, or a Deferred
@@ -143,7 +78,7 @@ class Control:
     def start(self) -> Deferred[Any]:
         """Listen on the socket; one that a dead process left is taken over."""
         self._remove_stale()
-        factory = _Factory(self)
+        factory = ControlFactory(self)
         endpoint = UNIXServerEndpoint(self.gateway.reactor, os.fspath(self.path), mode=0o660)
         listening: Deferred[Any] = endpoint.listen(factory)
         return listening.addCallback(self._listening)
@@ -169,6 +104,10 @@ class Control:
             return succeed(None)
         done: Deferred[Any] = port.stopListening() or succeed(None)
         return done
+
+    def later(self, function: Callable[[], None]) -> None:
+        """Call it from a later turn of the reactor."""
+        self.gateway.reactor.callLater(0, function)
 
     # --- requests ------------------------------------------------------------------------------------
 
@@ -359,134 +298,3 @@ def _reload_report(outcome: Outcome) -> Mapping[str, Any]:
         "needs_restart": list(outcome.needs_restart),
         "problems": list(outcome.problems),
     }
-
-
-class _Factory(Factory):
-    noisy = False
-
-    def __init__(self, control: Control) -> None:
-        self.control = control
-        self.connections = 0
-
-    def buildProtocol(self, addr: object) -> Any:
-        if self.connections >= CONNECTIONS:
-            return None
-        return _Conversation(self)
-
-
-class _Conversation(LineOnlyReceiver):
-    """One connection: a request at a time, in order."""
-
-    delimiter = b"\n"
-    MAX_LENGTH = REQUEST_MAX
-
-    def __init__(self, factory: _Factory) -> None:
-        self._factory, self._control = factory, factory.control
-        self._asker: Asker | None = None
-        self._waiting: list[bytes] = []
-        self._busy = False
-        self._lines: Any = None
-        self._elsewhere: Lines | None = None
-        self._gone = False
-
-    def connectionMade(self) -> None:
-        self._factory.connections += 1
-        try:
-            raw = self.transport.socket.getsockopt(  # type: ignore[union-attr]  # a Unix socket has one
-                socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
-            )
-            self._asker = asker_of(_CREDENTIALS.unpack(raw)[1])
-        except (AttributeError, OSError):
-            self._say({"ok": False, "error": f"this system doesn't say who asks ({_UNSUPPORTED})"})
-            self._close()
-
-    def connectionLost(self, reason: object = None) -> None:
-        self._factory.connections -= 1
-        self._waiting.clear()
-        self._lines = None
-        self._gone = True
-        if self._elsewhere is not None:
-            self._elsewhere.stop()
-
-    def _close(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        self._say({"ok": False, "error": f"a request has at most {REQUEST_MAX} bytes"})
-        self._close()
-
-    def lineReceived(self, line: bytes) -> None:
-        if len(self._waiting) >= 16:
-            self._say({"ok": False, "error": "too many requests at once"})
-            self._close()
-            return
-        self._waiting.append(line)
-        self._next()
-
-    def _next(self) -> None:
-        while self._waiting and not self._busy and self._asker is not None:
-            self._busy = True
-            line = self._waiting.pop(0)
-            try:
-                answer = self._control.do(self._asker, line)
-            except Exception as problem:
-                answer = Failure(problem)
-            if isinstance(answer, Deferred):
-                answer.addBoth(self._answer)
-            else:
-                self._answer(answer)
-
-    def _answer(self, answer: Any) -> None:
-        if isinstance(answer, Failure):
-            self._say({"ok": False, "error": self._sentence(answer)})
-        elif isinstance(answer, Mapping):
-            self._say({"ok": True, **answer})
-        elif isinstance(answer, Lines):
-            if not self._gone:
-                self._elsewhere = answer
-                answer.begin(self.transport, self._done)
-            return
-        else:
-            self._lines = iter(answer)
-            self.transport.registerProducer(self, False)  # type: ignore[union-attr]
-            return
-        self._done()
-
-    def _done(self) -> None:
-        self._busy = False
-        if self._waiting:
-            self._control.gateway.reactor.callLater(0, self._next)
-
-    def _sentence(self, failure: Failure) -> str:
-        if isinstance(failure.value, HoopproxyError):
-            return str(failure.value)
-        self._control.log.error("a control request failed: {what}", what=described(failure))
-        return "the gateway failed at this; its own log has the place"
-
-    # Many lines go out as the reader takes them (IPullProducer).
-
-    def resumeProducing(self) -> None:
-        """The transport has room for one more line."""
-        try:
-            line = next(self._lines) if self._lines is not None else None
-        except StopIteration:
-            line = None
-        except Exception as problem:
-            self._say({"ok": False, "error": self._sentence(Failure(problem))})
-            line = None
-        if line is not None:
-            self._say({"ok": True, **line})
-            return
-        self._lines = None
-        self._say({"end": True})
-        self.transport.unregisterProducer()  # type: ignore[union-attr]
-        self._done()
-
-    def stopProducing(self) -> None:
-        """The reader is gone."""
-        self._lines = None
-
-    def _say(self, message: Mapping[str, Any]) -> None:
-        if self.transport is not None:
-            self.transport.write(json.dumps(message).encode() + b"\n")

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
+from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
@@ -42,6 +43,11 @@ class _Answer(Resource):
         return bytes(body)
 
 
+class _Root(Resource):
+    def getChild(self, path: bytes, request: Request) -> Resource:
+        return notFound()  # type: ignore[return-value]  # an IResource
+
+
 class _QuietSite(Site):
     noisy = False
 
@@ -60,7 +66,7 @@ class OpsSite:
 
     def start(self) -> Deferred[Any]:
         """Listen."""
-        root = Resource()
+        root = _Root()
         root.putChild(b"livez", _Answer(self._live))
         root.putChild(b"readyz", _Answer(self._ready))
         root.putChild(b"metrics", _Answer(self._metrics))

@@ -5,6 +5,9 @@ transport's ``write``. Reading from a leg stops for named reasons, which add up,
 of them is gone.
 """
 
+# Twisted's Failure is untyped.
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
 from collections.abc import Callable

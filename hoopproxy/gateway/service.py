@@ -130,7 +130,12 @@ class GatewayService(Service):
         problem = failure.value
         if isinstance(problem, CannotListenError):
             reason = getattr(problem.socketError, "strerror", None) or "it can't be opened"
-            raise StartFailed(f"can't listen on port {problem.port} of {problem.interface or '*'}: {reason}")
+            if isinstance(problem.port, int):
+                where = f"port {problem.port} of {problem.interface or '*'}"
+            else:
+                where = os.fsdecode(problem.port)
+                reason = f"{reason}; is another process there?"
+            raise StartFailed(f"can't listen on {where}: {reason}")
         if isinstance(problem, (HoopproxyError, OSError)):
             raise problem
         raise StartFailed(f"the start failed: {described(failure)}")

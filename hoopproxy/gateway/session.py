@@ -8,136 +8,47 @@ Identity and grant are bound once. The session owns no bytes: those are the rela
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
-from tempfile import TemporaryFile
-from typing import Any, BinaryIO, cast
-
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import Protocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hoopproxy.errors import JournalRefused, LoginFailed
-from hoopproxy.events import (
-    ClientFacts,
-    CommandCancelRequested,
-    Event,
-    Identity,
-    LoginSucceeded,
-    SessionFailed,
-    SessionRefused,
-    SessionViolation,
-    TargetFacts,
-)
+from hoopproxy.errors import JournalRefused
+from hoopproxy.events import ClientFacts, CommandCancelRequested, SessionViolation
 from hoopproxy.events import LoginFailed as LoginFailedEvent
+from hoopproxy.gateway.admission import Admitting
 from hoopproxy.gateway.cancel import deliver, plain_steps
-from hoopproxy.gateway.faults import INTERNAL, described
-from hoopproxy.gateway.relay import Owner, Relay
-from hoopproxy.gateway.shared import Entrance, Settings, Shared, Upstream
+from hoopproxy.gateway.loggingin import LoggingIn
+from hoopproxy.gateway.relay import Relay
+from hoopproxy.gateway.shared import Entrance, Settings, Shared
 from hoopproxy.gateway.upgrade import client_side, target_side
-from hoopproxy.gateway.upstream import Dialling, Unreachable
-from hoopproxy.identity.attempt import Attempt
+from hoopproxy.gateway.visit import journal_refusal
 from hoopproxy.interfaces import ISession
-from hoopproxy.policy.roles import Grant
-from hoopproxy.policy.rules import decider
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import (
     Cancel,
     Command,
     Connect,
-    Connected,
     Decide,
-    LoggedIn,
     Login,
     Refusal,
     StartTLS,
     TLSStarted,
-    Verdict,
 )
 from hoopproxy.wire.conversation import Conversation
-from hoopproxy.wire.exchange import Admission
-from hoopproxy.wire.login import Admitted, Challenge, IPassword, IScram
-from hoopproxy.wire.recorder import Recorder, outcome_and_parent, said
-from hoopproxy.wire.spool import MakeFile
 
 __all__ = ["Session"]
 
 
 @implementer(ISession)
-class Session(Owner):
-    """One client's connection.
-
-    :param facts: where it came from.
-    """
-
-    log = Logger()
+class Session(LoggingIn, Admitting):
+    """One client's connection. See :class:`~hoopproxy.gateway.visit.Visit` for its parameters."""
 
     def __init__(self, shared: Shared, settings: Settings, entrance: Entrance, facts: ClientFacts) -> None:
-        self._shared, self._settings, self._entrance, self.facts = shared, settings, entrance, facts
-        config = entrance.config
-        self.id = shared.ids.next()
-        self.listener = config.name
-        self.options = config.options
-        self.targets = config.targets
-        self.tls = None if entrance.tls is None else "required" if entrance.tls.required else "offered"
-        self.login_methods = config.login
-        self.insecure_cleartext = config.insecure_cleartext
-        self.limits = settings.limits
-        state = settings.config.gateway.state
-        self.spool: MakeFile | None = lambda: cast(BinaryIO, TemporaryFile(dir=state))
-        self.began = shared.clock.seconds()
-        self.identity: Identity | None = None
-        self.grant: Grant | None = None
-        self.recorder = Recorder(
-            shared.journal,
-            shared.ids,
-            shared.times,
-            node=shared.node,
-            session=uuid.UUID(self.id).bytes,
-            session_text=self.id,
-            protocol=entrance.plugin.name,
-            decoder=entrance.plugin.version,
-        )
-        self.recorder.bind(client=facts)
-        self._relay: Relay | None = None
-        self._upstream: Upstream | None = None
-        self._attempt: Attempt | None = None
-        self._dialling: Dialling | None = None
-        self._pending: Deferred[Verdict] | None = None
-        self._over = self._let_in = False
-        self._keys: list[bytes] = []
-        self._held = 0
-        self._seen, self._active = -1, self.began
-        seconds = settings.limits["login_seconds"]
-        self._deadline: IDelayedCall | None = (
-            shared.clock.callLater(seconds, self._late, "log-in") if seconds else None
-        )
+        super().__init__(shared, settings, entrance, facts)
         shared.sessions[self.id] = self
         shared.rounds.wake()
-
-    @property
-    def short(self) -> str:
-        """The end of the id: what the target's own logs say. Unique in this process."""
-        return self.id[-8:]
-
-    @property
-    def started(self) -> bool:
-        """Whether the target is ready for commands, or was."""
-        return self._relay is not None and self._relay.exchange.started
-
-    @property
-    def commands(self) -> int:
-        """Commands requested so far."""
-        return 0 if self._relay is None else self._relay.exchange.commands
-
-    @property
-    def denied(self) -> int:
-        """Commands denied so far."""
-        return 0 if self._relay is None else self._relay.exchange.denied
 
     # --- ISession ------------------------------------------------------------------------------------
 
@@ -210,7 +121,7 @@ class Session(Owner):
         try:
             answer = self._answer_to(question)
         except JournalRefused as refused:
-            answer = _journal_refusal(refused)
+            answer = journal_refusal(refused)
         except Exception as problem:
             answer = self._failure(problem)
         if isinstance(answer, Deferred):
@@ -239,245 +150,6 @@ class Session(Owner):
     def _give(self, answer: object, token: int) -> None:
         if self._relay is not None and not self._over:
             self._relay.answer(token, answer)
-
-    def _failure(self, problem: Any) -> Refusal:
-        found = problem.value if isinstance(problem, Failure) else problem
-        if isinstance(found, JournalRefused):
-            return _journal_refusal(found)
-        self._shared.figures.failures += 1
-        self.log.error(
-            "session {session}: a question failed: {what}", session=self.id, what=described(problem)
-        )
-        return Refusal("internal", INTERNAL)
-
-    # --- log-in --------------------------------------------------------------------------------------
-
-    def _login(self, login: Login) -> object:
-        if self.identity is not None:
-            return Refusal("violation", "a second log-in in one session")
-        refused = self._shared.journal.refusal_for_new_sessions
-        if refused is not None:
-            return _journal_refusal(refused)
-        credentials: Any = login.credentials
-        method = _method(credentials)
-        if method not in self.login_methods:
-            return self._not_logged_in(Failure(LoginFailed("method")), method, credentials)
-        if self._attempt is None:
-            self._attempt = self._settings.portal.attempt(self.facts.addr)
-        answer: Deferred[Any] = self._attempt.login(credentials)
-        answer.addCallbacks(
-            self._logged_in,
-            self._not_logged_in,
-            callbackArgs=(credentials,),
-            errbackArgs=(method, credentials),
-        )
-        return answer
-
-    def _logged_in(self, answer: Admitted | Challenge, credentials: Any) -> object:
-        if isinstance(answer, Challenge):
-            return answer
-        if self._over:
-            return None
-        self._attempt = None
-        shared, identity = self._shared, answer.identity
-        self.recorder.tick()
-        self.recorder.bind(identity=identity)
-        self.recorder.open()
-        self.identity = identity
-        event = LoginSucceeded(
-            method=identity.method, name=str(getattr(credentials, "user", "")), listener=self.listener
-        )
-        self.recorder.event(event, outcome="success")
-        counts = shared.figures.logins
-        counts["success", identity.method] = counts.get(("success", identity.method), 0) + 1
-        refusal = shared.crowd.name(identity.id)
-        if refusal is not None:
-            return self._refused(refusal)
-        self._let_in = True
-        shared.crowd.pre_login.leave()
-        self._restart_deadline("connecting to the target")
-        return LoggedIn(identity, answer.data)
-
-    def _not_logged_in(self, failure: Failure, method: str, credentials: Any) -> Refusal:
-        problem = failure.value
-        if not isinstance(problem, LoginFailed):
-            return self._failure(failure)
-        self._attempt = None
-        shared, name = self._shared, str(getattr(credentials, "user", ""))
-        counts = shared.figures.logins
-        counts[problem.cause, method] = counts.get((problem.cause, method), 0) + 1
-        if shared.reports.failed(self.facts.addr, problem.cause, name):
-            event = LoginFailedEvent(method=method, name=name, listener=self.listener, cause=problem.cause)
-            self._tell(event)
-        return Refusal("login", "the log-in was refused")
-
-    def _tell(self, event: Any, reason: str | None = None) -> None:
-        """An event about a stranger: it opens no session on record."""
-        self._shared.voice.say(
-            event, outcome="failure", reason=reason, client=self.facts, protocol=self._entrance.plugin.name
-        )
-        self._shared.journal.commit_soon()
-
-    # --- admission -----------------------------------------------------------------------------------
-
-    def _connect(self, asked: Connect) -> object:
-        if self.identity is None or self.grant is not None:
-            return Refusal("violation", "there is nobody to connect, or they are connected already")
-        target = self._target(asked.target)
-        if isinstance(target, Refusal):
-            return self._refused(target, asked)
-        answer = self._settings.policy.admit(
-            self.identity, self.listener, target, asked.account, asked.database
-        )
-        if isinstance(answer, Deferred):
-            return answer.addCallback(self._admitted, asked)
-        return self._admitted(answer, asked)
-
-    def _target(self, named: str | None) -> str | Refusal:
-        """The target that the client named, by user name or by TLS server name, or the only one."""
-        sni = self.facts.tls.sni if self.facts.tls is not None else None
-        meant = sni if sni in self.targets else None
-        if named is None:
-            if meant is not None:
-                return meant
-            if len(self.targets) == 1:
-                return self.targets[0]
-            return Refusal("authorization", "this listener has several targets; name one (user=target)")
-        if meant is not None and meant != named:
-            return Refusal("authorization", "the user name and the TLS server name name different targets")
-        if named not in self.targets:
-            who = self.identity.id if self.identity is not None else "this log-in"
-            return Refusal("authorization", f"no role gives {who} the target {named}")
-        return named
-
-    def _admitted(self, answer: object, asked: Connect) -> object:
-        if self._over:
-            return None
-        if isinstance(answer, Refusal):
-            return self._refused(answer, asked)
-        if not isinstance(answer, Grant) or self._relay is None:
-            raise TypeError("policy gave neither a grant nor a refusal")
-        upstream = self._settings.upstreams.get(answer.target)
-        account = None if upstream is None else upstream.config.accounts.get(answer.account)
-        if upstream is None or (account is None and upstream.config.accounts):
-            return self._refused(Refusal("authorization", "the target has no such account"), asked)
-        config, journal = upstream.config, self._settings.config.journal
-        self.grant, self._upstream = answer, upstream
-        self.recorder.tick()
-        self.recorder.bind(
-            target=TargetFacts(name=config.name, labels=dict(config.labels), account=answer.account)
-        )
-        self._relay.exchange.admit(
-            Admission(
-                decide=self._decider(answer),
-                mode=config.mode,
-                record=config.record,
-                role=answer.role,
-                listener=self.listener,
-                max_lag_bytes=journal.max_lag_bytes,
-                max_lag_ns=journal.max_lag_ms * 1_000_000,
-            )
-        )
-        self._dialling = Dialling(upstream, self._relay.server, self._shared.resolve, self._shared.clock)
-        dialled = self._dialling.dial(None if account is None else account.password)
-        return dialled.addCallbacks(
-            self._connected,
-            self._unreachable,
-            callbackArgs=(answer, upstream, "" if account is None else account.user),
-        )
-
-    def _connected(self, password: bytes | None, grant: Grant, upstream: Upstream, user: str) -> Connected:
-        self._dialling = None
-        return Connected(
-            target=grant.target,
-            account=grant.account,
-            user=user,
-            password=password,
-            role=grant.role,
-            tls=upstream.tls is not None,
-            options=upstream.config.options,
-            session=self.short,
-        )
-
-    def _unreachable(self, failure: Failure) -> Refusal:
-        self._dialling = None
-        problem = failure.value
-        if not isinstance(problem, Unreachable):
-            return self._failure(failure)
-        return self._failed("connect", "connect", problem.sentence)
-
-    def _failed(self, stage: str, code: str, sentence: str) -> Refusal:
-        """The target can't be had: on record with the cause, to the client without it."""
-        if not self._over and self._relay is not None and self._relay.exchange.closing is None:
-            event_id = self._record(SessionFailed(listener=self.listener, stage=stage), "failure", sentence)
-            name = self.grant.target if self.grant is not None else ""
-            self.log.warn(
-                "session {session}: target {target}: {sentence}",
-                session=self.id,
-                target=name,
-                sentence=sentence,
-            )
-            self._shared.figures.add(self._shared.figures.refusals, code)
-            return Refusal(code, f"the target {name} can't be reached", event=event_id)
-        return Refusal(code, "the session is over")
-
-    def _refused(self, refusal: Refusal, asked: Connect | None = None) -> Refusal:
-        """An identity asked for what it doesn't get: on record, with an id to ask the auditor about."""
-        self._shared.figures.add(self._shared.figures.refusals, refusal.code)
-        event = SessionRefused(
-            listener=self.listener,
-            code=refusal.code,
-            target=asked.target if asked is not None else None,
-            account=asked.account if asked is not None else None,
-            database=asked.database if asked is not None else None,
-        )
-        return attrs.evolve(refusal, event=self._record(event, "denied", refusal.sentence))
-
-    def _record(self, event: Event, outcome: str, reason: str) -> str:
-        """An event of this session that says why it comes to nothing; returns its id."""
-        recorder = self.recorder
-        recorder.tick()
-        event_id = recorder.new_id()
-        recorder.emit(
-            event.kind.encode(),
-            event.body(),
-            more=outcome_and_parent(outcome, None),
-            reason=said(reason),
-            id=event_id,
-            reserve=True,
-        )
-        return event_id.decode()
-
-    # --- verdicts ------------------------------------------------------------------------------------
-
-    def _decider(self, grant: Grant) -> Callable[[Decide], Verdict | None]:
-        if getattr(self._settings.policy, "prepared", False):
-            return decider(grant)
-        return self._decide_or_wait
-
-    def _decide_or_wait(self, decide: Decide) -> Verdict | None:
-        """What a policy plugin says; ``None`` while it thinks, for the exchange to ask."""
-        try:
-            answer = self._settings.policy.decide(self.grant, decide)
-        except Exception as problem:
-            return Verdict(False, (), self._failure(problem))
-        if isinstance(answer, Verdict):
-            return answer
-        if not isinstance(answer, Deferred):
-            return Verdict(False, (), self._failure(TypeError("policy gave no verdict")))
-        found: list[object] = []
-        answer.addCallbacks(self._verdict, lambda failure: Verdict(False, (), self._failure(failure)))
-        answer.addCallback(found.append)
-        if found:
-            return cast(Verdict, found[0])
-        self._pending = answer.addCallback(lambda _: cast(Verdict, found[0]))
-        return None
-
-    @staticmethod
-    def _verdict(answer: object) -> Verdict:
-        if not isinstance(answer, Verdict):
-            raise TypeError("policy gave no verdict")
-        return answer
 
     # --- TLS -----------------------------------------------------------------------------------------
 
@@ -539,16 +211,6 @@ class Session(Owner):
         )
 
     # --- time and memory -----------------------------------------------------------------------------
-
-    def _restart_deadline(self, what: str) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-            self._deadline = self._shared.clock.callLater(self.limits["login_seconds"], self._late, what)
-
-    def _late(self, what: str) -> None:
-        if not self.started and not self._over:
-            seconds = self.limits["login_seconds"]
-            self.refuse(Refusal("deadline", f"{what} took more than login_seconds ({seconds} s)"))
 
     def look(self, now: float) -> None:
         """See whether a limit of time or memory is reached. Called every few seconds."""
@@ -636,16 +298,6 @@ class Session(Owner):
         received, sent = relay.client_bytes
         figures.bytes_in += received
         figures.bytes_out += sent
-
-
-def _method(credentials: object) -> str:
-    if IPassword.providedBy(credentials):
-        return "password"
-    return "scram" if IScram.providedBy(credentials) else "certificate"
-
-
-def _journal_refusal(refused: JournalRefused) -> Refusal:
-    return Refusal("journal_full" if refused.code == "full" else "journal_failed", refused.sentence)
 
 
 def _sentence(failure: Failure) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import Identity
-from hoopproxy.gateway import control
+from hoopproxy.gateway import control_line
 from hoopproxy.gateway.control import Asker, Control, asker_of
 from hoopproxy.gateway.service import StartFailed
 from hoopproxy.journal.writer import Journal
@@ -166,7 +166,7 @@ def test_two_gateways_on_one_state_directory_do_not_share_a_journal_or_a_socket(
     running: Running, reactor: Turned, tmp_path: Path
 ) -> None:
     """The second's sentence says why; the first goes on."""
-    second = Running(reactor, tmp_path, TOML.replace("front.sock", "other.sock"))
+    second = Running(reactor, tmp_path, TOML.replace("unix:front.sock", f"unix:{tmp_path}/other.sock"))
     with pytest.raises(StartFailed, match="another gateway answers"):
         second.gateway.startService()
     assert second.gateway.journal.id != running.gateway.journal.id
@@ -343,7 +343,7 @@ def test_the_histogram_counts_each_sync_once(running: Running) -> None:
     assert sum(figures.sync_counts) == 5
     assert figures.sync_counts[-1] == 1
     assert figures.sync_counts[0] == 1
-    running.gateway.figures.sync_counts = figures.sync_counts
+    running.gateway.figures = figures  # the journal still adds to the old ones
     text = running.http("/metrics")[1]
     assert 'hoopproxy_journal_sync_seconds_bucket{le="+Inf"} 5.0' in text
     assert "hoopproxy_journal_sync_seconds_count 5.0" in text
@@ -417,13 +417,13 @@ def test_a_request_that_is_none_is_a_sentence(running: Running, line: bytes) -> 
 def test_a_request_too_long_ends_the_connection(running: Running) -> None:
     """Memory before permission is spent by nobody."""
     client = running.connect("state/control.sock")
-    client.say(b"x" * (control.REQUEST_MAX + 100))
+    client.say(b"x" * (control_line.REQUEST_MAX + 100))
     assert b"at most" in client.until_end()
 
 
 def test_connections_are_bounded(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Open ones cost little, but not nothing."""
-    monkeypatch.setattr(control, "CONNECTIONS", 2)
+    monkeypatch.setattr(control_line, "CONNECTIONS", 2)
     first, _second = running.connect("state/control.sock"), running.connect("state/control.sock")
     assert running.connect("state/control.sock").until_end() == b""
     first.close()

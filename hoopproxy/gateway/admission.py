@@ -1,0 +1,147 @@
+"""Admission: which target, by which role, as which account; then the connection, and the verdicts."""
+
+# Twisted's Failure is untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from hoopproxy.events import TargetFacts
+from hoopproxy.gateway.shared import Upstream
+from hoopproxy.gateway.upstream import Dialling, Unreachable
+from hoopproxy.gateway.visit import Visit
+from hoopproxy.policy.roles import Grant
+from hoopproxy.policy.rules import decider
+from hoopproxy.wire.commands import Connect, Connected, Decide, Refusal, Verdict
+from hoopproxy.wire.exchange import Admission
+
+__all__ = ["Admitting"]
+
+
+class Admitting(Visit):
+    """Answers :class:`~hoopproxy.wire.commands.Connect`: the grant is bound here, once."""
+
+    def _connect(self, asked: Connect) -> object:
+        if self.identity is None or self.grant is not None:
+            return Refusal("violation", "there is nobody to connect, or they are connected already")
+        target = self._target(asked.target)
+        if isinstance(target, Refusal):
+            return self._refused(target, asked)
+        answer = self._settings.policy.admit(
+            self.identity, self.listener, target, asked.account, asked.database
+        )
+        if isinstance(answer, Deferred):
+            return answer.addCallback(self._admitted, asked)
+        return self._admitted(answer, asked)
+
+    def _target(self, named: str | None) -> str | Refusal:
+        """The target that the client named, by user name or by TLS server name, or the only one."""
+        sni = self.facts.tls.sni if self.facts.tls is not None else None
+        meant = sni if sni in self.targets else None
+        if named is None:
+            if meant is not None:
+                return meant
+            if len(self.targets) == 1:
+                return self.targets[0]
+            return Refusal("authorization", "this listener has several targets; name one (user=target)")
+        if meant is not None and meant != named:
+            return Refusal("authorization", "the user name and the TLS server name name different targets")
+        if named not in self.targets:
+            who = self.identity.id if self.identity is not None else "this log-in"
+            return Refusal("authorization", f"no role gives {who} the target {named}")
+        return named
+
+    def _admitted(self, answer: object, asked: Connect) -> object:
+        if self._over:
+            return None
+        if isinstance(answer, Refusal):
+            return self._refused(answer, asked)
+        if not isinstance(answer, Grant) or self._relay is None:
+            raise TypeError("policy gave neither a grant nor a refusal")
+        upstream = self._settings.upstreams.get(answer.target)
+        account = None if upstream is None else upstream.config.accounts.get(answer.account)
+        if upstream is None or (account is None and upstream.config.accounts):
+            return self._refused(Refusal("authorization", "the target has no such account"), asked)
+        config, journal = upstream.config, self._settings.config.journal
+        self.grant, self._upstream = answer, upstream
+        self.recorder.tick()
+        self.recorder.bind(
+            target=TargetFacts(name=config.name, labels=dict(config.labels), account=answer.account)
+        )
+        self._relay.exchange.admit(
+            Admission(
+                decide=self._decider(answer),
+                mode=config.mode,
+                record=config.record,
+                role=answer.role,
+                listener=self.listener,
+                max_lag_bytes=journal.max_lag_bytes,
+                max_lag_ns=journal.max_lag_ms * 1_000_000,
+            )
+        )
+        self._dialling = Dialling(upstream, self._relay.server, self._shared.resolve, self._shared.clock)
+        dialled = self._dialling.dial(None if account is None else account.password)
+        return dialled.addCallbacks(
+            self._connected,
+            self._unreachable,
+            callbackArgs=(answer, upstream, "" if account is None else account.user),
+        )
+
+    def _connected(self, password: bytes | None, grant: Grant, upstream: Upstream, user: str) -> Connected:
+        self._dialling = None
+        return Connected(
+            target=grant.target,
+            account=grant.account,
+            user=user,
+            password=password,
+            role=grant.role,
+            tls=upstream.tls is not None,
+            options=upstream.config.options,
+            session=self.short,
+        )
+
+    def _unreachable(self, failure: Failure) -> Refusal:
+        self._dialling = None
+        problem = failure.value
+        if not isinstance(problem, Unreachable):
+            return self._failure(failure)
+        return self._failed("connect", "connect", problem.sentence)
+
+    def _decider(self, grant: Grant) -> Callable[[Decide], Verdict | None]:
+        if getattr(self._settings.policy, "prepared", False):
+            return decider(grant)
+        return self._decide_or_wait
+
+    def _decide_or_wait(self, decide: Decide) -> Verdict | None:
+        """What a policy plugin says; ``None`` while it thinks, for the exchange to ask."""
+        try:
+            answer = self._settings.policy.decide(self.grant, decide)
+        except Exception as problem:
+            return Verdict(False, (), self._failure(problem))
+        if isinstance(answer, Verdict):
+            return answer
+        if not isinstance(answer, Deferred):
+            return Verdict(False, (), self._failure(TypeError("policy gave no verdict")))
+        found: list[object] = []
+        answer.addCallbacks(self._verdict, self._no_verdict)
+        answer.addCallback(found.append)
+        if found:
+            return cast(Verdict, found[0])
+        self._pending = answer.addCallback(lambda _: cast(Verdict, found[0]))
+        return None
+
+    @staticmethod
+    def _verdict(answer: object) -> Verdict:
+        if not isinstance(answer, Verdict):
+            raise TypeError("policy gave no verdict")
+        return answer
+
+    def _no_verdict(self, failure: Failure) -> Verdict:
+        if failure.check(CancelledError):
+            return Verdict(False, (), Refusal("internal", "the session ended before policy decided"))
+        return Verdict(False, (), self._failure(failure))

@@ -1,0 +1,183 @@
+"""What a session is made of: its state, and how it tells what comes to nothing. :mod:`.session` is the whole."""
+
+# Twisted's Failure is untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import uuid
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO, cast
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hoopproxy.errors import JournalRefused
+from hoopproxy.events import ClientFacts, Event, Identity, SessionFailed, SessionRefused
+from hoopproxy.gateway.faults import INTERNAL, described
+from hoopproxy.gateway.relay import Owner, Relay
+from hoopproxy.gateway.shared import Entrance, Settings, Shared, Upstream
+from hoopproxy.gateway.upstream import Dialling
+from hoopproxy.identity.attempt import Attempt
+from hoopproxy.policy.roles import Grant
+from hoopproxy.wire.commands import Connect, Refusal, Verdict
+from hoopproxy.wire.recorder import Recorder, outcome_and_parent, said
+
+__all__ = ["Visit", "journal_refusal"]
+
+
+class Visit(Owner):
+    """The state of one client's connection.
+
+    :param facts: where it came from.
+    """
+
+    log = Logger()
+
+    def __init__(self, shared: Shared, settings: Settings, entrance: Entrance, facts: ClientFacts) -> None:
+        self._shared, self._settings, self._entrance, self.facts = shared, settings, entrance, facts
+        config = entrance.config
+        self.id = shared.ids.next()
+        self.listener = config.name
+        self.options = config.options
+        self.targets = config.targets
+        self.tls = None if entrance.tls is None else "required" if entrance.tls.required else "offered"
+        self.login_methods = config.login
+        self.insecure_cleartext = config.insecure_cleartext
+        self.limits = settings.limits
+        self.began = shared.clock.seconds()
+        self.identity: Identity | None = None
+        self.grant: Grant | None = None
+        self.recorder = Recorder(
+            shared.journal,
+            shared.ids,
+            shared.times,
+            node=shared.node,
+            session=uuid.UUID(self.id).bytes,
+            session_text=self.id,
+            protocol=entrance.plugin.name,
+            decoder=entrance.plugin.version,
+        )
+        self.recorder.bind(client=facts)
+        self._relay: Relay | None = None
+        self._upstream: Upstream | None = None
+        self._attempt: Attempt | None = None
+        self._dialling: Dialling | None = None
+        self._pending: Deferred[Verdict] | None = None
+        self._over = self._let_in = False
+        self._keys: list[bytes] = []
+        self._held = 0
+        self._seen, self._active = -1, self.began
+        seconds = settings.limits["login_seconds"]
+        self._deadline: IDelayedCall | None = (
+            shared.clock.callLater(seconds, self._late, "log-in") if seconds else None
+        )
+
+    def spool(self) -> BinaryIO:
+        """A temporary file without a name, in the state directory, for a long message that is still arriving."""
+        state = self._settings.config.gateway.state
+        return cast(BinaryIO, TemporaryFile(dir=state))  # whoever asked closes it
+
+    @property
+    def short(self) -> str:
+        """The end of the id: what the target's own logs say. Unique in this process."""
+        return self.id[-8:]
+
+    @property
+    def started(self) -> bool:
+        """Whether the target is ready for commands, or was."""
+        return self._relay is not None and self._relay.exchange.started
+
+    @property
+    def commands(self) -> int:
+        """Commands requested so far."""
+        return 0 if self._relay is None else self._relay.exchange.commands
+
+    @property
+    def denied(self) -> int:
+        """Commands denied so far."""
+        return 0 if self._relay is None else self._relay.exchange.denied
+
+    def refuse(self, refusal: Refusal) -> None:
+        """End this session with a sentence in its protocol's own words."""
+        raise NotImplementedError
+
+    # --- deadlines -----------------------------------------------------------------------------------
+
+    def _restart_deadline(self, what: str) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+            self._deadline = self._shared.clock.callLater(self.limits["login_seconds"], self._late, what)
+
+    def _late(self, what: str) -> None:
+        if not self.started and not self._over:
+            seconds = self.limits["login_seconds"]
+            self.refuse(Refusal("deadline", f"{what} took more than login_seconds ({seconds} s)"))
+
+    # --- what comes to nothing -----------------------------------------------------------------------
+
+    def _failure(self, problem: Any) -> Refusal:
+        found = problem.value if isinstance(problem, Failure) else problem
+        if isinstance(found, JournalRefused):
+            return journal_refusal(found)
+        self._shared.figures.failures += 1
+        self.log.error(
+            "session {session}: a question failed: {what}", session=self.id, what=described(problem)
+        )
+        return Refusal("internal", INTERNAL)
+
+    def _tell(self, event: Any, reason: str | None = None) -> None:
+        """An event about a stranger: it opens no session on record."""
+        self._shared.voice.say(
+            event, outcome="failure", reason=reason, client=self.facts, protocol=self._entrance.plugin.name
+        )
+        self._shared.journal.commit_soon()
+
+    def _failed(self, stage: str, code: str, sentence: str) -> Refusal:
+        """The target can't be had: on record with the cause, to the client without it."""
+        if not self._over and self._relay is not None and self._relay.exchange.closing is None:
+            event_id = self._record(SessionFailed(listener=self.listener, stage=stage), "failure", sentence)
+            name = self.grant.target if self.grant is not None else ""
+            self.log.warn(
+                "session {session}: target {target}: {sentence}",
+                session=self.id,
+                target=name,
+                sentence=sentence,
+            )
+            self._shared.figures.add(self._shared.figures.refusals, code)
+            return Refusal(code, f"the target {name} can't be reached", event=event_id)
+        return Refusal(code, "the session is over")
+
+    def _refused(self, refusal: Refusal, asked: Connect | None = None) -> Refusal:
+        """An identity asked for what it doesn't get: on record, with an id to ask the auditor about."""
+        self._shared.figures.add(self._shared.figures.refusals, refusal.code)
+        event = SessionRefused(
+            listener=self.listener,
+            code=refusal.code,
+            target=asked.target if asked is not None else None,
+            account=asked.account if asked is not None else None,
+            database=asked.database if asked is not None else None,
+        )
+        return attrs.evolve(refusal, event=self._record(event, "denied", refusal.sentence))
+
+    def _record(self, event: Event, outcome: str, reason: str) -> str:
+        """An event of this session that says why it comes to nothing; returns its id."""
+        recorder = self.recorder
+        recorder.tick()
+        event_id = recorder.new_id()
+        recorder.emit(
+            event.kind.encode(),
+            event.body(),
+            more=outcome_and_parent(outcome, None),
+            reason=said(reason),
+            id=event_id,
+            reserve=True,
+        )
+        return event_id.decode()
+
+
+def journal_refusal(refused: JournalRefused) -> Refusal:
+    return Refusal("journal_full" if refused.code == "full" else "journal_failed", refused.sentence)
