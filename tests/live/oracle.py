@@ -128,7 +128,6 @@ def compare(
     operations = [each for each in _operations(events) if each.session in set(sessions.values())]
     trail: Counter[Statement] = Counter()
     maybe: list[tuple[Statement, str]] = []
-    redacted: list[Statement] = []
     fast = 0
     for each in operations:
         why = each.surely_not_logged()
@@ -136,8 +135,6 @@ def compare(
             fast += 1
         elif why is not None:
             classes[why] += 1
-        elif each.redacted:
-            redacted.append(each.statement)
         elif (doubt := each.perhaps_not_logged()) is not None:
             maybe.append((each.statement, doubt))
         else:
@@ -145,16 +142,10 @@ def compare(
     assert fast == classes["fast path"], f"{fast} FunctionCalls here, {classes['fast path']} in the log"
     log = Counter(server)
     only_log, only_trail = log - trail, trail - log
-    for statement in redacted:
-        match = next((each for each in only_log if _same_but_redacted(statement, each)), None)
-        if match is None:
-            only_trail[statement] += 1
-        else:
-            only_log = only_log - Counter([match])
-            classes["redacted"] += 1
     for mine in list(only_trail.elements()):
         for theirs in only_log:
-            if (why := _same_but_spelled(mine, theirs, alike)) is not None:
+            redacted = "redacted" if _same_but_redacted(mine, theirs) else None
+            if (why := redacted or _same_but_spelled(mine, theirs, alike)) is not None:
                 only_log, only_trail = only_log - Counter([theirs]), only_trail - Counter([mine])
                 classes[why] += 1
                 break
@@ -173,7 +164,6 @@ class _Operation:
     session: str
     verb: str
     statement: Statement
-    redacted: bool
     outcome: str = "open"
     code: str | None = None
     aborted: bool = False
@@ -223,7 +213,6 @@ def _operations(events: Sequence[Event]) -> list[_Operation]:
                     _text(body.get("text", "")),
                     tuple(_rendered(each) for each in body.get("parameters") or ()),
                 ),
-                redacted=bool(body.get("redacted")),
                 outcome=ending["kind"] if ending else "open",
                 code=first_error.get(event["op"]),
                 aborted=state.get(event["session"]) == "E",
@@ -239,7 +228,6 @@ def _operations(events: Sequence[Event]) -> list[_Operation]:
                     session=event["session"],
                     verb=body["verb"],
                     statement=Statement(event["session"], _text(body.get("text", ""))),
-                    redacted=False,
                     outcome="command.denied",
                 )
             )
@@ -303,8 +291,10 @@ def spelled_alike(server: Postgres) -> Alike:
 
 def _same_but_redacted(marked: Statement, whole: Statement) -> bool:
     same = marked.session == whole.session and len(marked.parameters) == len(whole.parameters)
+    marks = any(_MARK * 3 in (each or "") for each in (marked.text, *marked.parameters))
     return (
         same
+        and marks
         and _under_marks(marked.text, whole.text)
         and all(
             (mine is None and theirs is None)

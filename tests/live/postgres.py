@@ -188,7 +188,10 @@ class Postgres:
         log.touch()
         give(log)
         self._process = Spawned([str(self.bin / "postgres"), "-D", str(self.data)], log=log, folder=self.data)
-        until(self._accepts, seconds=READY_SECONDS, what=f"PostgreSQL in {self.folder} accepts log-ins")
+        try:
+            until(self._accepts, seconds=READY_SECONDS, what=f"PostgreSQL in {self.folder} accepts log-ins")
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self.last_words()}") from None
 
     def down(self) -> None:
         """Fast shutdown: sessions are ended, the database is consistent."""
@@ -203,6 +206,7 @@ class Postgres:
         """``kill -9`` of the server and all its backends; :meth:`up` recovers."""
         if self._process is None:
             return
+        self._process.send(signal.SIGSTOP)  # or it would start new ones while we kill the old
         for pid in sorted(processes_of(self._process.pid)):
             if pid != self._process.pid:
                 _kill(pid)
@@ -217,7 +221,7 @@ class Postgres:
                     self._process.arguments, log=self._process.log, folder=self._process.log.parent
                 )
                 return False
-            raise RuntimeError(f"PostgreSQL ended: {self._process.output[-2000:]}{self._log_tail()}")
+            raise RuntimeError(f"PostgreSQL ended: {self.last_words()}")
         psycopg = need.python_module("psycopg")
         try:
             psycopg.connect(self.dsn(dbname="postgres").conninfo).close()
@@ -227,8 +231,10 @@ class Postgres:
             return False
         return True
 
-    def _log_tail(self) -> str:
-        return self.log_path.read_text()[-2000:] if self.log_path.exists() else ""
+    def last_words(self) -> str:
+        """The end of what the server said, before and after its log was open."""
+        said = "" if self._process is None else self._process.output[-1500:]
+        return said + (self.log_path.read_text()[-1500:] if self.log_path.exists() else "")
 
     def _initialise(self) -> None:
         secret = self.folder / "password"

@@ -41,7 +41,8 @@ def test_unknown_user_and_wrong_password_are_told_the_same(gateway: Any, tls: bo
     wrong = _sentence(_refusal(through.dsn("writer", tls=tls, password=WRONG)))
     assert unknown.replace("mallory", "writer") == wrong
     assert wrong
-    failed = through.wait_for_events("login.failed", count=1)
+    assert through.terminate() == 0  # which says at once what the window still counted
+    failed = through.events("login.failed")
     names = {each["event"].get("name") for each in failed} | {
         name for each in failed for name in each["event"].get("names", ())
     }
@@ -96,8 +97,10 @@ def test_passwords_in_statements_are_redacted_everywhere(gateway: Any, postgres1
         postgres15.execute("ALTER ROLE app_rw NOCREATEROLE; DROP ROLE temp_role")
     through.wait_for_events("session.end")
     assert_no_secret([secret], through.events(), through.stderr, *recordings(through))
-    marked = [each for each in through.events("command.requested") if each["event"].get("redacted")]
-    assert len(marked) == 2
+    texts = [each["event"]["text"] for each in through.events("command.requested")]
+    marks = "*" * len(secret)
+    assert f"ALTER ROLE temp_role PASSWORD '{marks}'" in texts
+    assert f"ALTER USER temp_role WITH ENCRYPTED PASSWORD '{marks}'" in texts
 
 
 def test_the_servers_own_log_names_the_person(gateway: Any, postgres15: Postgres) -> None:
@@ -137,7 +140,8 @@ def test_two_hundred_bad_log_ins_do_not_stall_a_running_pgbench(gateway: Any, po
     assert len(progress) >= 8
     quiet = max(progress[:2])
     assert min(progress) > quiet / 50, f"stalled: {progress}"
-    failed = through.wait_for_events("login.failed", seconds=70)
+    assert through.terminate() == 0  # which says at once what the window still counted
+    failed = through.events("login.failed")
     assert sum(each["event"].get("count", 1) for each in failed) == 200
     assert len(failed) < 200, "a flood of failures must be events with a count"
 
