@@ -43,6 +43,7 @@ REDACTIONS = (
     "parameter",  # 3: a credential in a bound parameter
     "response",  # 4: a credential echoed by the target
     "incomplete",  # 5: a message that never ended, and so was never read: it could hold anything
+    "oversize",  # 6: a message over a limit, skipped and on record by its digest
 )
 """Why a stretch of the recording was filled: the position is the number that a chunk stores."""
 

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 
 from hoopproxy.errors import ProtocolViolation
+from hoopproxy.events import SessionNote
 from hoopproxy.protocols.postgres import messages
 from hoopproxy.protocols.postgres.codec import ClientCodec
 from hoopproxy.protocols.postgres.outstanding import (
@@ -20,6 +21,7 @@ from hoopproxy.protocols.postgres.outstanding import (
     DESCRIBE,
     EXECUTE,
     FUNCTION,
+    MAYBE,
     PARSE,
     QUERY,
     REFUSED,
@@ -27,8 +29,16 @@ from hoopproxy.protocols.postgres.outstanding import (
     Pipeline,
     Sent,
 )
-from hoopproxy.protocols.postgres.prepared import Names, decoded_parameters
-from hoopproxy.protocols.postgres.reading import Reader, Reading
+from hoopproxy.protocols.postgres.prepared import (
+    UNKNOWN,
+    Names,
+    Portal,
+    Undo,
+    decoded_parameters,
+    hidden_values,
+    places,
+)
+from hoopproxy.protocols.postgres.reading import Part, Reader, Reading
 from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.requests import (
     Bind,
@@ -46,6 +56,7 @@ from hoopproxy.wire.commands import (
     Command,
     Completed,
     Decide,
+    Note,
     Redact,
     Refusal,
     ToClient,
@@ -57,13 +68,13 @@ from hoopproxy.wire.frames import Frame, Span
 __all__ = ["Commanding", "skipped"]
 
 _HEADER = 5
-_TOO_LARGE = 5  # position in events.REDACTIONS
+_OVERSIZE = 6  # position in events.REDACTIONS
 _BIG_BIND = 8192
 """Bytes from which a Bind is decided by itself, for rules on size."""
 
 _GO = (FORWARD,)
 _ALONE = (QUERY, FUNCTION)
-_PREPARING = frozenset({"PREPARE", "DEALLOCATE", "DISCARD", "DISCARD ALL"})
+_PREPARING = frozenset({"PREPARE", "DEALLOCATE", "DISCARD", "DISCARD ALL", "EXECUTE"})
 _KINDS = {QUERY: "QUERY", PARSE: "PARSE", BIND: "BIND", FUNCTION: "FUNCTION CALL"}
 
 
@@ -80,7 +91,8 @@ class Commanding:
     def __init__(self, pipeline: Pipeline, reader: Reader, names: Names, codec: ClientCodec) -> None:
         self._pipeline, self._reader, self._names, self._codec = pipeline, reader, names, codec
         self._pending = Sent(QUERY)
-        self._undone: Callable[[], Callable[[], None]] | None = None
+        self._portal = Portal(b"", UNKNOWN)
+        self._remember: Callable[[], Undo | None] | None = None
         self._oversize: _Oversize | None = None
         self.terminated = False
         self.meet: dict[int, Callable[[Frame], Sequence[Command] | None]] = {
@@ -101,7 +113,7 @@ class Commanding:
 
     def frame(self, frame: Frame) -> Sequence[Command] | None:
         """What a frame of the client asks for. :raises ProtocolViolation: for one that is not legal here."""
-        meet = self.meet.get(frame.kind)
+        meet = self.meet.get(frame[0])
         if meet is None:
             raise ProtocolViolation(f"a message of type {chr(frame.kind)!r} is not legal after log-in")
         return meet(frame)
@@ -113,27 +125,31 @@ class Commanding:
         if body is None:
             return self._too_large(frame)
         pipeline = self._pipeline
-        if pipeline.answering:
-            return None
         sql = read_query(body)
-        reading = self._reader.read(sql, not pipeline.fresh)
+        under_way = not pipeline.fresh
+        reading = self._reader.read(sql, under_way)
         verbs = reading.verbs
+        if pipeline.answering:
+            return self._not_sent(self._secrets(frame.start + _HEADER, reading, {}))
         fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs, "text": reading.text}
         self._pending = sent = Sent(QUERY)
-        if "EXECUTE" in verbs or not _PREPARING.isdisjoint(verbs):
-            sent.about = (sql, reading)
-            verbs = self._expanded(sql, reading, fields)
+        if not _PREPARING.isdisjoint(verbs):
+            parts = self._reader.parts(sql, under_way)
+            sent.about = (parts, reading.text)
+            verbs = self._expanded(parts, verbs, fields)
         spans: tuple[Span, ...] = ()
         if reading.secrets:
             spans = self._secrets(frame.start + _HEADER, reading, fields)
             sent.echo = tuple(sql[span.start : span.end] for span in reading.secrets)
         return (Decide(verbs, frame.end - frame.start, fields, spans),)
 
-    def _expanded(self, sql: bytes, reading: Reading, fields: dict[str, object]) -> tuple[str, ...]:
-        verbs, prepared = self._names.expanded(sql, reading.verbs)
+    def _expanded(
+        self, parts: Sequence[Part], verbs: tuple[str, ...], fields: dict[str, object]
+    ) -> tuple[str, ...]:
+        verbs, executed = self._names.expanded(parts, verbs)
         fields["verbs"] = verbs
-        if prepared is not None:
-            fields["detail"] = {"executes": prepared}
+        if executed is not None:
+            fields["detail"] = {"executes": executed}
         return verbs
 
     @staticmethod
@@ -147,93 +163,132 @@ class Commanding:
         if frame.body is None:
             return self._too_large(frame)
         pipeline = self._pipeline
-        if pipeline.answering:
-            return None
         message = read_parse(frame.body)
-        reading = self._reader.read(message.sql, not pipeline.fresh)
-        fields: dict[str, object] = {"verb": reading.verbs[0], "verbs": reading.verbs, "text": reading.text}
-        verbs = self._expanded(message.sql, reading, fields) if "EXECUTE" in reading.verbs else reading.verbs
+        text_at = _HEADER + len(message.name) + 1
+        under_way = not pipeline.fresh
+        reading = self._reader.read(message.sql, under_way)
+        verbs = reading.verbs
+        if pipeline.answering:
+            self._undo_later(self._names.parse(message, verbs, reading.text))
+            return self._not_sent(self._secrets(frame.start + text_at, reading, {}))
+        fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs, "text": reading.text}
+        if "EXECUTE" in verbs:
+            verbs = self._expanded(self._reader.parts(message.sql, under_way), verbs, fields)
         if message.name:
             fields["statement"] = message.name.decode("utf-8", "backslashreplace")
-        text_at = frame.start + _HEADER + len(message.name) + 1
-        spans = self._secrets(text_at, reading, fields)
+        spans = self._secrets(frame.start + text_at, reading, fields)
         self._pending = sent = Sent(PARSE, about=reading.text)
         sent.echo = tuple(message.sql[span.start : span.end] for span in reading.secrets)
-        self._undone = lambda: self._names.parse(message, verbs, reading.text)
-        sent.undo = None
+        detail = fields.get("detail")
+        self._remember = lambda: self._names.parse(message, verbs, reading.text, detail)
         return (Decide(verbs, frame.end - frame.start, fields, spans, False),)
 
     def _bind(self, frame: Frame) -> Sequence[Command] | None:
-        if frame.body is None:
+        _, start, end, body, _, _ = frame
+        if body is None:
             return self._too_large(frame)
         pipeline = self._pipeline
-        if pipeline.answering:
-            return None
-        message = read_bind(frame.body)
-        undo, spans = self._names.bind(message, frame.start + _HEADER)
-        size = frame.end - frame.start
+        message = read_bind(body)
+        size = end - start
         if size > _BIG_BIND:
-            undo()
-            return self._decide_bind(message, frame, size, spans)
-        self._put(Sent(BIND, undo=undo))
+            return self._decide_bind(message, frame, size)
+        spans = self._names.bind(message, start + _HEADER, size)
+        if pipeline.answering:
+            return self._not_sent(spans)
+        pipeline.batch = True
+        if pipeline.discarding:
+            self._surely_discarded()
+        else:
+            pipeline.queue.append(Sent(BIND))
+            pipeline.fresh = False
         return (*map(Redact, spans), FORWARD) if spans else _GO
 
-    def _decide_bind(
-        self, message: Bind, frame: Frame, size: int, spans: tuple[Span, ...]
-    ) -> Sequence[Command]:
-        statement = self._names.statement(message.statement)
+    def _decide_bind(self, message: Bind, frame: Frame, size: int) -> Sequence[Command] | None:
+        start, names = frame.start + _HEADER, self._names
+        statement = names.statement(message.statement)
+        spans = places(
+            hidden_values(message.values, statement.secret), message.values, message.offsets, start
+        )
+        if self._pipeline.answering:
+            return self._not_sent(spans)
         self._pending = Sent(BIND)
-        self._undone = lambda: self._names.bind(message, frame.start + _HEADER)[0]
+
+        def remember() -> None:
+            names.bind(message, start, size)
+
+        self._remember = remember
         fields: dict[str, object] = {
             "verb": "BIND",
             "verbs": statement.verbs,
             "text": statement.text,
             "portal": message.portal.decode("utf-8", "backslashreplace"),
         }
+        if spans:
+            fields["redacted"] = sum(span.end - span.start for span in spans)
         return (Decide(statement.verbs, size, fields, spans, False),)
 
     def _execute(self, frame: Frame) -> Sequence[Command] | None:
-        pipeline = self._pipeline
-        if pipeline.answering:
-            return None
-        assert frame.body is not None
-        message = read_execute(frame.body)
+        _, start, end, body, _, _ = frame
+        assert body is not None
+        message = read_execute(body)
+        if self._pipeline.answering:
+            return self._not_sent()
         names = self._names
-        portal = names.portal(message.portal)
+        self._portal = portal = names.portal(message.portal)
         statement = portal.statement
         verbs = statement.verbs
-        fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs, "text": statement.text}
+        fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs}
+        if statement.text is not None:
+            fields["text"] = statement.text
         if statement.shown is not None:
             fields["statement"] = statement.shown
         if message.portal:
             fields["portal"] = message.portal.decode("utf-8", "backslashreplace")
-        parameters = names.parameters(portal)
-        if parameters is not None:
-            fields["parameters"] = parameters
-        if message.rows:
-            fields["detail"] = {"max_rows": message.rows}
-        if portal.hidden:
-            fields["redacted"] = len(portal.hidden)
-        if statement.text is None:
-            fields.pop("text")
-        self._pending = Sent(EXECUTE, about=portal)
-        return (Decide(verbs, frame.end - frame.start, fields, (), True, portal.op),)
+        bind = portal.bind
+        if bind is not None and bind.values:
+            fields["parameters"] = names.parameters(portal)
+        if message.rows or statement.executes is not None:
+            fields["detail"] = self._detail(statement.executes, message.rows)
+        self._pending = sent = Sent(EXECUTE)
+        if portal.hidden and bind is not None:
+            fields["redacted"] = sum(len(bind.values[i] or b"") for i in portal.hidden)
+            sent.echo = tuple(bind.values[i] or b"" for i in portal.hidden)
+        if statement.source is not None:
+            sent.about = (self._reader.parts(statement.source, not self._pipeline.fresh), statement.text)
+        return (Decide(verbs, end - start, fields, (), True, portal.op),)
+
+    @staticmethod
+    def _detail(executes: object, rows: int) -> dict[str, object]:
+        found: dict[str, object] = dict(executes) if isinstance(executes, dict) else {}
+        if rows:
+            found["max_rows"] = rows
+        return found
 
     def _function(self, frame: Frame) -> Sequence[Command] | None:
         if frame.body is None:
             return self._too_large(frame)
-        if self._pipeline.answering:
-            return None
         call = read_function_call(frame.body)
-        parameters = decoded_parameters(call.values, call.formats, (), self._reader.encoding)
+        hidden = hidden_values(call.values, None)
+        spans = places(hidden, call.values, call.offsets, frame.start + _HEADER)
+        if self._pipeline.answering:
+            return self._not_sent(spans)
+        parameters = decoded_parameters(call.values, call.formats, (), self._reader.encoding, hidden)
         fields: dict[str, object] = {
             "verb": "FUNCTION CALL",
             "verbs": ("FUNCTION CALL",),
             "parameters": parameters,
             "detail": {"function": call.function},
         }
-        self._pending = Sent(FUNCTION)
-        return (Decide(("FUNCTION CALL",), frame.end - frame.start, fields),)
+        if spans:
+            fields["redacted"] = sum(span.end - span.start for span in spans)
+        self._pending = sent = Sent(FUNCTION)
+        sent.echo = tuple(call.values[i] or b"" for i in hidden)
+        return (Decide(("FUNCTION CALL",), frame.end - frame.start, fields, spans),)
+
+    def _not_sent(self, spans: Sequence[Span] = ()) -> Sequence[Command] | None:
+        """A message that we discard in the target's place. Its credentials are redacted all the same."""
+        self._pipeline.unsent += 1
+        return [Redact(span) for span in spans] or None
 
     def _too_large(self, frame: Frame) -> Sequence[Command] | None:
         """A statement over the limit: nothing of it is kept or sent; refused when its last byte is here."""
@@ -242,17 +297,19 @@ class Commanding:
             oversize = self._oversize = _Oversize(frame.kind, frame.start)
         oversize.digest.update(self._codec.raw(frame.start, frame.end))
         oversize.size += frame.end - frame.start
-        filled = Redact(Span(frame.start, frame.end, _TOO_LARGE))
+        filled = Redact(Span(frame.start, frame.end, _OVERSIZE))
         if frame.more:
             return (filled,)
         self._oversize = None
         if self._pipeline.answering:
+            self._pipeline.unsent += 1
             return (filled,)
-        self._pending, self._undone = Sent(oversize.kind), None
+        self._pending, self._remember = Sent(oversize.kind), None
         fields: dict[str, object] = {
             "verb": _KINDS[oversize.kind],
             "text": {"sha256": oversize.digest.hexdigest(), "bytes": oversize.size},
             "redacted": oversize.size,
+            "range": (oversize.start, frame.end),
         }
         limit = self._codec.max_statement
         sentence = f"a statement of {oversize.size} bytes is over max_statement ({limit} bytes)"
@@ -264,48 +321,58 @@ class Commanding:
     def answered(self, decide: Decide, verdict: Verdict) -> Sequence[Command] | None:
         """The verdict on the message at hand; ``None`` forwards it."""
         sent = self._pending
-        if not verdict.allowed:
-            return self._refuse(sent.kind, verdict)
-        sent.op, sent.began = verdict.op, verdict.at
-        kind = sent.kind
-        if kind == EXECUTE:
-            sent.about.op = verdict.op
-        elif kind in (PARSE, BIND):
-            sent.op = ""
-            if self._undone is not None:
-                sent.undo = self._undone()
-        pipeline = self._pipeline
-        if pipeline.discarding:
-            if sent.undo is not None:
-                sent.undo()
-            return (FORWARD, skipped(sent)) if sent.op else _GO
-        if kind in _ALONE:
-            pipeline.batch = False
+        allowed, _, _, op, at = verdict
+        if not allowed:
+            return self._refuse(sent, verdict)
+        kind, pipeline = sent.kind, self._pipeline
+        if kind == PARSE or kind == BIND:
+            if self._remember is not None:
+                sent.undo = self._remember()
         else:
-            pipeline.batch = True
+            sent.op, sent.began = op, at
+        pipeline.batch = kind != QUERY and kind != FUNCTION
+        if pipeline.discarding:
+            self._surely_discarded()
+            self._undo_later(sent.undo)
+            return (FORWARD, skipped(sent)) if sent.op else _GO
+        if kind == EXECUTE:
+            self._portal.op = op
         sent.copies = pipeline.copies
         pipeline.queue.append(sent)
         pipeline.fresh = False
         return None
 
-    def _refuse(self, kind: int, verdict: Verdict) -> Sequence[Command]:
-        pipeline, refusal = self._pipeline, verdict.refusal
+    def _surely_discarded(self) -> None:
+        if self._pipeline.discarding == MAYBE:
+            raise ProtocolViolation("a command follows a failed COPY before it is known where the COPY ended")
+
+    def _undo_later(self, undo: Undo | None) -> None:
+        """It will not be carried out; but until the next Sync, what follows by name is about it."""
+        if undo is not None:
+            self._pipeline.undone.append(undo)
+
+    def _refuse(self, sent: Sent, verdict: Verdict) -> Sequence[Command]:
+        pipeline, refusal, kind = self._pipeline, verdict.refusal, sent.kind
         assert refusal is not None
+        undo = self._remember() if kind in (PARSE, BIND) and self._remember is not None else None
         if pipeline.discarding:
+            self._surely_discarded()
+            self._undo_later(undo)
             return ()  # the target would have discarded it without a word, too
         alone = kind in _ALONE
         if pipeline.copying is not None or (alone and pipeline.batch):
             # The target would take a replacement for something else here; end it where nothing can commit.
-            return (ToClient(say(refusal), "refusal"), Close("refused inside a batch"))
+            return (Close("refused inside a batch", refusal),)
         if pipeline.idle:
             if alone:
                 return (ToClient(say(refusal, "ERROR") + messages.ready(), "refusal"),)
             pipeline.answering = True
+            self._undo_later(undo)
             return (ToClient(say(refusal, "ERROR"), "refusal"),)
         unparsable = messages.parse(
             b"hoopproxy_refused", b"refused by hoopproxy, event " + verdict.op.encode()
         )
-        pipeline.sent(Sent(REFUSED, refusal=refusal))
+        pipeline.sent(Sent(REFUSED, refusal=refusal, undo=undo))
         if alone:
             pipeline.sent(Sent(SYNC))
             return (ToServer(unparsable + messages.sync(), "refused message replaced", instead=True),)
@@ -314,38 +381,41 @@ class Commanding:
 
     # --- what is not decided -------------------------------------------------------------------------
 
-    def _put(self, sent: Sent) -> None:
-        pipeline = self._pipeline
-        pipeline.batch = True
-        if pipeline.discarding:
-            if sent.undo is not None:
-                sent.undo()
-        else:
-            pipeline.sent(sent)
-
     def _named(self, frame: Frame) -> Sequence[Command] | None:
-        if self._pipeline.answering:
-            return None
+        pipeline = self._pipeline
         assert frame.body is not None
         message = read_named(frame.body)
+        if pipeline.answering:
+            return self._not_sent()
         if frame.kind == CLOSE:
-            self._put(Sent(CLOSE, undo=self._names.close(message.what, message.name)))
+            sent = Sent(CLOSE, undo=self._names.close(message.what, message.name))
         else:
-            self._put(Sent(DESCRIBE, about=message.name if message.what == "S" else None))
+            named = message.what == "S"
+            sent = Sent(DESCRIBE, about=self._names.statement(message.name) if named else None)
+        pipeline.batch = True
+        if pipeline.discarding:
+            self._surely_discarded()
+            self._undo_later(sent.undo)
+        else:
+            pipeline.queue.append(sent)
+            pipeline.fresh = False
         return _GO
 
     def _sync(self, frame: Frame) -> Sequence[Command] | None:
         pipeline = self._pipeline
-        pipeline.batch = False
-        if pipeline.answering:
-            pipeline.answering = False
-            return (ToClient(messages.ready(), "refusal"),)
-        pipeline.discarding = False
-        if pipeline.copying is not None:
-            pipeline.swallowed += 1
-        else:
-            pipeline.sent(Sent(SYNC))
-        return _GO
+        if not pipeline.answering:
+            pipeline.synced()
+            return _GO
+        pipeline.answering = pipeline.batch = False
+        pipeline.take_back()
+        ready = ToClient(messages.ready(), "refusal")
+        count, pipeline.unsent = pipeline.unsent, 0
+        if not count:
+            return (ready,)
+        return (
+            Note(SessionNote(what="discarded to Sync behind a refusal", detail={"messages": count})),
+            ready,
+        )
 
     def _flush(self, frame: Frame) -> Sequence[Command] | None:
         return None if self._pipeline.answering else _GO

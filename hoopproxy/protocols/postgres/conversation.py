@@ -25,7 +25,6 @@ class PostgresConversation(Conversation):
 
     def __init__(self, session: Any, client_codec: ClientCodec, server_codec: ServerCodec) -> None:
         self._startup = Startup(session, client_codec, server_codec)
-        self._server_codec = server_codec
         self._pipeline = Pipeline()
         reader = Reader()
         names = Names(reader)
@@ -73,8 +72,6 @@ class PostgresConversation(Conversation):
     def refused(self, refusal: Refusal) -> Sequence[Command]:
         if not self._started:
             return self._startup.refused(refusal)
-        if self._server_codec.mid_message:
-            return ()  # words inside a half-sent message would be taken for its contents
         return (ToClient(say(refusal), "refusal"),)
 
     def finished(self) -> Commands:

@@ -7,11 +7,11 @@ nothing. Protocol chapter, "Extended Query", "COPY Operations".
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 
+from hoopproxy.protocols.postgres.prepared import Undo, take_back
 from hoopproxy.wire.commands import Refusal
 
 __all__ = [
@@ -20,6 +20,9 @@ __all__ = [
     "DESCRIBE",
     "EXECUTE",
     "FUNCTION",
+    "MAYBE",
+    "NAMES",
+    "NO",
     "PARSE",
     "QUERY",
     "REFUSED",
@@ -31,6 +34,10 @@ __all__ = [
 QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, FUNCTION, SYNC = b"QPBDECFS"
 REFUSED = ord("r")
 """Ours, in place of a message that was refused: its error is replaced by the reason of the refusal."""
+
+NO, YES, MAYBE = 0, 1, 2
+"""Whether the target discards what it gets. Maybe: it failed a COPY in whose midst a Sync was sent, which it read
+either as a part of the COPY or as the end of discarding."""
 
 NAMES = {
     QUERY: "Query",
@@ -51,7 +58,9 @@ class Sent:
 
     ``op`` and ``began`` are set for what is an operation. ``start`` is where, in the target's stream, the
     present result begins (-1: not yet); ``rows`` counts its rows. ``copies`` is the number of CopyDone and
-    CopyFail that the client had sent before this message.
+    CopyFail that the client had sent before this message, and those that the COPYs of its own have read since.
+    ``about`` is what its replies need to be understood: of a Query or Execute the statements that prepare or
+    forget names, of a Parse its text, of a Describe the statement's name.
     """
 
     kind: int
@@ -65,7 +74,7 @@ class Sent:
     all_bytes: int = 0
     failed: dict[str, object] | None = None
     copy: dict[str, object] | None = None
-    undo: Callable[[], None] | None = None
+    undo: Undo | None = None
     refusal: Refusal | None = None
     about: Any = None
     echo: tuple[bytes, ...] = attrs.field(default=(), repr=False)
@@ -77,17 +86,20 @@ class Pipeline:
     """The state that both directions share.
 
     ``status`` is that of the last ReadyForQuery. ``fresh``: nothing was sent since it, so nothing is open in
-    the target. ``discarding``: the target discards what it gets until a Sync. ``answering``: the gateway
-    itself does, after a refusal that it answered. ``batch``: extended messages were sent and no Sync yet.
-    ``copying``: the command that the target reads CopyData for. ``copies``: CopyDone and CopyFail sent.
-    ``swallowed``: Syncs that a target in COPY may have taken without an answer.
+    the target. ``discarding``: whether the target discards what it gets until a Sync. ``answering``: the
+    gateway itself does, after a refusal that it answered; ``unsent`` counts what it discarded. ``batch``:
+    extended messages were sent and no Sync yet. ``copying``: the command that the target reads CopyData for.
+    ``copies``: CopyDone and CopyFail sent. ``swallowed``: Syncs sent into the present COPY, which doesn't
+    answer them. ``owed``: ReadyForQuery that may still come for those, because the COPY failed. ``undone``: what
+    is to be taken back at the next Sync; until then, what follows by name is about it.
     """
 
     queue: deque[Sent] = attrs.field(factory=deque)
     status: int = ord("I")
     fresh: bool = True
-    discarding: bool = False
+    discarding: int = NO
     answering: bool = False
+    unsent: int = 0
     batch: bool = False
     copying: Sent | None = None
     copies: int = 0
@@ -96,11 +108,13 @@ class Pipeline:
     copied_from: int = -1
     copied_to: int = -1
     swallowed: int = 0
+    owed: int = 0
+    undone: list[Undo] = attrs.field(factory=list)
 
     @property
     def idle(self) -> bool:
         """Whether nothing is outstanding since a ReadyForQuery outside a transaction."""
-        return self.fresh and not self.queue and self.status == _IDLE
+        return self.fresh and not self.queue and self.status == _IDLE and not self.owed
 
     def sent(self, message: Sent) -> None:
         """A message that the target answers was sent."""
@@ -108,13 +122,41 @@ class Pipeline:
         self.queue.append(message)
         self.fresh = False
 
+    def synced(self) -> None:
+        """The client sent a Sync that goes on."""
+        self.batch = False
+        if self.copying is not None:
+            self.swallowed += 1
+        else:
+            self.discarding = NO
+            self.take_back()
+            self.sent(Sent(SYNC))
+
+    def take_back(self) -> None:
+        """Forget the names that came of messages which nobody carried out."""
+        while self.undone:
+            take_back(self.undone.pop())
+
     def copy_began(self, command: Sent) -> None:
         """The target reads CopyData now. Syncs that it got before CopyDone are never answered."""
         self.copying = command if command.copies == self.copies else None
+        self.swallowed = 0
         queue = self.queue
         while len(queue) > 1 and queue[1].kind == SYNC and queue[1].copies == command.copies:
             del queue[1]
             self.swallowed += 1
+
+    def copy_ended(self, command: Sent) -> None:
+        """The COPY is complete: it has read one CopyDone, and the Syncs before that."""
+        command.copies += 1
+        self.copying = None
+        self.swallowed = 0
+
+    def copy_failed(self) -> None:
+        """The COPY failed: how many of the Syncs sent into it were read by it is unknown."""
+        self.copying = None
+        self.owed += self.swallowed
+        self.swallowed = 0
 
     def copy_sent(self) -> dict[str, object]:
         """What the client sent of CopyData since the last time; for the record."""
@@ -126,15 +168,18 @@ class Pipeline:
         return told
 
     def discard(self) -> list[Sent]:
-        """The target discards to the next Sync: take back what it will not do, and return it in order."""
+        """The target discards to the next Sync: take back what it will not do, and return it in order.
+
+        The first of the list is what failed.
+        """
         queue = self.queue
         skipped: list[Sent] = []
         while queue and queue[0].kind != SYNC:
             skipped.append(queue.popleft())
-        self.discarding = not queue
-        for message in reversed(skipped):
-            if message.undo is not None:
-                message.undo()
+        self.discarding = NO if queue else MAYBE if self.owed else YES
+        self.undone += [message.undo for message in skipped if message.undo is not None]
+        if not self.discarding:  # the Sync is sent: what comes from the client is about what was before
+            self.take_back()
         return skipped
 
 

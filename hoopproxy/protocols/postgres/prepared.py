@@ -1,18 +1,18 @@
 """Prepared statements and portals: what a Bind or an Execute by name runs, and with which parameters.
 
 The names are the client's, in the order in which it sent them. Whether a Parse succeeded is known only
-later, so each change can be undone: a failed one, and all that the target discarded behind it.
+later, so it can be taken back: a failed one, and all that the target discarded behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 
 from hoopproxy.events import safe_text
-from hoopproxy.protocols.postgres.reading import Reader
+from hoopproxy.protocols.postgres.reading import Part, Reader
 from hoopproxy.protocols.postgres.redact import ALL, looks_secret, secret_parameters
 from hoopproxy.protocols.postgres.requests import Bind, Parse
 from hoopproxy.protocols.postgres.sql import ALL as EVERY
@@ -20,20 +20,42 @@ from hoopproxy.protocols.postgres.sql import UNCLASSIFIED, deallocated_name, exe
 from hoopproxy.protocols.postgres.types import decode
 from hoopproxy.wire.frames import Span
 
-__all__ = ["PARAMETER_LIMIT", "UNKNOWN", "Names", "Portal", "Prepared", "decoded_parameters"]
+__all__ = [
+    "PARAMETER_LIMIT",
+    "UNKNOWN",
+    "Names",
+    "Portal",
+    "Prepared",
+    "Undo",
+    "decoded_parameters",
+    "hidden_values",
+    "places",
+    "take_back",
+]
 
 PARAMETER_LIMIT = 64 * 1024
 """Bytes of one parameter that an event holds; a longer one is there by digest, and whole in the recording."""
 
 MAX_NAMES = 100_000
-"""Prepared statements of one session that are remembered; beyond it the oldest run as unclassified."""
+"""Statements, and portals, of one session that are remembered; beyond it the oldest run as unclassified."""
+
+MAX_KEPT = 16 * 1024 * 1024
+"""Bytes of statements and parameters of one session that are remembered; beyond it the same."""
+
+SMALL = 4096
+"""Bytes of a statement up to which a failed Parse of its name brings it back; a larger one is forgotten."""
 
 _PARAMETER = 3  # position in events.REDACTIONS
+_PREPARING = frozenset({"PREPARE", "DEALLOCATE", "DISCARD", "DISCARD ALL", "EXECUTE"})
 
 
 @attrs.define(eq=False)
 class Prepared:
-    """A prepared statement. ``types`` are the OIDs of its parameters, as far as they are known."""
+    """A prepared statement. ``types`` are the OIDs of its parameters, as far as they are known.
+
+    ``source`` is the text itself if its success changes names (``PREPARE``, ``DEALLOCATE``), else ``None``;
+    ``executes`` the text of what an ``EXECUTE`` in it runs.
+    """
 
     name: bytes
     verbs: tuple[str, ...]
@@ -41,6 +63,9 @@ class Prepared:
     types: tuple[int, ...] = ()
     secret: Any = frozenset()
     shown: str | None = None
+    size: int = 0
+    source: bytes | None = attrs.field(default=None, repr=False)
+    executes: object = None
 
 
 @attrs.define(eq=False)
@@ -49,56 +74,71 @@ class Portal:
 
     name: bytes
     statement: Prepared
-    parameters: list[object] | None = None
     bind: Bind | None = None
     hidden: frozenset[int] = frozenset()
+    size: int = 0
+    parameters: list[object] | None = None
     op: str | None = None
 
 
 UNKNOWN = Prepared(b"", (UNCLASSIFIED,), None)
 """A statement that was not prepared in our sight (by a function, for one): policy takes it for the worst."""
 
-Undo = Callable[[], None]
+Undo = tuple[dict[bytes, Any], bytes, Any]
+"""A table, a name in it, and what it meant before (``None``: nothing)."""
+
+
+def take_back(undo: Undo) -> None:
+    """What was sent failed, or was discarded."""
+    table, name, before = undo
+    if before is None:
+        table.pop(name, None)
+    else:
+        table[name] = before
 
 
 class Names:
-    """The statements and portals of one session."""
+    """The statements and portals of one session.
+
+    A Parse and a Close of a statement can be taken back. What was bound can't be and needn't: whatever fails
+    ends the transaction, and with it every portal.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._statements: dict[bytes, Prepared] = {}
         self._portals: dict[bytes, Portal] = {}
+        self._kept = 0
 
-    def parse(self, message: Parse, verbs: tuple[str, ...], text: object) -> Undo:
+    def parse(self, message: Parse, verbs: tuple[str, ...], text: object, executes: object = None) -> Undo:
         """A Parse was sent; returns what takes it back."""
-        name = message.name
-        shown = name.decode("utf-8", "backslashreplace") or None
-        secret = secret_parameters(message.sql)
-        if len(self._statements) >= MAX_NAMES:
-            self._statements.pop(next(iter(self._statements)))
-        return self._put(self._statements, name, Prepared(name, verbs, text, message.types, secret, shown))
+        name, sql = message.name, message.sql
+        statement = Prepared(
+            name,
+            verbs,
+            text,
+            message.types,
+            secret_parameters(sql, standard_conforming_strings=self._reader.strings),
+            name.decode("utf-8", "backslashreplace") or None,
+            len(sql),
+            None if _PREPARING.isdisjoint(verbs) else sql,
+            executes,
+        )
+        before = self._statements.get(name)
+        self._remember(self._statements, name, statement)
+        return (self._statements, name, UNKNOWN if before is not None and before.size > SMALL else before)
 
-    def bind(self, message: Bind, start: int) -> tuple[Undo, tuple[Span, ...]]:
-        """A Bind was sent, its body at ``start`` in the stream; also says which values are credentials."""
+    def bind(self, message: Bind, start: int, size: int) -> tuple[Span, ...]:
+        """A Bind of ``size`` bytes was sent, its body at ``start`` in the stream.
+
+        Returns which of its values are credentials.
+        """
         statement = self._statements.get(message.statement, UNKNOWN)
-        hidden = self._hidden(message, statement.secret)
-        portal = Portal(message.portal, statement, None, message, hidden)
-        spans: tuple[Span, ...] = ()
-        if hidden:
-            places = [(start + message.offsets[i], len(message.values[i] or b"")) for i in sorted(hidden)]
-            spans = tuple(Span(at, at + size, _PARAMETER) for at, size in places)
-        return self._put(self._portals, message.portal, portal), spans
-
-    @staticmethod
-    def _hidden(message: Bind, secret: Any) -> frozenset[int]:
-        if secret:
-            return frozenset(
-                i
-                for i, value in enumerate(message.values)
-                if value is not None and (secret is ALL or i + 1 in secret)
-            )
-        found = [i for i, value in enumerate(message.values) if value is not None and looks_secret(value)]
-        return frozenset(found)
+        hidden = hidden_values(message.values, statement.secret)
+        self._remember(
+            self._portals, message.portal, Portal(message.portal, statement, message, hidden, size)
+        )
+        return places(hidden, message.values, message.offsets, start) if hidden else ()
 
     def statement(self, name: bytes) -> Prepared:
         """The statement of this name; :data:`UNKNOWN` if it was not prepared in our sight."""
@@ -117,58 +157,108 @@ class Names:
             )
         return portal.parameters
 
-    def close(self, what: str, name: bytes) -> Undo:
+    def close(self, what: str, name: bytes) -> Undo | None:
         """A Close was sent."""
-        table: dict[bytes, Any] = self._statements if what == "S" else self._portals
-        return self._put(table, name, None)
-
-    def described(self, name: bytes, types: tuple[int, ...]) -> None:
-        """The target told the parameter types of a statement."""
-        statement = self._statements.get(name)
-        if statement is not None:
-            statement.types = types
+        if what == "P":
+            self._forget(self._portals, name)
+            return None
+        before = self._statements.get(name)
+        self._forget(self._statements, name)
+        return (self._statements, name, UNKNOWN if before is not None and before.size > SMALL else before)
 
     def transaction_ended(self) -> None:
         """Portals live until the end of their transaction."""
         if self._portals:
+            for portal in self._portals.values():
+                self._kept -= portal.size
             self._portals.clear()
 
-    def _put(self, table: dict[bytes, Any], name: bytes, value: Any) -> Undo:
-        before = table.get(name)
-        if value is None:
-            table.pop(name, None)
-        else:
-            table[name] = value
+    def _remember(self, table: dict[bytes, Any], name: bytes, value: Any) -> None:
+        before = table.pop(name, None)
+        table[name] = value
+        kept = self._kept + value.size - (before.size if before is not None else 0)
+        self._kept = kept
+        if kept > MAX_KEPT or len(table) > MAX_NAMES:
+            self._make_room(name)
 
-        def undo() -> None:
-            if before is None:
-                table.pop(name, None)
-            else:
-                table[name] = before
+    def _make_room(self, name: bytes) -> None:
+        """Forget the oldest, of statements first; what was just remembered stays."""
+        tables = (self._statements, self._portals)
+        self._kept = sum(each.size for table in tables for each in table.values())
+        for table in tables:
+            for old in list(table):
+                if self._kept <= MAX_KEPT and len(table) <= MAX_NAMES:
+                    break
+                if old != name:
+                    self._forget(table, old)
 
-        return undo
+    def _forget(self, table: dict[bytes, Any], name: bytes) -> None:
+        before = table.pop(name, None)
+        if before is not None:
+            self._kept = max(0, self._kept - before.size)
 
     # --- the same by SQL text ------------------------------------------------------------------------
 
-    def expanded(self, sql: bytes, verbs: tuple[str, ...]) -> tuple[tuple[str, ...], object]:
-        """For ``EXECUTE name``: the verbs with those of what it runs, and the text of that; else as it was."""
-        if "EXECUTE" not in verbs:
-            return verbs, None
-        name = executed_name(sql)
-        statement = self._statements.get(name, UNKNOWN) if name is not None else UNKNOWN
-        more = tuple(verb for verb in statement.verbs if verb not in verbs)
-        return verbs + more, statement.text
+    def expanded(self, parts: Sequence[Part], verbs: tuple[str, ...]) -> tuple[tuple[str, ...], object]:
+        """For each ``EXECUTE name``: the verbs with those of what it runs, and the text of that.
 
-    def completed(self, sql: bytes, tag: str, verbs: tuple[str, ...], text: object) -> None:
-        """A statement that was sent as text succeeded: PREPARE and DEALLOCATE change the same names."""
-        if tag == "PREPARE" and (name := prepared_name(sql)) is not None:
-            inner = tuple(verb for verb in verbs if verb != "PREPARE") or (UNCLASSIFIED,)
-            self._statements[name] = Prepared(name, inner, text)
-        elif tag.startswith(("DEALLOCATE", "DISCARD ALL")) and (name := deallocated_name(sql)) is not None:
+        The text is a list if there are several. What can't be told is unclassified.
+        """
+        found: dict[str, None] = dict.fromkeys(verbs)
+        texts: list[object] = []
+        for part in parts:
+            if "EXECUTE" in part.verbs:
+                name = executed_name(part.text)
+                statement = self._statements.get(name, UNKNOWN) if name is not None else UNKNOWN
+                found.update(dict.fromkeys(statement.verbs))
+                texts.append(statement.text)
+        known = [text for text in texts if text is not None]
+        if "EXECUTE" in found and not texts:
+            found[UNCLASSIFIED] = None
+        return tuple(found), known[0] if len(known) == 1 else known or None
+
+    def completed(self, part: Part, tag: str, text: object) -> None:
+        """A statement that was sent as text succeeded: PREPARE and DEALLOCATE change the same names.
+
+        :param text: what an event may hold of it.
+        """
+        if tag == "PREPARE" and (name := prepared_name(part.text)) is not None:
+            inner = tuple(verb for verb in part.verbs if verb != "PREPARE") or (UNCLASSIFIED,)
+            shown = name.decode("utf-8", "backslashreplace")
+            statement = Prepared(name, inner, text, (), frozenset(), shown, len(part.text))
+            self._remember(self._statements, name, statement)
+        elif (
+            tag.startswith(("DEALLOCATE", "DISCARD ALL"))
+            and (name := deallocated_name(part.text)) is not None
+        ):
             if name == EVERY:
                 self._statements.clear()
+                self._kept = sum(portal.size for portal in self._portals.values())
             else:
-                self._statements.pop(name, None)
+                self._forget(self._statements, name)
+
+
+def hidden_values(values: Sequence[bytes | None], secret: Any) -> frozenset[int]:
+    """Which of these parameters are credentials: as the statement says, or as they look."""
+    if secret:
+        return frozenset(
+            i
+            for i, value in enumerate(values)
+            if value is not None and (secret is ALL or i + 1 in secret or looks_secret(value))
+        )
+    found = [i for i, value in enumerate(values) if value is not None and looks_secret(value)]
+    return frozenset(found) if found else _NONE
+
+
+def places(
+    hidden: frozenset[int], values: Sequence[bytes | None], offsets: Sequence[int], start: int
+) -> tuple[Span, ...]:
+    """Where in the stream these values are."""
+    found = [(start + offsets[i], len(values[i] or b"")) for i in sorted(hidden)]
+    return tuple(Span(at, at + size, _PARAMETER) for at, size in found)
+
+
+_NONE: frozenset[int] = frozenset()
 
 
 def decoded_parameters(

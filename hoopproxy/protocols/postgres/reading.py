@@ -20,7 +20,7 @@ from hoopproxy.protocols.postgres.redact import redacted, secrets_in
 from hoopproxy.protocols.postgres.sql import UNCLASSIFIED, statements
 from hoopproxy.wire.frames import Span
 
-__all__ = ["EVENT_TEXT", "Reader", "Reading", "bounded_text"]
+__all__ = ["EVENT_TEXT", "Part", "Reader", "Reading", "bounded_text"]
 
 EVENT_TEXT = 1 << 20
 """Bytes of a statement's text that an event holds; a longer one is there by digest, and whole in the recording."""
@@ -86,6 +86,13 @@ class Reading(NamedTuple):
     text: object
 
 
+class Part(NamedTuple):
+    """One statement of a text, by itself."""
+
+    text: bytes
+    verbs: tuple[str, ...]
+
+
 def bounded_text(data: bytes, encoding: str, limit: int = EVENT_TEXT) -> object:
     """Text for an event: itself, ``{"b64"}`` if invalid, or digest, size and head over ``limit`` bytes."""
     if len(data) <= limit:
@@ -130,6 +137,18 @@ class Reader:
         except LookupError:
             # A name that Python doesn't know: text that isn't plain ASCII is kept as bytes.
             self.encoding = "ascii"
+
+    @property
+    def strings(self) -> bool | None:
+        """``standard_conforming_strings`` as reported, or ``None`` while it may have been changed."""
+        return None if self._doubtful else self.conforming
+
+    def parts(self, text: bytes, under_way: bool) -> tuple[Part, ...]:
+        """The statements of a text, one by one. For the few texts whose names matter."""
+        conforming = None if under_way and b"\\" in text else self.conforming
+        safe = self.safe and not (under_way and self._doubtful and not text.isascii())
+        found = statements(text, standard_conforming_strings=conforming, safe_encoding=safe)
+        return tuple(Part(text[each.start : each.end], each.verbs) for each in found)
 
     def read(self, text: bytes, under_way: bool) -> Reading:
         """Read a statement text. ``under_way``: earlier commands were sent whose end isn't known yet."""

@@ -15,7 +15,9 @@ from hoopproxy.protocols.postgres.outstanding import (
     DESCRIBE,
     EXECUTE,
     FUNCTION,
+    MAYBE,
     NAMES,
+    NO,
     PARSE,
     QUERY,
     REFUSED,
@@ -23,12 +25,22 @@ from hoopproxy.protocols.postgres.outstanding import (
     Pipeline,
     Sent,
 )
-from hoopproxy.protocols.postgres.prepared import Names, Portal
+from hoopproxy.protocols.postgres.prepared import UNKNOWN, Names
 from hoopproxy.protocols.postgres.reading import Reader
 from hoopproxy.protocols.postgres.redact import Span as Secret
 from hoopproxy.protocols.postgres.redact import echoes, redacted, secrets_in
 from hoopproxy.protocols.postgres.refusals import say
-from hoopproxy.wire.commands import WITHHOLD, Command, Completed, Note, Redact, Result, ToClient
+from hoopproxy.wire.commands import (
+    WITHHOLD,
+    Close,
+    Command,
+    Completed,
+    Note,
+    Redact,
+    Refusal,
+    Result,
+    ToClient,
+)
 from hoopproxy.wire.frames import Frame, Span
 
 __all__ = ["Replies"]
@@ -36,6 +48,8 @@ __all__ = ["Replies"]
 _DATA_ROW, _COMMAND_COMPLETE, _READY, _ROW_DESCRIPTION, _BIND_COMPLETE, _PARSE_COMPLETE = b"DCZT21"
 _DESCRIBED = b"Tn"
 _STATUSES = (b"I", b"T", b"E")
+_ANY_TIME = frozenset(b"ZNSA")
+"""ReadyForQuery, and what answers nothing."""
 _NOTHING = Sent(0)
 _DIGITS = 16
 """A count in a tag with that many digits is no count: integers of an event stay below 2**53."""
@@ -114,6 +128,8 @@ class Replies:
         queue, met = self._queue, 0
         found: list[Command] = []
         head = queue[0] if queue else _NOTHING
+        if head.failed is not None or head.copy is not None or self._pipeline.owed:
+            return found, 0
         for frame in frames:
             kind, start, end, body, count, _ = frame
             asked = head.kind
@@ -124,7 +140,9 @@ class Replies:
                     head.start = start
                 head.rows += count
             elif kind == _COMMAND_COMPLETE:
-                if (asked != QUERY and asked != EXECUTE) or head.copy is not None or head.about is not None:
+                if (asked != QUERY and asked != EXECUTE) or head.about is not None or not body:
+                    break
+                if body.find(0) != len(body) - 1:
                     break
                 found.append(self._plain_result(head, start, end, body))
                 if asked == EXECUTE:
@@ -170,10 +188,22 @@ class Replies:
 
     def frame(self, frame: Frame) -> Sequence[Command] | None:
         """What a frame of the target means. :raises ProtocolViolation: for one that answers nothing."""
-        meet = self.meet.get(frame.kind)
+        kind = frame[0]
+        meet = self.meet.get(kind)
         if meet is None:
             raise self._illegal(frame)
+        if self._pipeline.owed and kind not in _ANY_TIME:
+            self._pipeline.owed = (
+                0  # what may still have come for a Sync inside a COPY would have come by now
+            )
         return meet(frame)
+
+    def _asked_for_rows(self, frame: Frame) -> Sent:
+        """The Query or Execute that a reply with a result belongs to."""
+        head = self._queue[0] if self._queue else None
+        if head is None or (head.kind != QUERY and head.kind != EXECUTE) or head.failed is not None:
+            raise self._illegal(frame)
+        return head
 
     def _illegal(self, frame: Frame) -> ProtocolViolation:
         head = NAMES[self._queue[0].kind] if self._queue else "nothing"
@@ -182,19 +212,19 @@ class Replies:
     # --- results -------------------------------------------------------------------------------------
 
     def _row_description(self, frame: Frame) -> Sequence[Command] | None:
-        head = self._queue[0] if self._queue else None
-        if head is not None and head.kind == QUERY:
-            if head.start < 0:
-                head.start = frame.start
+        if self._queue and self._queue[0].kind == DESCRIBE:
+            self._queue.popleft()
             return None
-        if head is None or head.kind != DESCRIBE:
+        head = self._asked_for_rows(frame)
+        if head.kind != QUERY or head.copy is not None:
             raise self._illegal(frame)
-        self._queue.popleft()
+        if head.start < 0:
+            head.start = frame.start
         return None
 
     def _rows(self, frame: Frame) -> Sequence[Command] | None:
-        head = self._queue[0] if self._queue else None
-        if head is None or (head.kind != QUERY and head.kind != EXECUTE):
+        head = self._asked_for_rows(frame)
+        if head.copy is not None:
             raise self._illegal(frame)
         if head.start < 0:
             head.start = frame.start
@@ -202,23 +232,22 @@ class Replies:
         return None
 
     def _command_complete(self, frame: Frame) -> Sequence[Command] | None:
-        head = self._queue[0] if self._queue else None
-        if head is None or (head.kind != QUERY and head.kind != EXECUTE):
-            raise self._illegal(frame)
-        if head.copy is None:
-            copied = None
-        else:
-            copied = {"copy": self._copied(head)}
+        head = self._asked_for_rows(frame)
+        index = head.results
+        copied = None if head.copy is None else {"copy": self._copied(head)}
         result = self._plain_result(head, frame.start, frame.end, frame.body)
         if copied is not None:
             result.fields["detail"] = copied
-        if head.kind == EXECUTE and isinstance(head.about, Portal):
-            self._queue.popleft()
-            return (result, _completed(head))
+            if copied["copy"]["way"] != "out":
+                self._pipeline.copy_ended(head)
         if head.about is not None:
-            sql, reading = head.about
-            self._names.completed(sql, str(result.fields["tag"]), reading.verbs, reading.text)
-        return (result,)
+            parts, text = head.about
+            if index < len(parts):
+                self._names.completed(parts[index], str(result.fields["tag"]), text)
+        if head.kind == QUERY:
+            return (result,)
+        self._queue.popleft()
+        return (result, _completed(head))
 
     def _ended(self, head: Sent, frame: Frame, fields: dict[str, object]) -> Sequence[Command]:
         """A result without CommandComplete."""
@@ -238,13 +267,10 @@ class Replies:
         copy, head.copy = head.copy or {}, None
         if copy["way"] != "out":
             copy.update(self._pipeline.copy_sent())
-            self._pipeline.copying = None
         return copy
 
     def _empty(self, frame: Frame) -> Sequence[Command] | None:
-        head = self._queue[0] if self._queue else None
-        if head is None or (head.kind != QUERY and head.kind != EXECUTE):
-            raise self._illegal(frame)
+        head = self._asked_for_rows(frame)
         return self._ended(head, frame, {"index": head.results, "tag": "", "rows": 0})
 
     def _suspended(self, frame: Frame) -> Sequence[Command] | None:
@@ -252,8 +278,8 @@ class Replies:
         return self._ended(head, frame, {"index": 0, "rows": head.rows, "detail": {"suspended": True}})
 
     def _function_result(self, frame: Frame) -> Sequence[Command] | None:
-        head = self._queue[0] if self._queue else None
-        if head is None or head.kind != FUNCTION:
+        head = self._expect(frame, FUNCTION)
+        if head.failed is not None or head.results:
             raise self._illegal(frame)
         if head.start < 0:
             head.start = frame.start
@@ -269,11 +295,17 @@ class Replies:
             raise ProtocolViolation("the target sent ReadyForQuery with an unknown status")
         done = None
         if queue and queue[0].kind in (QUERY, FUNCTION):
+            if pipeline.copying is queue[0]:
+                raise ProtocolViolation("the target is ready in the midst of a COPY")
             done = (_completed(queue.popleft(), body[0]),)
         elif queue and queue[0].kind == SYNC:
             queue.popleft()
-        elif pipeline.swallowed:
-            pipeline.swallowed -= 1
+        elif pipeline.owed and (not queue or pipeline.discarding == NO):
+            pipeline.owed -= 1
+            if pipeline.discarding == MAYBE:
+                # So that Sync did end the discarding.
+                pipeline.discarding = NO
+                pipeline.take_back()
         else:
             raise self._illegal(frame)
         self._is_ready(body[0])
@@ -317,18 +349,20 @@ class Replies:
 
     def _parameters(self, frame: Frame) -> Sequence[Command] | None:
         head = self._expect(frame, DESCRIBE)
-        if head.about is None:
+        statement, types = head.about, messages.read_parameter_description(frame.body or b"")
+        if statement is None:
             raise self._illegal(frame)
-        self._names.described(head.about, messages.read_parameter_description(frame.body or b""))
+        if statement is not UNKNOWN:
+            statement.types = types
         return None
 
     # --- COPY ----------------------------------------------------------------------------------------
 
     def _copy_begins(self, frame: Frame, way: str) -> Sent:
-        head = self._queue[0] if self._queue else None
-        if head is None or (head.kind != QUERY and head.kind != EXECUTE):
-            raise self._illegal(frame)
+        head = self._asked_for_rows(frame)
         response = messages.read_copy_response(frame.body or b"")
+        if head.copy is not None or response.format >= len(_FORMATS):
+            raise self._illegal(frame)
         head.copy = {"way": way, "format": _FORMATS[response.format]}
         if head.start < 0:
             head.start = frame.start
@@ -363,35 +397,43 @@ class Replies:
 
     def _error(self, frame: Frame) -> Sequence[Command] | None:
         error, spans = self._report(frame)
-        pipeline, queue = self._pipeline, self._queue
+        queue = self._queue
         found: list[Command] = [Redact(span) for span in spans]
-        if not queue or error.get("severity") in ("FATAL", "PANIC"):
-            found.append(_note("the target ends the session", error))
-            return found
+        if error.get("severity") in ("FATAL", "PANIC"):
+            return [*found, _note("the target ends the session", error)]
+        if not queue:
+            if error.get("severity") == "ERROR":
+                raise self._illegal(frame)
+            # A server of before 9.6 says the severity in its own language only.
+            return [*found, _note("the target ends the session", error)]
         head = queue[0]
+        if head.failed is not None:
+            raise self._illegal(frame)
         if head.kind == REFUSED:
             assert head.refusal is not None
             found += (WITHHOLD, ToClient(say(head.refusal, "ERROR"), "error of the replacement replaced"))
             return found + self._skip()
-        copying = head.copy is not None and head.copy["way"] != "out"
+        copied_to = head.copy is not None and head.copy["way"] != "out"
         if head.kind in (QUERY, FUNCTION):
             head.failed = error
             found += self._failed(head, frame, error)
-            if copying and error.get("sqlstate") == "08P01" and len(queue) > 1 and queue[1].kind != SYNC:
+            if copied_to and error.get("sqlstate") == "08P01" and len(queue) > 1 and queue[1].kind != SYNC:
                 found += self._taken_by_copy()
-        elif head.kind == EXECUTE:
+            if copied_to:
+                self._pipeline.copy_failed()
+            return found
+        if head.kind == EXECUTE:
             found += self._failed(head, frame, error)
-            found += (_completed(head, failed=error), *self._skip(1))
-        elif head.kind == SYNC:
-            found.append(_note("Sync failed", error))
-        else:
-            detail = dict(error)
-            if head.kind == PARSE:
-                detail["text"] = head.about
-            found.append(_note(f"{NAMES[head.kind]} failed", detail))
-            found += self._skip()
-        pipeline.copying = None
-        return found
+            found.append(_completed(head, failed=error))
+            if copied_to:
+                self._pipeline.copy_failed()
+            return found + self._skip(1)
+        if head.kind == SYNC:
+            return [*found, _note("Sync failed", error)]
+        detail = dict(error)
+        if head.kind == PARSE:
+            detail["text"] = head.about
+        return [*found, _note(f"{NAMES[head.kind]} failed", detail), *self._skip()]
 
     def _failed(self, head: Sent, frame: Frame, error: dict[str, object]) -> list[Command]:
         start = head.start if head.start >= 0 else frame.start
@@ -411,8 +453,20 @@ class Replies:
 
     def _skip(self, answered: int = 0) -> list[Command]:
         """The head failed: the target discards to the next Sync. ``answered`` of those have their end already."""
-        discarded = self._pipeline.discard()[max(answered, 0) :]
-        return [skipped(sent) for sent in discarded if sent.op]
+        discarded = self._pipeline.discard()
+        if self._pipeline.owed and len(discarded) > 1:
+            # Messages behind a Sync that the failed COPY read, or did not read: then they are carried out.
+            because = "it can't be told whether the target discards it"
+            found: list[Command] = [
+                Completed(sent.op, sent.began, {"because": because}, "unfinished", "unknown")
+                for sent in discarded[answered:]
+                if sent.op
+            ]
+            refusal = Refusal(
+                "violation", "commands behind a Sync inside a COPY that failed can't be followed"
+            )
+            return [*found, Close("can't follow a failed COPY", refusal)]
+        return [skipped(sent) for sent in discarded[answered:] if sent.op]
 
     def _report(self, frame: Frame) -> tuple[dict[str, object], list[Span]]:
         """An error's or notice's fields, and the credentials that it echoes."""
