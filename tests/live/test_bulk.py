@@ -62,11 +62,11 @@ def test_a_copy_of_200_mib_both_ways(bounded_memory: Gateway) -> None:
         expected.update(block)
     assert total == len(block) * times
     assert digest.digest() == expected.digest()
-    moved = bounded_memory.wait_for_events("transfer.completed", count=2)
-    assert [(each["event"]["way"], each["event"]["rows"]) for each in moved] == [
-        ("in", 5000 * times),
-        ("out", 5000 * times),
+    results = [each["event"] for each in bounded_memory.events("command.result")]
+    copies = [
+        (each["detail"]["copy"]["way"], each["rows"]) for each in results if "copy" in each.get("detail", {})
     ]
+    assert copies == [("in", 5000 * times), ("out", 5000 * times)]
     assert_balanced(bounded_memory.wait_for_events("session.end", count=2))
 
 

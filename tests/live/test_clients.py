@@ -39,19 +39,17 @@ def test_a_client_sees_the_same_through_the_gateway(
 ) -> None:
     """Any byte that the gateway changes, drops, delays for ever or reorders shows in some client."""
     expected = direct(name, postgres15.port, postgres15)
-    started = len(shared_gateway.events("session.start"))
     seen = _battery(name).run(shared_gateway.dsn("writer", tls=leg == "tls"))
     differing = [pair for pair in zip(expected, seen, strict=False) if pair[0] != pair[1]]
     assert differing == []
     assert len(seen) == len(expected)
-    assert len(shared_gateway.events("session.start")) > started, "nothing went through the gateway"
 
 
 def test_after_all_clients_the_trail_is_whole_and_balanced(shared_gateway: Gateway) -> None:
     """Runs after the batteries (same module): one lost byte or open command in any of them fails here."""
     assert shared_gateway.terminate() == 0, shared_gateway.stderr[-2000:]
     events = shared_gateway.events()
-    assert len(by_session(events)) > len(CLIENTS)
+    assert len(by_session(events)) > 2 * len(CLIENTS), "some client didn't go through the gateway"
     assert_whole(events)
     for end in assert_balanced(events):
         for leg in ("client", "target"):
