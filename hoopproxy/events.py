@@ -130,8 +130,8 @@ def _plain(value: object) -> object:
 
 def _fields(value: object) -> dict[str, object]:
     found = {}
-    for name in attrs.fields_dict(type(value)):
-        item = getattr(value, name)
+    for field in type(value).__attrs_attrs__:  # type: ignore[attr-defined]  # whoever calls looked
+        name, item = field.name, getattr(value, field.name)
         if item is not None and item != () and item != {}:
             found[name] = _plain(item)
     return found

@@ -45,7 +45,6 @@ __all__ = [
 ]
 
 # mypy-zope reads these as interfaces: their methods take no self.
-# ruff: noqa: N805
 
 
 class IAuditableProtocol(Interface):

@@ -48,6 +48,7 @@ __all__ = [
     "TLSStarted",
     "ToClient",
     "ToServer",
+    "Told",
     "Verdict",
     "Withhold",
 ]
@@ -218,6 +219,8 @@ class Decide(NamedTuple):
     :ivar size: bytes of the frame, for size rules.
     :ivar fields: the fields of ``command.requested`` but ``range`` (rendered only when needed).
     :ivar spans: credentials in the frame, to be filled in the recording.
+    :ivar body: the fields as canonical JSON, ``range`` included, where the conversation has them ready;
+        ``fields`` is empty then.
     :ivar is_command: ``False`` for what is decided but executes nothing (a Parse): on record only if denied.
     :ivar parent: the operation that this one goes on with.
     :ivar refusal: it can't go on whatever policy says (too large to be held); policy is not asked.
@@ -230,6 +233,21 @@ class Decide(NamedTuple):
     is_command: bool = True
     parent: str | None = None
     refusal: Refusal | None = None
+    body: bytes = b""
+
+
+class Told(NamedTuple):
+    """A result or an end of the hot path, rendered already: what ``Conversation.server_run`` returns.
+
+    :ivar kind: ``b"command.result"`` or ``b"command.completed"``.
+    :ivar more: ``b""``, or the outcome as ``recorder.outcome_and_parent`` renders it.
+    :ivar body: the event's fields as canonical JSON, ranges as the client sees them.
+    """
+
+    kind: bytes
+    more: bytes
+    body: bytes
+    op: bytes
 
 
 class Result(NamedTuple):

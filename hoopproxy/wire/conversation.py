@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.wire.commands import Close, Command, Refusal, ToClient
+from hoopproxy.wire.commands import Close, Command, Refusal, ToClient, Told
 from hoopproxy.wire.frames import Frame
 
 __all__ = ["Commands", "Conversation", "ProtocolViolation"]
@@ -39,12 +39,14 @@ class Conversation:
         """
         return None
 
-    def server_run(self, frames: Sequence[Frame]) -> tuple[Sequence[Command], int]:
+    def server_run(self, frames: Sequence[Frame], shift: int, now: int) -> tuple[Sequence[Told], int]:
         """A shortcut for speed: the beginning of ``frames`` that needs no look at each.
 
-        Return what to put on record of it (``Result``, ``Completed`` or ``Note``, nothing else) and how many
-        frames it is; they go on as they are. The others come to :meth:`server_frame`. Asked only while the
-        stream is relayed.
+        Return what to put on record of it, rendered, and how many frames it is; they go on as they are. The
+        others come to :meth:`server_frame`. Asked only while the stream is relayed.
+
+        :param shift: what to add to an offset of the target's stream to get the place where the client sees it.
+        :param now: monotonic nanoseconds, on the clock of ``Verdict.at``.
         """
         return (), 0
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import orjson
 
 from hoopproxy import events
 from hoopproxy.errors import JournalRefused, ProtocolViolation
@@ -32,13 +33,14 @@ from hoopproxy.wire.commands import (
     Started,
     StartTLS,
     ToClient,
+    Told,
     ToServer,
     Verdict,
     Withhold,
 )
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.frames import Span
-from hoopproxy.wire.recorder import Recorder, dump, outcome_and_parent, said
+from hoopproxy.wire.recorder import Form, Recorder, dump, outcome_and_parent, said
 from hoopproxy.wire.turn import Piece, Turn
 
 __all__ = ["Deeds", "journal_refusal"]
@@ -58,6 +60,8 @@ class Deeds(Turn):
         "_refused",
         "_relaying",
         "_target_tls",
+        "_usual_form",
+        "_usual_rules",
         "denied",
         "started",
     )
@@ -81,6 +85,8 @@ class Deeds(Turn):
         self._relaying = self._connecting = self._refused = False
         self._client_waits = False  # the target just became ready: look at what the client sent meanwhile
         self._target_tls: TLSFacts | None = None
+        self._usual_rules: tuple[str, ...] | None = None  # of the last allowed command, and its envelope
+        self._usual_form = Form(b"", 0, True)
         self._do: Mapping[type, Callable[[Any], None]] = {
             ToClient: self._to_client,
             ToServer: self._to_server,
@@ -127,6 +133,7 @@ class Deeds(Turn):
     def _to_client(self, command: ToClient) -> None:
         if self._peer is self.server:
             self._push_run()
+        self._odd = True
         self._to_client_now.append(Piece(command.data, -1, command.secret))
         self._shift += len(command.data)
         if self.started and command.what:
@@ -136,6 +143,7 @@ class Deeds(Turn):
         self._admitted()
         if self._peer is self.client:
             self._push_run()
+        self._odd = True
         self._to_server_now.append(Piece(command.data, -1, command.secret))
         if self.started and command.what:
             frame = self._frame
@@ -158,10 +166,12 @@ class Deeds(Turn):
         if span.start < frame.start or span.end > frame.end or span.start < self._peer.recorded:
             # Our own mistake, and one that would leave a secret in the trail: the session ends by it.
             raise ValueError("a secret is named outside the present frame, or after its frame was recorded")
+        self._odd = True
         self._peer.marks.append(span)
 
     def _opaque(self, command: Opaque) -> None:
         peer, place = self._peer, (self._frame.start, self._frame.end)
+        self._odd = True
         peer.opaque_marks.append(place)
         self._event(events.SessionOpaque(peer=peer.leg, range=place, why=command.why[:OPAQUE_REASON]))
 
@@ -180,20 +190,27 @@ class Deeds(Turn):
         if self.recorder.opened:
             more = outcome_and_parent(outcome, parent)
             joined = op.encode() if op else b""
-            self._events.append((event.kind.encode(), event.body(), joined, b"", more, said(reason), False))
+            form = self.recorder.form(event.kind.encode(), b"", more, said(reason), bool(joined))
+            self._events.append((form, event.body(), joined, b""))
 
     def _result(self, result: Result) -> None:
         op, start, end, fields = result
         shift = self._shift
         fields["range"] = (start + shift, end + shift)
-        self._events.append((b"command.result", dump(fields), op.encode(), b"", b"", b"", False))
+        self._events.append((self.recorder.form(b"command.result"), dump(fields), op.encode(), b""))
 
     def _completed(self, done: Completed) -> None:
         op, began, fields, kind, outcome = done
         if kind == "completed":
             fields["duration"] = self.recorder.now - began
         more = _OUTCOMES.get(outcome) or outcome_and_parent(outcome, None)
-        self._events.append((_ENDS[kind], dump(fields), op.encode(), b"", more, b"", False))
+        self._events.append((self.recorder.form(_ENDS[kind], b"", more), dump(fields), op.encode(), b""))
+
+    def _tell(self, told: Sequence[Told]) -> None:
+        """Results of the hot path, rendered already."""
+        form, events_now = self.recorder.form, self._events
+        for kind, more, body, op in told:
+            events_now.append((form(kind, b"", more), body, op, b""))
 
     # --- questions -----------------------------------------------------------------------------------
 
@@ -243,12 +260,18 @@ class Deeds(Turn):
                 self._deny(decide, Verdict(False, (), journal_refusal(refused)))
                 return
             self.commands += 1
-            _, start, end, _, _, _ = self._frame
-            fields = decide.fields
-            fields["range"] = (start, end)
-            decision = recorder.decision("allow", rules) if rules else b""
-            more = outcome_and_parent(None, decide.parent) if decide.parent else b""
-            self._events.append((b"command.requested", dump(fields), op, decision, more, b"", True))
+            body = decide.body
+            if not body:
+                _, start, end, _, _, _ = self._frame
+                fields = decide.fields
+                fields["range"] = (start, end)
+                body = dump(fields)
+            if decide.parent or rules != self._usual_rules:
+                form = self._requested(rules, decide.parent)
+            else:
+                form = self._usual_form
+            self._events.append((form, body, op, op))
+            self._asks = True
         answer = _new(Verdict, (True, rules, None, op.decode(), recorder.now))
         commands = self.conversation.answered(decide, answer)
         if commands is None:
@@ -257,9 +280,19 @@ class Deeds(Turn):
         else:
             self._run(commands)
 
+    def _requested(self, rules: tuple[str, ...], parent: str | None) -> Form:
+        recorder = self.recorder
+        decision = recorder.decision("allow", rules) if rules else b""
+        if parent:
+            return recorder.form(b"command.requested", decision, outcome_and_parent(None, parent))
+        self._usual_rules = rules
+        self._usual_form = form = recorder.form(b"command.requested", decision)
+        return form
+
     def _deny(self, decide: Decide, verdict: Verdict) -> None:
         self.denied += 1
-        recorder, frame, fields = self.recorder, self._frame, decide.fields
+        recorder, frame = self.recorder, self._frame
+        fields = decide.fields or orjson.loads(decide.body)
         op = recorder.new_id()
         refusal = attrs.evolve(verdict.refusal or Refusal("policy", "policy refuses this"), event=op.decode())
         fields.setdefault("range", (frame.start, frame.end))
@@ -268,7 +301,9 @@ class Deeds(Turn):
             decision = recorder.decision("deny", verdict.rules)
             more = outcome_and_parent("denied", decide.parent)
             reason = said(refusal.sentence)
-            self._events.append((b"command.denied", dump(fields), op, decision, more, reason, True))
+            form = recorder.form(b"command.denied", decision, more, reason)
+            self._events.append((form, dump(fields), op, op))
+            self._asks = self._denied_now = True
         answer = Verdict(False, verdict.rules, refusal, op.decode(), recorder.now)
         self._run(self.conversation.answered(decide, answer))
 
@@ -323,6 +358,7 @@ class Deeds(Turn):
         refusal = journal_refusal(refused)
         self._give_up(refusal, self._closing or refusal.code, seen)
         if words and not self._inside_a_message(seen):
+            self._odd = True
             self._to_client_now += words
 
 

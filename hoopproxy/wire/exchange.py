@@ -93,6 +93,11 @@ class Exchange(Deeds):
         try:
             frames = peer.codec.feed(data)
             self._meet_client(frames, 0)
+            if self._run_end >= 0 and not self._odd:
+                self._flush_client_run()
+                if self._attention:
+                    self._attend()
+                return
         except (ProtocolViolation, JournalRefused) as error:
             self._not_met(peer, frames, error)
         self._end_turn()
@@ -109,6 +114,11 @@ class Exchange(Deeds):
         try:
             frames = peer.codec.feed(data)
             self._meet_server(frames, 0)
+            if self._run_end >= 0 and not self._odd:
+                self._flush_server_run()
+                if self._attention:
+                    self._attend()
+                return
         except (ProtocolViolation, JournalRefused) as error:
             self._not_met(peer, frames, error)
         self._end_turn()
@@ -237,9 +247,9 @@ class Exchange(Deeds):
         start = end = peer.position
         try:
             if self._relaying and frames and not index:
-                results, index = self.conversation.server_run(frames)
-                for command in results:
-                    do[type(command)](command)
+                told, index = self.conversation.server_run(frames, self._shift, self.recorder.now)
+                if told:
+                    self._tell(told)
                 if index:
                     end = frames[index - 1].end
                     if start != self._run_end:
@@ -257,6 +267,7 @@ class Exchange(Deeds):
                     for command in commands:
                         do[type(command)](command)
                 if self._keep:
+                    self._odd = True
                     self._kept_runs.append((start, end))
                     self._shift -= end - start
                 elif start == self._run_end:

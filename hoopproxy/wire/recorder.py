@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 import orjson
@@ -17,7 +17,18 @@ import orjson
 from hoopproxy.events import REASON_MAX, ClientFacts, Decision, Event, Identity, TargetFacts, canonical
 from hoopproxy.wire.frames import Span
 
-__all__ = ["CLIENT", "FILL", "TARGET", "TO_CLIENT", "TO_TARGET", "Clock", "IdSource", "Journal", "Recorder"]
+__all__ = [
+    "CLIENT",
+    "FILL",
+    "TARGET",
+    "TO_CLIENT",
+    "TO_TARGET",
+    "Clock",
+    "Form",
+    "IdSource",
+    "Journal",
+    "Recorder",
+]
 
 CLIENT, TARGET = 0, 1
 """Legs, as chunks number them."""
@@ -36,6 +47,24 @@ _DECISIONS = 100
 # What closes an operation, and the session. A result closes nothing: more may follow.
 _OUTCOMES = frozenset({b"command.completed", b"command.denied", b"command.skipped", b"command.unfinished"})
 _ENDS = frozenset({b"session.end", b"session.interrupted"})
+
+
+# What an event does to the journal's list of what is open.
+_PLAIN, _OPENS, _CLOSES, _STARTS, _STOPS = range(5)
+_FORMS = 200
+
+
+class Form(NamedTuple):
+    """The envelope of a kind of event in one session: a template, and what such an event opens or closes."""
+
+    template: bytes
+    meaning: int
+    joined: bool
+
+    @property
+    def opens(self) -> bool:
+        """Whether such an event opens an operation."""
+        return self.meaning == _OPENS
 
 
 class Journal(Protocol):
@@ -129,6 +158,7 @@ class Recorder:
         "_decoder",
         "_difference",
         "_early",
+        "_forms",
         "_from",
         "_head",
         "_id_prefix",
@@ -138,7 +168,6 @@ class Recorder:
         "_micros",
         "_mono_ns",
         "_node",
-        "_plain_head",
         "_protocol",
         "_second",
         "_second_text",
@@ -195,6 +224,7 @@ class Recorder:
         self._decoder = canonical({"name": protocol, "version": decoder}) if decoder else b""
         self._tenant = canonical(tenant) if tenant else b""
         self._decisions: dict[tuple[str, tuple[str, ...], str | None], bytes] = {}
+        self._forms: dict[tuple[bytes, bytes, bytes, bytes, bool], Form] = {}
         self._render_session()
         self.tick()
 
@@ -222,7 +252,6 @@ class Recorder:
             head += b'"client":' + canonical(self._client) + b","
         decoder = b'"decoder":' + self._decoder + b"," if self._decoder else b""
         self._head, self._before_event = head, decoder + b'"event":'
-        self._plain_head = head + self._before_event
         identity = b'"identity":' + canonical(self._identity) + b"," if self._identity else b""
         self._after_id = b'",' + identity + b'"journal":' + canonical(self.journal.id) + b',"jseq":'
         self._after_mono = b',"node":' + self._node
@@ -231,6 +260,7 @@ class Recorder:
         tail += b',"target":' + canonical(self._target) if self._target else b""
         tail += b',"tenant":' + self._tenant if self._tenant else b""
         self._after_seq = tail + b',"time":"'
+        self._forms.clear()
 
     def open(self) -> None:
         """Begin to write: the session's key, then everything that waited, in order."""
@@ -291,6 +321,75 @@ class Recorder:
             self._decisions[key] = text
         return text
 
+    def form(
+        self, kind: bytes, decision: bytes = b"", more: bytes = b"", reason: bytes = b"", joined: bool = True
+    ) -> Form:
+        """A kind's envelope, with everything in it that doesn't change from one such event to the next.
+
+        :param more: ``,"outcome":...`` and ``,"parent":...``, in this order. :param reason: ``,"reason":...``.
+        :param joined: whether such an event belongs to an operation.
+        """
+        key = (kind, decision, more, reason, joined)
+        form = self._forms.get(key)
+        if form is None:
+            if len(self._forms) >= _FORMS:
+                self._forms.clear()
+            form = self._forms[key] = self._new_form(*key)
+        return form
+
+    def _new_form(self, kind: bytes, decision: bytes, more: bytes, reason: bytes, joined: bool) -> Form:
+        parts = [
+            (self._head + decision + self._before_event, b'%b,"id":"%b'),
+            (self._after_id, b"%d"),
+            (b',"kind":"' + kind + b'","mono":', b"%d"),
+            (self._after_mono + b',"op":"', b'%b"') if joined else (self._after_mono, b""),
+            (more + self._before_seq + reason + b',"seq":', b"%d"),
+            (self._after_seq, b'%b%06dZ","v":1}'),
+        ]
+        template = b"".join(constant.replace(b"%", b"%%") + hole for constant, hole in parts)
+        meaning = _CLOSES if kind in _OUTCOMES else _STOPS if kind in _ENDS else _PLAIN
+        if kind in (b"command.requested", b"session.start"):
+            meaning = _STARTS if kind == b"session.start" else _OPENS
+        return Form(template, meaning, joined)
+
+    def put(self, form: Form, body: bytes, op: bytes = b"", id: bytes = b"", reserve: bool = False) -> int:
+        """Record one event, its own fields rendered already; return its jseq. :meth:`event` is the friendly one.
+
+        :param op: the operation that it belongs to, if its form is joined. :param id: its id, else a new one.
+        :raises JournalRefused: when the journal can't take it.
+        """
+        self.put_all(((form, body, op, id),), reserve)
+        return self.last_jseq
+
+    def put_all(self, said: Sequence[tuple[Form, bytes, bytes, bytes]], reserve: bool = False) -> None:
+        """:meth:`put` for each of several events; :attr:`seq` tells how many were recorded when it raises."""
+        if not self.opened:
+            self.open()
+        journal, ids, key_id, droppable = self.journal, self._ids, self.key_id, self.droppable
+        now, second, micros, prefix = self.now, self._second_text, self._micros, self._id_prefix
+        append = journal.append_event
+        for (template, meaning, joined), body, op, own_id in said:
+            id = own_id
+            if not id:
+                ids.counter = counter = ids.counter + 1
+                id = b"%b%012x" % (prefix, counter)
+            seq = self.seq + 1
+            if joined:
+                line = template % (body, id, journal.next_jseq, now, op, seq, second, micros)
+            else:
+                line = template % (body, id, journal.next_jseq, now, seq, second, micros)
+            if meaning == _PLAIN:
+                self.last_jseq = append(line, key_id, reserve, droppable)
+            elif meaning == _OPENS:
+                self.last_jseq = append(line, key_id, reserve, droppable, op)
+            elif meaning == _CLOSES:
+                self.last_jseq = append(line, key_id, reserve, droppable, None, op)
+            elif meaning == _STARTS:
+                self.last_jseq = append(line, key_id, reserve, droppable, self._session16)
+            else:
+                self.last_jseq = append(line, key_id, reserve, droppable, None, self._session16)
+            self.seq = seq  # only now: what was not taken was not said, and leaves no gap
+
     def emit(
         self,
         kind: bytes,
@@ -302,50 +401,8 @@ class Recorder:
         id: bytes = b"",
         reserve: bool = False,
     ) -> int:
-        """Record one event, everything rendered already; return its jseq. :meth:`event` is the friendly one.
-
-        :param more: ``,"outcome":...`` and ``,"parent":...``, in this order. :param reason: ``,"reason":...``.
-        :raises JournalRefused: when the journal can't take it.
-        """
-        if not self.opened:
-            self.open()
-        journal, ids = self.journal, self._ids
-        if not id:
-            ids.counter = counter = ids.counter + 1
-            id = b"%b%012x" % (self._id_prefix, counter)
-        seq = self.seq + 1
-        line = b'%b%b,"id":"%b%b%d,"kind":"%b","mono":%d%b%b%b%b%b,"seq":%d%b%b%06dZ","v":1}' % (
-            self._head + decision + self._before_event if decision else self._plain_head,
-            body,
-            id,
-            self._after_id,
-            journal.next_jseq,
-            kind,
-            self.now,
-            self._after_mono,
-            b',"op":"%b"' % op if op else b"",
-            more,
-            self._before_seq,
-            reason,
-            seq,
-            self._after_seq,
-            self._second_text,
-            self._micros,
-        )
-        opens = closes = None
-        if kind == b"command.requested":
-            opens = op
-        elif kind in _OUTCOMES:
-            closes = op
-        elif kind == b"session.start":
-            opens = self._session16
-        elif kind in _ENDS:
-            closes = self._session16
-        self.last_jseq = jseq = journal.append_event(
-            line, self.key_id, reserve, self.droppable, opens, closes
-        )
-        self.seq = seq  # only now: what was not taken was not said, and leaves no gap
-        return jseq
+        """:meth:`form` and :meth:`put` in one."""
+        return self.put(self.form(kind, decision, more, reason, bool(op)), body, op, id, reserve)
 
     def event(
         self,
@@ -419,8 +476,8 @@ def fill(data: bytes, offset: int, spans: Sequence[Span]) -> tuple[bytes, list[t
     return bytes(filled), ranges
 
 
-def dump(fields: dict[str, object]) -> bytes:
-    """Canonical JSON of a prepared mapping, without the look at each value that :func:`canonical` takes."""
+def dump(fields: object) -> bytes:
+    """Canonical JSON of a prepared value, without the look at each value that :func:`canonical` takes."""
     try:
         return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
     except TypeError:

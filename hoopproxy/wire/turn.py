@@ -18,7 +18,7 @@ from hoopproxy.wire.commands import Decide, Verdict
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.frames import Frame, Span
 from hoopproxy.wire.peer import Peer
-from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Recorder
+from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Form, Recorder
 
 __all__ = ["Piece", "Turn"]
 
@@ -28,8 +28,8 @@ _LOOK_NS = 10_000_000
 _BULK = 65_536
 """A chunk of this size is let go of once it went on; smaller ones lie until the next."""
 
-Said = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bool]
-"""An event for ``Recorder.emit``: kind, body, op, decision, more, reason; and whether bytes wait for it."""
+Said = tuple[Form, bytes, bytes, bytes]
+"""An event for ``Recorder.put``: form, body, operation and id (that of the operation for what opens one)."""
 
 
 class Piece(NamedTuple):
@@ -44,9 +44,11 @@ class Turn:
     """The part of an exchange that records and sends. See :class:`hoopproxy.wire.exchange.Exchange`."""
 
     __slots__ = (
+        "_asks",
         "_attention",
         "_best_effort",
         "_closing",
+        "_denied_now",
         "_events",
         "_frame",
         "_held",
@@ -58,6 +60,7 @@ class Turn:
         "_max_lag_bytes",
         "_max_lag_ns",
         "_never",
+        "_odd",
         "_peer",
         "_policy",
         "_record_requests",
@@ -114,6 +117,9 @@ class Turn:
         self._told = False  # the pieces for the client are in the journal
         self._kept_runs: list[tuple[int, int]] = []  # of the target's stream: not seen by the client
         self._events: list[Said] = []
+        self._asks = False  # a command is among them: its bytes wait, in strict, until it is durable
+        self._denied_now = False  # a refusal is among them: it may use the space kept for endings
+        self._odd = False  # this turn does more than to let one stretch go on
         self._never: set[bytes] = set()  # operations whose request the journal did not take
         self._wait_for = 0
         self._held: deque[tuple[int, Piece]] = deque()
@@ -148,9 +154,63 @@ class Turn:
             piece = Piece(peer.codec.raw(self._run_start, self._run_end), self._run_start)
             (self._to_server_now if peer is self.client else self._to_client_now).append(piece)
             self._run_end = -1
+            self._odd = True
+
+    def _flush_client_run(self) -> None:
+        """:meth:`_flush` for by far the most turns of the client: one stretch goes on, and nothing else."""
+        start, end, client, recorder = self._run_start, self._run_end, self.client, self.recorder
+        if start != client.recorded or end != client.position:
+            self._flush()
+            return
+        codec, journal = client.codec, self.journal
+        run = codec.data[start - codec.base : end - codec.base]
+        if self._record_requests:
+            recorder.chunk(CLIENT, TO_TARGET, start, run)
+        client.recorded = end
+        if self._events:
+            self._flush_events()
+        self._run_end = -1
+        if self._held or self._wait_for > journal.durable:
+            journal.commit_now()
+            self._hold(Piece(run, 0))
+        else:
+            journal.commit_soon()
+            server, size = self.server, end - start
+            server.out += size
+            server.forwarded += size
+            self.relay.to_server(run)
+        self._after_run(codec, end - start)
+
+    def _flush_server_run(self) -> None:
+        """The same for the target. What the client is told need not wait for the events about it."""
+        start, end, client, server = self._run_start, self._run_end, self.client, self.server
+        if start != server.recorded or end != server.position or client.position > client.recorded:
+            self._flush()
+            return
+        codec = server.codec
+        run = codec.data[start - codec.base : end - codec.base]
+        if self._record_responses:
+            self.recorder.chunk(CLIENT, TO_CLIENT, client.out, run)
+        server.recorded = end
+        size = end - start
+        client.out += size
+        client.forwarded += size
+        self._run_end = -1
+        self.relay.to_client(run)
+        if self._events:
+            self._flush_events()
+        self.journal.commit_soon()
+        self._after_run(codec, size)
+
+    def _after_run(self, codec: Codec, size: int) -> None:
+        if size > _BULK and not self._attention:
+            codec.release()
+        if self.journal.unsynced_bytes > self._max_lag_bytes or self.recorder.now > self._look_at_lag:
+            self._watch_lag()
 
     def _flush(self) -> None:
         """Record this turn, then send. :raises JournalRefused: what was not recorded has not been sent."""
+        self._odd = False
         client, server, recorder, journal = self.client, self.server, self.recorder, self.journal
         run: bytes | None = None
         if self._run_end >= 0:
@@ -240,20 +300,20 @@ class Turn:
         self._told = True
 
     def _flush_events(self, reserve: bool = False) -> None:
-        recorder, wait_for = self.recorder, 0
-        emit, before = recorder.emit, recorder.seq
-        queued, self._events = self._events, []
+        recorder = self.recorder
+        queued, before = self._events, recorder.seq
+        self._events = []
         try:
-            for kind, body, op, decision, more, reason, waits in queued:
-                if waits:
-                    wait_for = emit(kind, body, op, decision, more, reason, op, reserve or bool(reason))
-                else:
-                    emit(kind, body, op, decision, more, reason, b"", reserve)
+            recorder.put_all(queued, reserve or self._denied_now)
         except JournalRefused:
             self._events = queued[recorder.seq - before :]
             raise
-        if wait_for and self._strict:
-            self._wait_for = wait_for
+        self._denied_now = False
+        if self._asks:
+            # What goes on now waits for all of this turn's events: the last command's is among them.
+            self._asks = False
+            if self._strict:
+                self._wait_for = recorder.last_jseq
 
     def _take_back(self) -> tuple[list[Piece], int]:
         """The journal refused: nothing unrecorded goes on, and requests without a record were never made.
@@ -276,7 +336,7 @@ class Turn:
         self._drop_held()
         left = []
         for said in self._events:
-            if said[0] == b"command.requested":
+            if said[0].opens:
                 self._never.add(said[2])
                 self.commands -= 1
             else:

@@ -75,13 +75,13 @@ _WORD = struct.Struct(">i")
 _new = tuple.__new__  # a named tuple's own constructor costs twice as much
 
 
-def _table(lengths: Mapping[bytes, tuple[int, int]]) -> tuple[list[int], list[int]]:
-    """By kind, the smallest and the greatest length word that is delivered whole; none for other kinds."""
-    low, high = [1] * 256, [0] * 256
+def _table(lengths: Mapping[bytes, tuple[int, int]]) -> list[range]:
+    """By kind, the length words with which a message is delivered whole; none for other kinds."""
+    table = [range(0)] * 256
     for kinds, (least, most) in lengths.items():
         for kind in kinds:
-            low[kind], high[kind] = least, most
-    return low, high
+            table[kind] = range(least, most + 1)
+    return table
 
 
 _CLIENT: Mapping[bytes, tuple[int, int]] = {
@@ -127,7 +127,7 @@ class _Typed(Codec):
 
     def __init__(self, whole: Mapping[bytes, tuple[int, int]], streams: bytes) -> None:
         super().__init__()
-        self._low, self._high = _table(whole)
+        self._whole = _table(whole)
         self._streams = [kind in streams for kind in range(256)]
         self._left = 0
         """Bytes to come of a message whose header was given already."""
@@ -149,7 +149,7 @@ class _Typed(Codec):
         size = len(chunk)
         if size > 4 and not self._waiting and not self._left:
             kind, length = _header(chunk)
-            if length + 1 == size and self._low[kind] <= length <= self._high[kind]:
+            if length + 1 == size and length in self._whole[kind]:
                 self.base = base = self.base + self._used
                 self.data, self._used = chunk, size
                 self.frames = frames = [_new(Frame, (kind, base, base + size, chunk[5:], 1, False))]
@@ -159,7 +159,7 @@ class _Typed(Codec):
     def scan(self, data: bytes, base: int, frames: list[Frame]) -> int:
         size = len(data)
         last = size - 5
-        low, high, streams, append = self._low, self._high, self._streams, frames.append
+        whole, streams, append = self._whole, self._streams, frames.append
         position = start = count = 0
         run = -1  # the streamed kind that a counted frame is being made of
         if self._left:
@@ -176,7 +176,7 @@ class _Typed(Codec):
             if run >= 0:
                 append(_new(Frame, (run, base + start, base + position, None, count, False)))
                 run = -1
-            if low[kind] <= length <= high[kind]:
+            if length in whole[kind]:
                 end = position + 1 + length
                 if end > size:
                     self.need = end - position
@@ -217,12 +217,12 @@ class _Typed(Codec):
         self, kind: int, length: int, position: int, size: int, base: int, frames: list[Frame]
     ) -> int:
         """A message that is in no table."""
-        if not self._high[kind] and not self._streams[kind]:
+        if not self._whole[kind] and not self._streams[kind]:
             raise ProtocolViolation(f"{self.peer} sent a message of unknown type 0x{kind:02x}")
         raise self._wrong_length(kind, length)
 
     def _wrong_length(self, kind: int, length: int) -> ProtocolViolation:
-        most = self._high[kind] or MAX_LARGE
+        most = self._whole[kind].stop - 1 if self._whole[kind] else MAX_LARGE
         if length > most:
             return TooLarge(f"the protocol's limit for {chr(kind)!r}", length, most)
         return ProtocolViolation(f"{self.peer} sent a message of type {chr(kind)!r} with length {length}")
@@ -272,9 +272,9 @@ class ClientCodec(_Typed):
         if self._admitted:
             limit = self.max_statement
             whole = {**_CLIENT, **{kind: (least, limit) for kind, least in _STATEMENTS.items()}}
-            self._low, self._high = _table(whole)
+            self._whole = _table(whole)
         else:
-            self._low, self._high = _table(_BEFORE_ADMISSION)
+            self._whole = _table(_BEFORE_ADMISSION)
 
     def scan(self, data: bytes, base: int, frames: list[Frame]) -> int:
         if not self._untyped:
@@ -313,7 +313,7 @@ class ClientCodec(_Typed):
         self, kind: int, length: int, position: int, size: int, base: int, frames: list[Frame]
     ) -> int:
         if not self._admitted:
-            if length > MAX_SECRET and self._high[kind]:
+            if length > MAX_SECRET and self._whole[kind]:
                 raise TooLarge("the limit before log-in", length, MAX_SECRET)
             return super()._special(kind, length, position, size, base, frames)
         if kind not in self._statements or not self.max_statement < length <= MAX_LARGE:
@@ -350,7 +350,7 @@ class ServerCodec(_Typed):
     def tls_reply(self, expected: bool) -> None:
         # Without tables feed() has no short cut, so that every byte comes to scan().
         self._tls_reply = expected
-        self._low, self._high = _table({}) if expected else self._tables
+        self._whole = _table({}) if expected else self._tables
 
     def scan(self, data: bytes, base: int, frames: list[Frame]) -> int:
         if not self._tls_reply:

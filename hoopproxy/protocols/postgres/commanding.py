@@ -38,7 +38,7 @@ from hoopproxy.protocols.postgres.prepared import (
     hidden_values,
     places,
 )
-from hoopproxy.protocols.postgres.reading import Part, Reader, Reading
+from hoopproxy.protocols.postgres.reading import REMEMBERED, Part, Reader, Reading
 from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.requests import (
     Bind,
@@ -64,6 +64,7 @@ from hoopproxy.wire.commands import (
     Verdict,
 )
 from hoopproxy.wire.frames import Frame, Span
+from hoopproxy.wire.recorder import dump
 
 __all__ = ["Commanding", "skipped"]
 
@@ -74,7 +75,9 @@ _BIG_BIND = 8192
 
 _GO = (FORWARD,)
 _ALONE = (QUERY, FUNCTION)
-_PREPARING = frozenset({"PREPARE", "DEALLOCATE", "DISCARD", "DISCARD ALL", "EXECUTE"})
+_TOLD: dict[str, object] = {}
+"""The fields of a command whose event is rendered already."""
+_new = tuple.__new__  # one is made for each command; a named tuple's own constructor costs twice as much
 _KINDS = {QUERY: "QUERY", PARSE: "PARSE", BIND: "BIND", FUNCTION: "FUNCTION CALL"}
 
 
@@ -127,13 +130,20 @@ class Commanding:
         pipeline = self._pipeline
         sql = read_query(body)
         under_way = not pipeline.fresh
+        _, start, end, _, _, _ = frame
+        plain = self._reader.plain(sql)
+        if plain is not None and not pipeline.answering:
+            self._pending = Sent(QUERY)
+            verbs, rest = plain
+            told = b'{"range":[%d,%d],"text":"%b%b' % (start, end, sql, rest)
+            return (_new(Decide, (verbs, end - start, _TOLD, (), True, None, None, told)),)
         reading = self._reader.read(sql, under_way)
         verbs = reading.verbs
         if pipeline.answering:
             return self._not_sent(self._secrets(frame.start + _HEADER, reading, {}))
         fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs, "text": reading.text}
         self._pending = sent = Sent(QUERY)
-        if not _PREPARING.isdisjoint(verbs):
+        if not REMEMBERED.isdisjoint(verbs):
             parts = self._reader.parts(sql, under_way)
             sent.about = (parts, reading.text)
             verbs = self._expanded(parts, verbs, fields)
@@ -237,6 +247,20 @@ class Commanding:
         self._portal = portal = names.portal(message.portal)
         statement = portal.statement
         verbs = statement.verbs
+        if (
+            statement.text is not None
+            and statement.source is None
+            and statement.executes is None
+            and not (message.rows or message.portal or portal.hidden)
+        ):
+            self._pending = Sent(EXECUTE)
+            rest = statement.told or statement.rendered()
+            parameters = names.parameters(portal)
+            if parameters is None:
+                told = b'{"range":[%d,%d],%b' % (start, end, rest)
+            else:
+                told = b'{"parameters":%b,"range":[%d,%d],%b' % (dump(parameters), start, end, rest)
+            return (_new(Decide, (verbs, end - start, _TOLD, (), True, portal.op, None, told)),)
         fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs}
         if statement.text is not None:
             fields["text"] = statement.text
@@ -325,7 +349,7 @@ class Commanding:
         if not allowed:
             return self._refuse(sent, verdict)
         kind, pipeline = sent.kind, self._pipeline
-        if kind == PARSE or kind == BIND:
+        if kind in (PARSE, BIND):
             if self._remember is not None:
                 sent.undo = self._remember()
         else:

@@ -12,13 +12,14 @@ from typing import Any
 import attrs
 
 from hoopproxy.events import safe_text
-from hoopproxy.protocols.postgres.reading import Part, Reader
+from hoopproxy.protocols.postgres.reading import REMEMBERED, Part, Reader
 from hoopproxy.protocols.postgres.redact import ALL, looks_secret, secret_parameters
 from hoopproxy.protocols.postgres.requests import Bind, Parse
 from hoopproxy.protocols.postgres.sql import ALL as EVERY
 from hoopproxy.protocols.postgres.sql import UNCLASSIFIED, deallocated_name, executed_name, prepared_name
 from hoopproxy.protocols.postgres.types import decode
 from hoopproxy.wire.frames import Span
+from hoopproxy.wire.recorder import dump
 
 __all__ = [
     "PARAMETER_LIMIT",
@@ -46,7 +47,6 @@ SMALL = 4096
 """Bytes of a statement up to which a failed Parse of its name brings it back; a larger one is forgotten."""
 
 _PARAMETER = 3  # position in events.REDACTIONS
-_PREPARING = frozenset({"PREPARE", "DEALLOCATE", "DISCARD", "DISCARD ALL", "EXECUTE"})
 
 
 @attrs.define(eq=False)
@@ -66,6 +66,16 @@ class Prepared:
     size: int = 0
     source: bytes | None = attrs.field(default=None, repr=False)
     executes: object = None
+    told: bytes = b""
+    """The end of its events' JSON, from the statement's name on; rendered when it is first run."""
+
+    def rendered(self) -> bytes:
+        """:attr:`told`, rendered."""
+        fields = {"text": self.text, "verb": self.verbs[0], "verbs": self.verbs}
+        if self.shown is not None:
+            fields["statement"] = self.shown
+        self.told = told = dump(fields)[1:]
+        return told
 
 
 @attrs.define(eq=False)
@@ -121,7 +131,7 @@ class Names:
             secret_parameters(sql, standard_conforming_strings=self._reader.strings),
             name.decode("utf-8", "backslashreplace") or None,
             len(sql),
-            None if _PREPARING.isdisjoint(verbs) else sql,
+            None if REMEMBERED.isdisjoint(verbs) else sql,
             executes,
         )
         before = self._statements.get(name)

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import attrs
 
-from hoopproxy.events import safe_text
+from hoopproxy.events import canonical, safe_text
 from hoopproxy.protocols.postgres.redact import redacted, secrets_in
 from hoopproxy.protocols.postgres.sql import UNCLASSIFIED, statements
 from hoopproxy.wire.frames import Span
 
-__all__ = ["EVENT_TEXT", "Part", "Reader", "Reading", "bounded_text"]
+__all__ = ["EVENT_TEXT", "REMEMBERED", "Part", "Reader", "Reading", "bounded_text"]
 
 EVENT_TEXT = 1 << 20
 """Bytes of a statement's text that an event holds; a longer one is there by digest, and whole in the recording."""
@@ -59,17 +59,17 @@ SHAPE = 2048
 SHAPES = 4096
 """Shapes that are remembered, by all sessions together: 8 MiB at the most."""
 
+REMEMBERED = frozenset({"EXECUTE", "PREPARE", "DEALLOCATE", "DISCARD", "DISCARD ALL"})
+"""What concerns a prepared statement by name, and so means something else each time."""
+
 _DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_shapes: dict[bytes, tuple[str, ...]] = {}
-"""Texts by shape, which is the text with all digits 0, and their verbs. Only plain texts are in it: without
-quotes, backslashes, dollar-quotes and non-ASCII bytes, so that neither a setting nor a digit can change how
-such a text is read."""
+_shapes: dict[bytes, tuple[tuple[str, ...], bytes]] = {}
+"""Texts by shape, which is the text with all digits 0; to their verbs, and the end of their event's JSON. Only
+plain texts are in it: printable ASCII without quotes, backslashes and dollar-quotes, so that neither a setting
+nor a digit can change how such a text is read, and JSON needs no escapes for it."""
 
 _DOLLARS = re.compile(rb"\$(?![0-9])|[A-Za-z0-9_]\$")
 """A dollar sign that isn't the beginning of a parameter's number: of a quote's tag, or of a name."""
-
-_new = tuple.__new__  # a named tuple's own constructor costs twice as much
-
 _MOVES_ENCODING = (b"encoding", b"names", b"set_config", b"reset", b"discard", b"execute", b"do", b"call")
 
 
@@ -150,18 +150,20 @@ class Reader:
         found = statements(text, standard_conforming_strings=conforming, safe_encoding=safe)
         return tuple(Part(text[each.start : each.end], each.verbs) for each in found)
 
+    def plain(self, text: bytes) -> tuple[tuple[str, ...], bytes] | None:
+        """For a text of a shape that was read before: its verbs, and the end of its event's JSON behind the text."""
+        if self._doubtful or self.encoding != "utf-8":
+            return None
+        return _shapes.get(text.translate(_DIGITS))
+
     def read(self, text: bytes, under_way: bool) -> Reading:
         """Read a statement text. ``under_way``: earlier commands were sent whose end isn't known yet."""
-        shape = text.translate(_DIGITS)
-        known = _shapes.get(shape)
-        if known is not None and self.encoding == "utf-8" and not self._doubtful:
-            try:
-                return _new(Reading, (known, (), text.decode()))
-            except UnicodeDecodeError:
-                pass
-        return self._read(text, shape, under_way)
+        known = self.plain(text)
+        if known is not None:
+            return Reading(known[0], (), text.decode("ascii"))
+        return self._read(text, under_way)
 
-    def _read(self, text: bytes, shape: bytes, under_way: bool) -> Reading:
+    def _read(self, text: bytes, under_way: bool) -> Reading:
         conforming: bool | None = self.conforming
         safe = self.safe
         if under_way:
@@ -178,10 +180,13 @@ class Reader:
         )
         if self._moves_encoding(verbs, text):
             self._doubtful = True
-        elif safe and not secrets and len(text) <= SHAPE and _plain(text):
+        elif safe and not secrets and REMEMBERED.isdisjoint(verbs) and len(text) <= SHAPE and _plain(text):
             if len(_shapes) >= SHAPES:
                 _shapes.clear()
-            _shapes[shape] = verbs
+            _shapes[text.translate(_DIGITS)] = (
+                verbs,
+                b'","verb":%b,"verbs":%b}' % (canonical(verbs[0]), canonical(verbs)),
+            )
         if secrets:
             places = tuple(Span(span.start, span.end, _STATEMENT) for span in secrets)
             return Reading(verbs, places, bounded_text(redacted(text, secrets), self.encoding))
@@ -197,7 +202,7 @@ class Reader:
 
 
 def _plain(text: bytes) -> bool:
-    if b"'" in text or b'"' in text or b"\\" in text or not text.isascii():
+    if b"'" in text or b'"' in text or b"\\" in text or not (text.isascii() and text.decode().isprintable()):
         return False
     return b"$" not in text or _DOLLARS.search(text) is None
 

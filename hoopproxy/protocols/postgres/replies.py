@@ -40,6 +40,7 @@ from hoopproxy.wire.commands import (
     Refusal,
     Result,
     ToClient,
+    Told,
 )
 from hoopproxy.wire.frames import Frame, Span
 
@@ -47,6 +48,12 @@ __all__ = ["Replies"]
 
 _DATA_ROW, _COMMAND_COMPLETE, _READY, _ROW_DESCRIPTION, _BIND_COMPLETE, _PARSE_COMPLETE = b"DCZT21"
 _DESCRIBED = b"Tn"
+_TAG = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 "
+"""What a tag is made of; another one is looked at by itself."""
+_RESULT = b'{"bytes":%d,"index":%d,"range":[%d,%d],"rows":%d,"tag":"%b"}'
+_COMPLETED = b'{"bytes":%d,"duration":%d,"results":%d,"rows":%d}'
+_SUCCESS = b',"outcome":"success"'
+_new = tuple.__new__  # two are made for each command; a named tuple's own constructor costs twice as much
 _STATUSES = (b"I", b"T", b"E")
 _ANY_TIME = frozenset(b"ZNSA")
 """ReadyForQuery, and what answers nothing."""
@@ -118,20 +125,19 @@ class Replies:
             ord("V"): self._function_result,
         }
 
-    def run(self, frames: Sequence[Frame]) -> tuple[list[Command], int]:
+    def run(self, frames: Sequence[Frame], shift: int, now: int) -> tuple[list[Told], int]:
         """The beginning of ``frames`` that is plain: results as nearly every reply has them.
 
         Returns what is to be recorded of it, and how many frames it is. It does what :meth:`frame` does for
         each of them, with the queue's head at hand and no call between; at the first frame that is anything
-        else, legal or not, it stops.
+        else, legal or not, it stops. Parameters as in ``Conversation.server_run``.
         """
         queue, met = self._queue, 0
-        found: list[Command] = []
+        found: list[Told] = []
         head = queue[0] if queue else _NOTHING
         if head.failed is not None or head.copy is not None or self._pipeline.owed:
             return found, 0
-        for frame in frames:
-            kind, start, end, body, count, _ = frame
+        for kind, start, end, body, count, _ in frames:
             asked = head.kind
             if kind == _DATA_ROW:
                 if asked != QUERY and asked != EXECUTE:
@@ -140,18 +146,35 @@ class Replies:
                     head.start = start
                 head.rows += count
             elif kind == _COMMAND_COMPLETE:
-                if (asked != QUERY and asked != EXECUTE) or head.about is not None or not body:
+                if (
+                    (asked != QUERY and asked != EXECUTE)
+                    or head.about is not None
+                    or not body
+                    or body.translate(None, _TAG) != b"\0"
+                ):
                     break
-                if body.find(0) != len(body) - 1:
-                    break
-                found.append(self._plain_result(head, start, end, body))
+                if head.start >= 0:
+                    start = head.start
+                tag = body[:-1]
+                number = tag.rpartition(b" ")[2]
+                rows = int(number) if number.isdigit() and len(number) < _DIGITS else head.rows
+                size, index, op = end - start, head.results, head.op.encode()
+                head.start, head.rows, head.results = -1, 0, index + 1
+                head.all_rows += rows
+                head.all_bytes += size
+                told = _RESULT % (size, index, start + shift, end + shift, rows, tag)
+                found.append(_new(Told, (b"command.result", b"", told, op)))
                 if asked == EXECUTE:
+                    done = _COMPLETED % (size, now - head.began, index + 1, head.all_rows)
+                    found.append(_new(Told, (b"command.completed", _SUCCESS, done, op)))
                     queue.popleft()
-                    found.append(_completed(head))
                     head = queue[0] if queue else _NOTHING
             elif kind == _READY and body in _STATUSES:
                 if asked == QUERY:
-                    found.append(_completed(head, body[0]))
+                    if head.failed is not None or body != b"I":
+                        break
+                    done = _COMPLETED % (head.all_bytes, now - head.began, head.results, head.all_rows)
+                    found.append(_new(Told, (b"command.completed", _SUCCESS, done, head.op.encode())))
                 elif asked != SYNC:
                     break
                 queue.popleft()
