@@ -49,7 +49,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copy2(REPOSITORY / name, copy / name)
     else:
         leftovers = shutil.ignore_patterns("build", "dist", "*.egg-info", ".*", "__pycache__")
-        shutil.copytree(REPOSITORY, copy, ignore=leftovers)
+        shutil.copytree(REPOSITORY, copy, ignore=leftovers, ignore_dangling_symlinks=True)
     assert (copy / "pyproject.toml").exists()
     return copy
 

@@ -36,7 +36,7 @@ SETTINGS = {
     "log_destination": "'stderr'",
     "log_statement": "'none'",
     "log_connections": "off",
-    "max_connections": "1300",
+    "max_connections": "3500",
     "shared_buffers": "256MB",
     "jit": "off",
     "autovacuum": "off",
@@ -187,6 +187,7 @@ max_client_conn = 2000
 default_pool_size = 1100
 server_reset_query =
 ignore_startup_parameters = extra_float_digits
+server_idle_timeout = 10
 log_connections = 0
 log_disconnections = 0
 log_stats = 0
