@@ -8,12 +8,14 @@ from typing import Any
 import attrs
 from zope.interface import implementer
 
+from hoopproxy.errors import JournalRefused
 from hoopproxy.events import ClientFacts, Identity, TargetFacts
 from hoopproxy.interfaces import ISession
 from hoopproxy.testing.memory import MemoryJournal, MemoryRelay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import Cancel, Connect, Connected, Decide, LoggedIn, Login, Verdict
 from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.deeds import journal_refusal
 from hoopproxy.wire.exchange import Admission, Counts, Exchange
 from hoopproxy.wire.recorder import Clock, IdSource, Recorder
 from hoopproxy.wire.spool import MakeFile
@@ -111,7 +113,10 @@ class Player:
     def _answer(self, token: int, answer: object) -> None:
         if isinstance(answer, LoggedIn):
             self.recorder.bind(identity=answer.identity)
-            self.recorder.open()
+            try:
+                self.recorder.open()
+            except JournalRefused as refused:
+                answer = journal_refusal(refused)
         elif isinstance(answer, Connected):
             self.recorder.bind(target=TargetFacts(name=answer.target, account=answer.account))
             self.exchange.admit(self._admission)

@@ -335,29 +335,26 @@ class Deeds(Turn):
         else:
             self.closing = self._closing or command.cause
 
-    def _give_up(self, refusal: Refusal, cause: str, seen: int = -1) -> None:
-        """The session ends here: say so, once, unless the words would come inside a half-sent message.
-
-        :param seen: the place in the target's stream up to which the client was served; -1: all that was met.
-        """
+    def _give_up(self, refusal: Refusal, cause: str) -> None:
+        """The session ends here: say so, once, unless the words would come inside a half-sent message."""
         if self._closing is None and not self._refused:
             self._refused = True
             self._push_run()
             self._words_at = len(self._to_client_now)
-            if not self._inside_a_message(seen):
+            if not self._inside_a_message():
                 self._run(self.conversation.refused(refusal))
         self.closing = cause
 
-    def _inside_a_message(self, seen: int) -> bool:
+    def _inside_a_message(self) -> bool:
         """Whether the client has half a message of the target's: words would be taken for its contents."""
-        server = self.server
-        return self._relaying and server.codec.inside(server.position if seen < 0 else seen)
+        server, served = self.server, self._served
+        return self._relaying and server.codec.inside(server.position if served < 0 else served)
 
     def _journal_refused(self, refused: JournalRefused) -> None:
-        words, seen = self._take_back()
+        words = self._take_back()
         refusal = journal_refusal(refused)
-        self._give_up(refusal, self._closing or refusal.code, seen)
-        if words and not self._inside_a_message(seen):
+        self._give_up(refusal, self._closing or refusal.code)
+        if words and not self._inside_a_message():
             self._odd = True
             self._to_client_now += words
 

@@ -67,6 +67,7 @@ class Turn:
         "_record_responses",
         "_run_end",
         "_run_start",
+        "_served",
         "_shift",
         "_strict",
         "_to_client_now",
@@ -114,7 +115,8 @@ class Turn:
         self._to_client_now: list[Piece] = []
         self._to_server_now: list[Piece] = []
         self._words_at = -1  # from which piece on they are the gateway's last words, once it said them
-        self._told = False  # the pieces for the client are in the journal
+        self._served = -1  # where in the target's stream the client was left, once something was not sent
+        self._told = 0  # so many of the pieces for the client are in the journal
         self._kept_runs: list[tuple[int, int]] = []  # of the target's stream: not seen by the client
         self._events: list[Said] = []
         self._asks = False  # a command is among them: its bytes wait, in strict, until it is durable
@@ -297,7 +299,8 @@ class Turn:
                 else:
                     recorder.chunk(CLIENT, TO_CLIENT, offset, data)
                 offset += size
-        self._told = True
+                self._told += 1
+        self._told = len(self._to_client_now)
 
     def _flush_events(self, reserve: bool = False) -> None:
         recorder = self.recorder
@@ -315,21 +318,20 @@ class Turn:
             if self._strict:
                 self._wait_for = recorder.last_jseq
 
-    def _take_back(self) -> tuple[list[Piece], int]:
+    def _take_back(self) -> list[Piece]:
         """The journal refused: nothing unrecorded goes on, and requests without a record were never made.
 
         What else is to be said stays, for the end of the session. Returns the last words, if they were found
-        already, and the place in the target's stream up to which the client has been served (-1: all of it).
+        already.
         """
-        seen = -1
-        words: list[Piece] = []
-        if not self._told and self._to_client_now:
-            words = self._to_client_now[self._words_at :] if self._words_at >= 0 else []
-            dropped = [piece.start for piece in self._to_client_now if piece.start >= 0]
-            self._to_client_now = []
-            seen = dropped[0] if dropped else -1
+        pieces, told = self._to_client_now, self._told
+        self._to_client_now = pieces[:told]
+        words = pieces[max(told, self._words_at) :] if self._words_at >= 0 else []
+        seen = next((piece.start for piece in pieces[told:] if piece.start >= 0), -1)
         if self._run_end >= 0 and self._peer is self.server:
             seen = self._run_start if seen < 0 else seen
+        if self._served < 0:
+            self._served = seen
         self._run_end = -1
         self._to_server_now = []
         self._kept_runs.clear()
@@ -342,11 +344,11 @@ class Turn:
             else:
                 left.append(said)
         self._events = left
-        return words, seen
+        return words
 
     def _send(self) -> None:
         client = self.client
-        self._told = False
+        self._told = 0
         if self._to_client_now:
             going, self._to_client_now = self._to_client_now, []
             for data, start, _ in going:

@@ -18,7 +18,6 @@ from hoopproxy.protocols.postgres.codec import ClientCodec
 from hoopproxy.protocols.postgres.outstanding import (
     BIND,
     CLOSE,
-    DESCRIBE,
     EXECUTE,
     FUNCTION,
     MAYBE,
@@ -33,7 +32,7 @@ from hoopproxy.protocols.postgres.prepared import (
     UNKNOWN,
     Names,
     Portal,
-    Undo,
+    Prepared,
     decoded_parameters,
     hidden_values,
     places,
@@ -95,7 +94,7 @@ class Commanding:
         self._pipeline, self._reader, self._names, self._codec = pipeline, reader, names, codec
         self._pending = Sent(QUERY)
         self._portal = Portal(b"", UNKNOWN)
-        self._remember: Callable[[], Undo | None] | None = None
+        self._remember: Callable[[], Prepared | None] | None = None
         self._oversize: _Oversize | None = None
         self.terminated = False
         self.meet: dict[int, Callable[[Frame], Sequence[Command] | None]] = {
@@ -187,7 +186,7 @@ class Commanding:
         if message.name:
             fields["statement"] = message.name.decode("utf-8", "backslashreplace")
         spans = self._secrets(frame.start + text_at, reading, fields)
-        self._pending = sent = Sent(PARSE, about=reading.text)
+        self._pending = sent = Sent(PARSE)
         sent.echo = tuple(message.sql[span.start : span.end] for span in reading.secrets)
         detail = fields.get("detail")
         self._remember = lambda: self._names.parse(message, verbs, reading.text, detail)
@@ -351,16 +350,20 @@ class Commanding:
         kind, pipeline = sent.kind, self._pipeline
         if kind in (PARSE, BIND):
             if self._remember is not None:
-                sent.undo = self._remember()
+                sent.statement = self._remember()
         else:
             sent.op, sent.began = op, at
         pipeline.batch = kind != QUERY and kind != FUNCTION
         if pipeline.discarding:
             self._surely_discarded()
-            self._undo_later(sent.undo)
+            if kind == PARSE:
+                self._undo_later(sent.statement)
             return (FORWARD, skipped(sent)) if sent.op else _GO
         if kind == EXECUTE:
             self._portal.op = op
+            sent.statement = self._portal.statement
+        if sent.about is not None:
+            self._names.moving = True
         sent.copies = pipeline.copies
         pipeline.queue.append(sent)
         pipeline.fresh = False
@@ -370,18 +373,18 @@ class Commanding:
         if self._pipeline.discarding == MAYBE:
             raise ProtocolViolation("a command follows a failed COPY before it is known where the COPY ended")
 
-    def _undo_later(self, undo: Undo | None) -> None:
+    def _undo_later(self, statement: Prepared | None) -> None:
         """It will not be carried out; but until the next Sync, what follows by name is about it."""
-        if undo is not None:
-            self._pipeline.undone.append(undo)
+        if statement is not None:
+            self._pipeline.undone.append(statement)
 
     def _refuse(self, sent: Sent, verdict: Verdict) -> Sequence[Command]:
         pipeline, refusal, kind = self._pipeline, verdict.refusal, sent.kind
         assert refusal is not None
-        undo = self._remember() if kind in (PARSE, BIND) and self._remember is not None else None
+        if kind in (PARSE, BIND) and self._remember is not None:
+            self._undo_later(self._remember())
         if pipeline.discarding:
             self._surely_discarded()
-            self._undo_later(undo)
             return ()  # the target would have discarded it without a word, too
         alone = kind in _ALONE
         if pipeline.copying is not None or (alone and pipeline.batch):
@@ -391,12 +394,11 @@ class Commanding:
             if alone:
                 return (ToClient(say(refusal, "ERROR") + messages.ready(), "refusal"),)
             pipeline.answering = True
-            self._undo_later(undo)
             return (ToClient(say(refusal, "ERROR"), "refusal"),)
         unparsable = messages.parse(
             b"hoopproxy_refused", b"refused by hoopproxy, event " + verdict.op.encode()
         )
-        pipeline.sent(Sent(REFUSED, refusal=refusal, undo=undo))
+        pipeline.sent(Sent(REFUSED, refusal=refusal))
         if alone:
             pipeline.sent(Sent(SYNC))
             return (ToServer(unparsable + messages.sync(), "refused message replaced", instead=True),)
@@ -411,15 +413,14 @@ class Commanding:
         message = read_named(frame.body)
         if pipeline.answering:
             return self._not_sent()
-        if frame.kind == CLOSE:
-            sent = Sent(CLOSE, undo=self._names.close(message.what, message.name))
-        else:
-            named = message.what == "S"
-            sent = Sent(DESCRIBE, about=self._names.statement(message.name) if named else None)
+        sent = Sent(frame.kind)
+        if message.what == "S":
+            sent.about, sent.statement = message.name, self._names.statement(message.name)
+        elif frame.kind == CLOSE and not pipeline.discarding:
+            self._names.close_portal(message.name)
         pipeline.batch = True
         if pipeline.discarding:
             self._surely_discarded()
-            self._undo_later(sent.undo)
         else:
             pipeline.queue.append(sent)
             pipeline.fresh = False
@@ -429,9 +430,11 @@ class Commanding:
         pipeline = self._pipeline
         if not pipeline.answering:
             pipeline.synced()
+            if pipeline.undone and not pipeline.discarding:
+                self._names.take_back_all(pipeline.undone)
             return _GO
         pipeline.answering = pipeline.batch = False
-        pipeline.take_back()
+        self._names.take_back_all(pipeline.undone)
         ready = ToClient(messages.ready(), "refusal")
         count, pipeline.unsent = pipeline.unsent, 0
         if not count:

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from hoopproxy.protocols.postgres.prepared import Undo, take_back
+from hoopproxy.protocols.postgres.prepared import Prepared
 from hoopproxy.wire.commands import Refusal
 
 __all__ = [
@@ -60,7 +60,8 @@ class Sent:
     present result begins (-1: not yet); ``rows`` counts its rows. ``copies`` is the number of CopyDone and
     CopyFail that the client had sent before this message, and those that the COPYs of its own have read since.
     ``about`` is what its replies need to be understood: of a Query or Execute the statements that prepare or
-    forget names, of a Parse its text, of a Describe the statement's name.
+    forget names, of a Close the statement's name. ``statement`` is what a Parse prepares, an Execute runs, and a
+    Describe or Close is about.
     """
 
     kind: int
@@ -74,7 +75,7 @@ class Sent:
     all_bytes: int = 0
     failed: dict[str, object] | None = None
     copy: dict[str, object] | None = None
-    undo: Undo | None = None
+    statement: Prepared | None = None
     refusal: Refusal | None = None
     about: Any = None
     echo: tuple[bytes, ...] = attrs.field(default=(), repr=False)
@@ -91,7 +92,7 @@ class Pipeline:
     extended messages were sent and no Sync yet. ``copying``: the command that the target reads CopyData for.
     ``copies``: CopyDone and CopyFail sent. ``swallowed``: Syncs sent into the present COPY, which doesn't
     answer them. ``owed``: ReadyForQuery that may still come for those, because the COPY failed. ``undone``: what
-    is to be taken back at the next Sync; until then, what follows by name is about it.
+    was not prepared after all; until the next Sync, what follows by name is about it, and not carried out.
     """
 
     queue: deque[Sent] = attrs.field(factory=deque)
@@ -109,7 +110,7 @@ class Pipeline:
     copied_to: int = -1
     swallowed: int = 0
     owed: int = 0
-    undone: list[Undo] = attrs.field(factory=list)
+    undone: list[Prepared] = attrs.field(factory=list)
 
     @property
     def idle(self) -> bool:
@@ -129,13 +130,7 @@ class Pipeline:
             self.swallowed += 1
         else:
             self.discarding = NO
-            self.take_back()
             self.sent(Sent(SYNC))
-
-    def take_back(self) -> None:
-        """Forget the names that came of messages which nobody carried out."""
-        while self.undone:
-            take_back(self.undone.pop())
 
     def copy_began(self, command: Sent) -> None:
         """The target reads CopyData now. Syncs that it got before CopyDone are never answered."""
@@ -177,9 +172,9 @@ class Pipeline:
         while queue and queue[0].kind != SYNC:
             skipped.append(queue.popleft())
         self.discarding = NO if queue else MAYBE if self.owed else YES
-        self.undone += [message.undo for message in skipped if message.undo is not None]
-        if not self.discarding:  # the Sync is sent: what comes from the client is about what was before
-            self.take_back()
+        self.undone += [
+            each.statement for each in skipped if each.kind == PARSE and each.statement is not None
+        ]
         return skipped
 
 

@@ -27,11 +27,9 @@ __all__ = [
     "Names",
     "Portal",
     "Prepared",
-    "Undo",
     "decoded_parameters",
     "hidden_values",
     "places",
-    "take_back",
 ]
 
 PARAMETER_LIMIT = 64 * 1024
@@ -44,7 +42,8 @@ MAX_KEPT = 16 * 1024 * 1024
 """Bytes of statements and parameters of one session that are remembered; beyond it the same."""
 
 SMALL = 4096
-"""Bytes of a statement up to which a failed Parse of its name brings it back; a larger one is forgotten."""
+"""Bytes of a statement up to which a failed Parse of its name brings it back; a larger one is forgotten, and runs
+as unclassified."""
 
 _PARAMETER = 3  # position in events.REDACTIONS
 
@@ -54,7 +53,8 @@ class Prepared:
     """A prepared statement. ``types`` are the OIDs of its parameters, as far as they are known.
 
     ``source`` is the text itself if its success changes names (``PREPARE``, ``DEALLOCATE``), else ``None``;
-    ``executes`` the text of what an ``EXECUTE`` in it runs.
+    ``executes`` the text of what an ``EXECUTE`` in it runs. Until the target has confirmed it, ``before`` is what
+    the name meant before; once it has not, ``instead`` is what the name means.
     """
 
     name: bytes
@@ -66,6 +66,17 @@ class Prepared:
     size: int = 0
     source: bytes | None = attrs.field(default=None, repr=False)
     executes: object = None
+    before: Prepared | None = None
+    instead: Prepared | None = None
+
+    @property
+    def meant(self) -> Prepared:
+        """What the name meant to the target: this, or what stayed because the Parse was not carried out."""
+        found = self
+        while found.instead is not None:
+            found = found.instead
+        return found
+
     told: bytes = b""
     """The end of its events' JSON, from the statement's name on; rendered when it is first run."""
 
@@ -94,24 +105,14 @@ class Portal:
 UNKNOWN = Prepared(b"", (UNCLASSIFIED,), None)
 """A statement that was not prepared in our sight (by a function, for one): policy takes it for the worst."""
 
-Undo = tuple[dict[bytes, Any], bytes, Any]
-"""A table, a name in it, and what it meant before (``None``: nothing)."""
-
-
-def take_back(undo: Undo) -> None:
-    """What was sent failed, or was discarded."""
-    table, name, before = undo
-    if before is None:
-        table.pop(name, None)
-    else:
-        table[name] = before
-
 
 class Names:
     """The statements and portals of one session.
 
-    A Parse and a Close of a statement can be taken back. What was bound can't be and needn't: whatever fails
-    ends the transaction, and with it every portal.
+    A Parse can be taken back. What was bound can't be and needn't: whatever fails ends the transaction, and
+    with it every portal. A closed statement is forgotten when the target says so; who binds it before fails.
+
+    :ivar moving: a PREPARE or DEALLOCATE as text is under way, so that names may mean something else by now.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -119,10 +120,14 @@ class Names:
         self._statements: dict[bytes, Prepared] = {}
         self._portals: dict[bytes, Portal] = {}
         self._kept = 0
+        self.moving = False
 
-    def parse(self, message: Parse, verbs: tuple[str, ...], text: object, executes: object = None) -> Undo:
-        """A Parse was sent; returns what takes it back."""
+    def parse(
+        self, message: Parse, verbs: tuple[str, ...], text: object, executes: object = None
+    ) -> Prepared:
+        """A Parse was sent; returns what it prepares, for :meth:`confirmed` or :meth:`take_back`."""
         name, sql = message.name, message.sql
+        before = self._statements.get(name)
         statement = Prepared(
             name,
             verbs,
@@ -133,17 +138,36 @@ class Names:
             len(sql),
             None if REMEMBERED.isdisjoint(verbs) else sql,
             executes,
+            UNKNOWN if before is not None and before.size > SMALL else before,
         )
-        before = self._statements.get(name)
         self._remember(self._statements, name, statement)
-        return (self._statements, name, UNKNOWN if before is not None and before.size > SMALL else before)
+        return statement
+
+    def confirmed(self, statement: Prepared) -> None:
+        """The target has prepared it."""
+        statement.before = None
+
+    def take_back_all(self, undone: list[Prepared]) -> None:
+        """As :meth:`take_back`, the last first; empties the list."""
+        while undone:
+            self.take_back(undone.pop())
+
+    def take_back(self, statement: Prepared) -> None:
+        """The target has not, and the name means what it meant before."""
+        before = statement.before.meant if statement.before is not None else None
+        statement.before, statement.instead = None, before or UNKNOWN
+        if self._statements.get(statement.name) is statement:
+            if before is None:
+                self._forget(self._statements, statement.name)
+            else:
+                self._remember(self._statements, statement.name, before)
 
     def bind(self, message: Bind, start: int, size: int) -> tuple[Span, ...]:
         """A Bind of ``size`` bytes was sent, its body at ``start`` in the stream.
 
         Returns which of its values are credentials.
         """
-        statement = self._statements.get(message.statement, UNKNOWN)
+        statement = self.statement(message.statement)
         hidden = hidden_values(message.values, statement.secret)
         self._remember(
             self._portals, message.portal, Portal(message.portal, statement, message, hidden, size)
@@ -152,6 +176,8 @@ class Names:
 
     def statement(self, name: bytes) -> Prepared:
         """The statement of this name; :data:`UNKNOWN` if it was not prepared in our sight."""
+        if self.moving and name:
+            return UNKNOWN
         return self._statements.get(name, UNKNOWN)
 
     def portal(self, name: bytes) -> Portal:
@@ -167,14 +193,14 @@ class Names:
             )
         return portal.parameters
 
-    def close(self, what: str, name: bytes) -> Undo | None:
-        """A Close was sent."""
-        if what == "P":
-            self._forget(self._portals, name)
-            return None
-        before = self._statements.get(name)
-        self._forget(self._statements, name)
-        return (self._statements, name, UNKNOWN if before is not None and before.size > SMALL else before)
+    def closed(self, name: bytes, statement: Prepared) -> None:
+        """The target has closed this statement."""
+        if self._statements.get(name) is statement:
+            self._forget(self._statements, name)
+
+    def close_portal(self, name: bytes) -> None:
+        """A Close of a portal was sent."""
+        self._forget(self._portals, name)
 
     def transaction_ended(self) -> None:
         """Portals live until the end of their transaction."""
@@ -219,7 +245,7 @@ class Names:
         for part in parts:
             if "EXECUTE" in part.verbs:
                 name = executed_name(part.text)
-                statement = self._statements.get(name, UNKNOWN) if name is not None else UNKNOWN
+                statement = self.statement(name) if name else UNKNOWN
                 found.update(dict.fromkeys(statement.verbs))
                 texts.append(statement.text)
         known = [text for text in texts if text is not None]

@@ -188,6 +188,8 @@ class Replies:
                 or (kind == _PARSE_COMPLETE and asked == PARSE)
                 or (kind in _DESCRIBED and asked == DESCRIBE)
             ):
+                if asked == PARSE and head.statement is not None:
+                    head.statement.before = None  # as Names.confirmed
                 queue.popleft()
                 head = queue[0] if queue else _NOTHING
             else:
@@ -328,7 +330,7 @@ class Replies:
             if pipeline.discarding == MAYBE:
                 # So that Sync did end the discarding.
                 pipeline.discarding = NO
-                pipeline.take_back()
+                self._names.take_back_all(pipeline.undone)
         else:
             raise self._illegal(frame)
         self._is_ready(body[0])
@@ -340,6 +342,7 @@ class Replies:
         if not self._queue:
             pipeline.fresh = not pipeline.batch
             self._reader.settled()
+            self._names.moving = False
             if status == _IDLE:
                 self._names.transaction_ended()
 
@@ -351,7 +354,9 @@ class Replies:
         return self._queue[0]
 
     def _parsed(self, frame: Frame) -> Sequence[Command] | None:
-        self._expect(frame, PARSE)
+        statement = self._expect(frame, PARSE).statement
+        if statement is not None:
+            self._names.confirmed(statement)
         self._queue.popleft()
         return None
 
@@ -361,7 +366,9 @@ class Replies:
         return None
 
     def _closed(self, frame: Frame) -> Sequence[Command] | None:
-        self._expect(frame, CLOSE)
+        head = self._expect(frame, CLOSE)
+        if head.statement is not None:
+            self._names.closed(head.about, head.statement.meant)
         self._queue.popleft()
         return None
 
@@ -372,11 +379,11 @@ class Replies:
 
     def _parameters(self, frame: Frame) -> Sequence[Command] | None:
         head = self._expect(frame, DESCRIBE)
-        statement, types = head.about, messages.read_parameter_description(frame.body or b"")
+        statement, types = head.statement, messages.read_parameter_description(frame.body or b"")
         if statement is None:
             raise self._illegal(frame)
-        if statement is not UNKNOWN:
-            statement.types = types
+        if statement.meant is not UNKNOWN:
+            statement.meant.types = types
         return None
 
     # --- COPY ----------------------------------------------------------------------------------------
@@ -454,8 +461,8 @@ class Replies:
         if head.kind == SYNC:
             return [*found, _note("Sync failed", error)]
         detail = dict(error)
-        if head.kind == PARSE:
-            detail["text"] = head.about
+        if head.kind == PARSE and head.statement is not None:
+            detail["text"] = head.statement.text
         return [*found, _note(f"{NAMES[head.kind]} failed", detail), *self._skip()]
 
     def _failed(self, head: Sent, frame: Frame, error: dict[str, object]) -> list[Command]:
@@ -476,8 +483,11 @@ class Replies:
 
     def _skip(self, answered: int = 0) -> list[Command]:
         """The head failed: the target discards to the next Sync. ``answered`` of those have their end already."""
-        discarded = self._pipeline.discard()
-        if self._pipeline.owed and len(discarded) > 1:
+        pipeline = self._pipeline
+        discarded = pipeline.discard()
+        if not pipeline.discarding:  # the Sync is sent: what comes from the client is about what was before
+            self._names.take_back_all(pipeline.undone)
+        if pipeline.owed and len(discarded) > 1:
             # Messages behind a Sync that the failed COPY read, or did not read: then they are carried out.
             because = "it can't be told whether the target discards it"
             found: list[Command] = [
@@ -547,6 +557,13 @@ def _completed(head: Sent, status: int = _IDLE, failed: dict[str, object] | None
     fields: dict[str, object] = {"results": head.results, "rows": head.all_rows, "bytes": head.all_bytes}
     if failed is not None:
         fields["error"] = failed
+    detail: dict[str, object] = {}
     if status != _IDLE:
-        fields["detail"] = {"transaction": chr(status)}
+        detail["transaction"] = chr(status)
+    statement = head.statement
+    if statement is not None and statement.instead is not None:
+        # The Parse that the request named was discarded; the name still meant what it meant before.
+        detail["ran"] = statement.meant.text
+    if detail:
+        fields["detail"] = detail
     return Completed(head.op, head.began, fields, "completed", "failure" if failed else "success")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 
@@ -48,6 +49,7 @@ class Portal:
     sql: str
     parameters: list[bytes | None]
     left: list[bytes] | None = None
+    ran: bool = False
 
 
 @attrs.define
@@ -151,7 +153,7 @@ class Model:
             self._check(text)
             if text == "COPY kept FROM STDIN":
                 rest = texts[index + 1 :]
-                self._copy_in(lambda: self._simple(rest))
+                self._copy_in(partial(self._simple, rest))
                 return
             self._said += self._run(text, None, [])[0]
         self._transaction_may_end()
@@ -169,6 +171,7 @@ class Model:
     def _on_P(self, body: bytes) -> None:
         name, sql, _ = body.split(b"\0", 2)
         text = sql.decode().strip()
+        self._refuse(text)
         if name == b"":
             self._statements.pop(b"", None)
         self._read(*([text] if text else []))
@@ -191,6 +194,8 @@ class Model:
             rest = rest[4 + max(size, 0) :]
         if name not in self._statements:
             raise Fails("26000", "no such prepared statement")
+        if len(values) != self._statements[name].count("$1"):
+            raise Fails("08P01", "wrong number of parameters")
         self._check(self._statements[name])
         if portal and portal in self._portals:
             raise Fails("42P03", "cursor exists")
@@ -203,14 +208,14 @@ class Model:
             if name not in self._statements:
                 raise Fails("26000", "no such prepared statement")
             text = self._statements[name]
-            self._check(text, allow_exit=True)
+            self._check_described(text)
             types = struct.pack(">HI", 1, 23) if "$1" in text else struct.pack(">H", 0)
             self._said.append(m("t", types))
         else:
             if name not in self._portals:
                 raise Fails("34000", "no such portal")
             text = self._portals[name].sql
-            self._check(text, allow_exit=True)
+            self._check_described(text)
         self._said.append(columns("a") if text.startswith("SELECT") else m("n"))
 
     def _on_E(self, body: bytes) -> None:
@@ -220,6 +225,9 @@ class Model:
         if portal is None:
             raise Fails("34000", "no such portal")
         self._check(portal.sql)
+        if portal.ran and portal.sql and not portal.sql.startswith("SELECT"):
+            raise Fails("55000", "portal cannot be run")
+        portal.ran = True
         if portal.sql == "COPY kept FROM STDIN":
             self._copy_in(lambda: None)
             return
@@ -263,14 +271,21 @@ class Model:
     # --- SQL -----------------------------------------------------------------------------------------
 
     def _read(self, *texts: str) -> None:
-        if any(text.startswith(self.refuses) for text in texts):
-            raise Fails("42501", "refused")
+        self._refuse(*texts)
         if not all(_KNOWN.match(text) for text in texts):
             raise Fails("42601", "syntax error")
 
-    def _check(self, text: str, allow_exit: bool = True) -> None:
-        if self._block == "E" and text and not (allow_exit and text in ("COMMIT", "ROLLBACK")):
+    def _refuse(self, *texts: str) -> None:
+        if any(text.startswith(self.refuses) for text in texts):
+            raise Fails("42501", "refused")
+
+    def _check(self, text: str) -> None:
+        if self._block == "E" and text and text not in ("COMMIT", "ROLLBACK"):
             raise Fails(*ABORTED)
+
+    def _check_described(self, text: str) -> None:
+        if text.startswith("SELECT"):  # what returns no rows can be described in a failed transaction
+            self._check(text)
 
     def _run(
         self, text: str, portal: Portal | None, parameters: list[bytes | None], limit: int = 0
@@ -279,12 +294,18 @@ class Model:
             return [m("I")], None
         shape = [columns("a")] if portal is None else []
         if text == "SELECT fail()":
+            self._said += shape
             raise Fails("P0001", "failed")
         if text.startswith("SELECT"):
             return self._select(text, portal, shape, limit)
         if text == "COPY kept TO STDOUT":
             rows = [m("d", value.encode() + b"\n") for value in self.committed + self._pending]
-            return [m("H", b"\0" + struct.pack(">HH", 1, 0)), *rows, m("c"), complete(f"COPY {len(rows)}")], None
+            return [
+                m("H", b"\0" + struct.pack(">HH", 1, 0)),
+                *rows,
+                m("c"),
+                complete(f"COPY {len(rows)}"),
+            ], None
         if text.startswith("INSERT"):
             value = text.partition("(")[2].rstrip(")")
             self._pending.append((parameters[0] or b"").decode() if value == "$1" else value)
@@ -300,7 +321,9 @@ class Model:
         left = portal.left if portal is not None else None
         if left is None:
             many = _KNOWN.match(text)[3]  # type: ignore[index]
-            left = [row(str(n).encode()) for n in range(1, int(many) + 1)] if many else [row(text[7:].encode())]
+            left = (
+                [row(str(n).encode()) for n in range(1, int(many) + 1)] if many else [row(text[7:].encode())]
+            )
         now, rest = (left[:limit], left[limit:]) if limit and limit <= len(left) else (left, [])
         if limit and len(now) == limit:
             return [*now, m("s")], rest
@@ -341,7 +364,7 @@ def told(data: bytes) -> list[tuple[str, bytes]]:
     found = []
     for kind, body in split_messages(data):
         if kind == "E":
-            body = dict((field[:1], field[1:]) for field in body.split(b"\0") if field)[b"C"]
+            body = {field[:1]: field[1:] for field in body.split(b"\0") if field}[b"C"]
         elif kind in "NTGH":
             body = b""
         found.append((kind, body))

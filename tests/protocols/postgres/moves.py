@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Sequence
 
@@ -84,4 +85,4 @@ conversations = st.lists(
 def cuts(data: bytes, places: Sequence[int]) -> list[bytes]:
     """``data`` cut at these places, taken modulo its length."""
     at = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
-    return [data[a:b] for a, b in zip(at, at[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(at)]
