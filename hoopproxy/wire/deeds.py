@@ -43,7 +43,7 @@ from hoopproxy.wire.frames import Span
 from hoopproxy.wire.recorder import Form, Recorder, dump, outcome_and_parent, said
 from hoopproxy.wire.turn import Piece, Turn
 
-__all__ = ["Deeds", "journal_refusal"]
+__all__ = ["DO", "Deeds", "journal_refusal"]
 
 _ENDS = {kind: f"command.{kind}".encode() for kind in ("completed", "skipped", "unfinished")}
 _OUTCOMES = {outcome: outcome_and_parent(outcome, None) for outcome in ("success", "failure")}
@@ -56,7 +56,6 @@ class Deeds(Turn):
     __slots__ = (
         "_client_waits",
         "_connecting",
-        "_do",
         "_refused",
         "_relaying",
         "_target_tls",
@@ -87,31 +86,11 @@ class Deeds(Turn):
         self._target_tls: TLSFacts | None = None
         self._usual_rules: tuple[str, ...] | None = None  # of the last allowed command, and its envelope
         self._usual_form = Form(b"", 0, True)
-        self._do: Mapping[type, Callable[[Any], None]] = {
-            ToClient: self._to_client,
-            ToServer: self._to_server,
-            Forward: self._forward,
-            Withhold: self._withhold,
-            Relaying: self._begin_relaying,
-            Redact: self._redact,
-            Opaque: self._opaque,
-            Note: self._note,
-            Close: self._close,
-            Started: self._started,
-            RegisterCancel: self._register_cancel,
-            Login: self._ask,
-            Connect: self._ask,
-            StartTLS: self._ask,
-            Cancel: self._ask,
-            Decide: self._decide,
-            Result: self._result,
-            Completed: self._completed,
-        }
 
     def _run(self, commands: Iterable[Command] | None) -> None:
         if commands is not None:
             for command in commands:
-                self._do[type(command)](command)
+                DO[type(command)](self, command)
 
     # --- what goes on --------------------------------------------------------------------------------
 
@@ -357,6 +336,29 @@ class Deeds(Turn):
         if words and not self._inside_a_message():
             self._odd = True
             self._to_client_now += words
+
+
+DO: Mapping[type, Callable[[Any, Any], None]] = {
+    ToClient: Deeds._to_client,
+    ToServer: Deeds._to_server,
+    Forward: Deeds._forward,
+    Withhold: Deeds._withhold,
+    Relaying: Deeds._begin_relaying,
+    Redact: Deeds._redact,
+    Opaque: Deeds._opaque,
+    Note: Deeds._note,
+    Close: Deeds._close,
+    Started: Deeds._started,
+    RegisterCancel: Deeds._register_cancel,
+    Login: Deeds._ask,
+    Connect: Deeds._ask,
+    StartTLS: Deeds._ask,
+    Cancel: Deeds._ask,
+    Decide: Deeds._decide,
+    Result: Deeds._result,
+    Completed: Deeds._completed,
+}
+"""What is done with each command."""
 
 
 def journal_refusal(refused: JournalRefused) -> Refusal:

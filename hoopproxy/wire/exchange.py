@@ -11,7 +11,6 @@ Pure: it talks to a relay (:class:`hoopproxy.interfaces.IRelay`), a recorder and
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -21,7 +20,7 @@ from hoopproxy.wire.admission import Admission, Counts, DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import Connect, Decide, Refusal, StartTLS, TLSStarted
 from hoopproxy.wire.conversation import Conversation
-from hoopproxy.wire.deeds import Deeds
+from hoopproxy.wire.deeds import DO, Deeds
 from hoopproxy.wire.frames import Frame, Span
 from hoopproxy.wire.peer import Peer
 from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Recorder
@@ -58,7 +57,7 @@ class Exchange(Deeds):
         self.violation: tuple[str, int, str] | None = None
         """Who sent what isn't legal, at which offset, and why it isn't: also when no session is on record."""
         self._tokens = 0
-        self._answers: deque[tuple[int, object]] = deque()
+        self._answers: list[tuple[int, object]] = []
         self._busy = False  # answers are being dealt with, or a question is being put
 
     # --- what the relay calls ------------------------------------------------------------------------
@@ -214,7 +213,7 @@ class Exchange(Deeds):
 
     def _meet_client(self, frames: Sequence[Frame], index: int) -> None:
         """Frames of the client: each goes on only if the conversation says so."""
-        peer, do, meet = self.client, self._do, self.conversation.client_frame
+        peer, do, meet = self.client, DO, self.conversation.client_frame
         start = end = peer.position
         try:
             for frame in frames[index:] if index else frames:
@@ -223,7 +222,7 @@ class Exchange(Deeds):
                 if commands is not None:
                     self._frame, self._keep = frame, True
                     for command in commands:
-                        do[type(command)](command)
+                        do[type(command)](self, command)
                     if not self._keep:
                         if start == self._run_end:
                             self._run_end = end
@@ -243,7 +242,7 @@ class Exchange(Deeds):
 
     def _meet_server(self, frames: Sequence[Frame], index: int) -> None:
         """Frames of the target: while the stream is relayed, each goes on unless it is withheld."""
-        peer, do, meet = self.server, self._do, self.conversation.server_frame
+        peer, do, meet = self.server, DO, self.conversation.server_frame
         start = end = peer.position
         try:
             if self._relaying and frames and not index:
@@ -265,7 +264,7 @@ class Exchange(Deeds):
                 if commands is not None:
                     self._frame = frame
                     for command in commands:
-                        do[type(command)](command)
+                        do[type(command)](self, command)
                 if self._keep:
                     self._odd = True
                     self._kept_runs.append((start, end))
@@ -349,7 +348,7 @@ class Exchange(Deeds):
         self._busy = True
         try:
             while self._answers:
-                self._answered(*self._answers.popleft())
+                self._answered(*self._answers.pop(0))
         finally:
             self._busy = False
 
@@ -387,7 +386,7 @@ class Exchange(Deeds):
             elif peer.backlog:
                 self._end_turn()
                 if not self._stops(peer) and peer.backlog:
-                    self._feed(peer, peer.backlog.popleft())
+                    self._feed(peer, peer.backlog.pop(0))
             else:
                 break
         self._end_turn()

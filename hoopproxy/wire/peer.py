@@ -6,7 +6,6 @@ holds them against the transport's (DESIGN.md, promise 1).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 from hoopproxy.errors import ProtocolViolation
@@ -59,7 +58,7 @@ class Peer:
         self.spans: list[Span] = []  # the same in order and counted, until they are in the journal
         self.rest: Sequence[Frame] = ()  # frames that were not met: from rest_at on
         self.rest_at = 0
-        self.backlog: deque[bytes] = deque()
+        self.backlog: list[bytes] = []
         self.violation: ProtocolViolation | None = None  # of the codec, once the rest is met
         self.question: Command | None = None
         self.asked: Frame | None = None

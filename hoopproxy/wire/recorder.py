@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, Protocol
 
 import attrs
@@ -51,7 +52,8 @@ _ENDS = frozenset({b"session.end", b"session.interrupted"})
 
 # What an event does to the journal's list of what is open.
 _PLAIN, _OPENS, _CLOSES, _STARTS, _STOPS = range(5)
-_FORMS = 200
+_FORMS = 100
+_OFTEN = frozenset({b"command.requested", b"command.result", b"command.completed"})
 
 
 class Form(NamedTuple):
@@ -219,10 +221,9 @@ class Recorder:
         self._identity: Identity | None = None
         self._target: TargetFacts | None = None
         self._client: ClientFacts | None = None
-        self._node = canonical(node)
-        self._protocol = canonical(protocol)
-        self._decoder = canonical({"name": protocol, "version": decoder}) if decoder else b""
-        self._tenant = canonical(tenant) if tenant else b""
+        self._node, self._protocol = _constant(node), _constant(protocol)
+        self._decoder = b'{"name":%b,"version":%b}' % (self._protocol, _constant(decoder)) if decoder else b""
+        self._tenant = _constant(tenant) if tenant else b""
         self._decisions: dict[tuple[str, tuple[str, ...], str | None], bytes] = {}
         self._forms: dict[tuple[bytes, bytes, bytes, bytes, bool], Form] = {}
         self._render_session()
@@ -332,9 +333,9 @@ class Recorder:
         key = (kind, decision, more, reason, joined)
         form = self._forms.get(key)
         if form is None:
-            if len(self._forms) >= _FORMS:
-                self._forms.clear()
-            form = self._forms[key] = self._new_form(*key)
+            form = self._new_form(*key)
+            if kind in _OFTEN and len(self._forms) < _FORMS:
+                self._forms[key] = form  # the others would only cost an idle session memory
         return form
 
     def _new_form(self, kind: bytes, decision: bytes, more: bytes, reason: bytes, joined: bool) -> Form:
@@ -459,6 +460,12 @@ class Recorder:
         self.last_jseq = self.journal.append_chunk(
             self.key_id, self._session16, leg, direction, offset, now, data, ranges
         )
+
+
+@lru_cache(maxsize=64)
+def _constant(text: str) -> bytes:
+    """Canonical JSON of a text that sessions share, in a copy of its own size: the renderer's buffers are larger."""
+    return bytes(memoryview(canonical(text)))
 
 
 def fill(data: bytes, offset: int, spans: Sequence[Span]) -> tuple[bytes, list[tuple[int, int, int]]]:

@@ -7,7 +7,6 @@ promise 2 and ruling 1).
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -124,7 +123,7 @@ class Turn:
         self._odd = False  # this turn does more than to let one stretch go on
         self._never: set[bytes] = set()  # operations whose request the journal did not take
         self._wait_for = 0
-        self._held: deque[tuple[int, Piece]] = deque()
+        self._held: list[tuple[int, Piece]] = []
         self._held_bytes = 0
         self._lagging = False
         self._look_at_lag = 0
@@ -397,8 +396,12 @@ class Turn:
     def _durable(self) -> None:
         """The journal's watermark moved: what waited for it goes on."""
         held, durable = self._held, self.journal.durable
-        while held and held[0][0] <= durable:
-            _, piece = held.popleft()
+        due = 0
+        while due < len(held) and held[due][0] <= durable:
+            due += 1
+        going = held[:due]
+        del held[:due]
+        for _, piece in going:
             self._held_bytes -= len(piece.data)
             if not self.ended:
                 self._go(piece)

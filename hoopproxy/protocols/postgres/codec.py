@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from functools import lru_cache
 
 from hoopproxy.errors import ProtocolViolation, TooLarge
 from hoopproxy.wire.codec import Codec
@@ -75,13 +76,24 @@ _WORD = struct.Struct(">i")
 _new = tuple.__new__  # a named tuple's own constructor costs twice as much
 
 
-def _table(lengths: Mapping[bytes, tuple[int, int]]) -> list[range]:
+def _table(lengths: Mapping[bytes, tuple[int, int]]) -> tuple[range, ...]:
     """By kind, the length words with which a message is delivered whole; none for other kinds."""
+    return _shared_table(tuple(lengths.items()))
+
+
+@lru_cache(maxsize=64)
+def _shared_table(lengths: tuple[tuple[bytes, tuple[int, int]], ...]) -> tuple[range, ...]:
+    # All sessions of one configuration share their tables: they are the largest thing that a codec has.
     table = [range(0)] * 256
-    for kinds, (least, most) in lengths.items():
+    for kinds, (least, most) in lengths:
         for kind in kinds:
             table[kind] = range(least, most + 1)
-    return table
+    return tuple(table)
+
+
+@lru_cache(maxsize=8)
+def _kinds(kinds: bytes) -> tuple[bool, ...]:
+    return tuple(kind in kinds for kind in range(256))
 
 
 _CLIENT: Mapping[bytes, tuple[int, int]] = {
@@ -93,6 +105,7 @@ _CLIENT: Mapping[bytes, tuple[int, int]] = {
     b"f": (5, MAX_SMALL),  # CopyFail
     b"p": (4, MAX_SECRET),  # PasswordMessage, SASLInitialResponse, SASLResponse
 }
+_STATEMENT_KINDS = b"QPBF"
 _STATEMENTS: Mapping[bytes, int] = {b"Q": 5, b"P": 8, b"B": 12, b"F": 14}
 
 _BEFORE_ADMISSION = {**_CLIENT, **{kind: (least, MAX_SECRET) for kind, least in _STATEMENTS.items()}}
@@ -112,7 +125,7 @@ _SERVER: Mapping[bytes, tuple[int, int]] = {
     b"GHW": (7, MAX_FORMATS),  # CopyIn-, CopyOut-, CopyBothResponse
 }
 
-_COPY_DATA = ord("d")
+_COPY_DATA = b"d"
 
 
 class _Typed(Codec):
@@ -128,7 +141,7 @@ class _Typed(Codec):
     def __init__(self, whole: Mapping[bytes, tuple[int, int]], streams: bytes) -> None:
         super().__init__()
         self._whole = _table(whole)
-        self._streams = [kind in streams for kind in range(256)]
+        self._streams = _kinds(streams)
         self._left = 0
         """Bytes to come of a message whose header was given already."""
         self._open = 0
@@ -252,7 +265,6 @@ class ClientCodec(_Typed):
         self._untyped = True
         self._ended = False
         self._admitted = False
-        self._statements = {kind[0] for kind in _STATEMENTS}
 
     @property
     def over_held(self) -> bool:
@@ -268,7 +280,7 @@ class ClientCodec(_Typed):
     def _type(self) -> None:
         """Choose the tables for typed messages."""
         self._untyped = False
-        self._streams[_COPY_DATA] = self._admitted
+        self._streams = _kinds(_COPY_DATA if self._admitted else b"")
         if self._admitted:
             limit = self.max_statement
             whole = {**_CLIENT, **{kind: (least, limit) for kind, least in _STATEMENTS.items()}}
@@ -316,7 +328,7 @@ class ClientCodec(_Typed):
             if length > MAX_SECRET and self._whole[kind]:
                 raise TooLarge("the limit before log-in", length, MAX_SECRET)
             return super()._special(kind, length, position, size, base, frames)
-        if kind not in self._statements or not self.max_statement < length <= MAX_LARGE:
+        if kind not in _STATEMENT_KINDS or not self.max_statement < length <= MAX_LARGE:
             return super()._special(kind, length, position, size, base, frames)
         end = position + 1 + length
         whole = end <= size

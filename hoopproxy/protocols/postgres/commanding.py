@@ -97,28 +97,13 @@ class Commanding:
         self._remember: Callable[[], Prepared | None] | None = None
         self._oversize: _Oversize | None = None
         self.terminated = False
-        self.meet: dict[int, Callable[[Frame], Sequence[Command] | None]] = {
-            ord("Q"): self._query,
-            ord("P"): self._parse,
-            ord("B"): self._bind,
-            ord("D"): self._named,
-            ord("C"): self._named,
-            ord("E"): self._execute,
-            ord("F"): self._function,
-            ord("S"): self._sync,
-            ord("H"): self._flush,
-            ord("d"): self._copy_data,
-            ord("c"): self._copy_end,
-            ord("f"): self._copy_end,
-            ord("X"): self._terminate,
-        }
 
     def frame(self, frame: Frame) -> Sequence[Command] | None:
         """What a frame of the client asks for. :raises ProtocolViolation: for one that is not legal here."""
-        meet = self.meet.get(frame[0])
+        meet = _MEET.get(frame[0])
         if meet is None:
             raise ProtocolViolation(f"a message of type {chr(frame.kind)!r} is not legal after log-in")
-        return meet(frame)
+        return meet(self, frame)
 
     # --- what is decided -----------------------------------------------------------------------------
 
@@ -468,6 +453,23 @@ class Commanding:
     def _terminate(self, frame: Frame) -> Sequence[Command] | None:
         self.terminated = True
         return _GO
+
+
+_MEET: dict[int, Callable[[Commanding, Frame], Sequence[Command] | None]] = {
+    ord("Q"): Commanding._query,
+    ord("P"): Commanding._parse,
+    ord("B"): Commanding._bind,
+    ord("D"): Commanding._named,
+    ord("C"): Commanding._named,
+    ord("E"): Commanding._execute,
+    ord("F"): Commanding._function,
+    ord("S"): Commanding._sync,
+    ord("H"): Commanding._flush,
+    ord("d"): Commanding._copy_data,
+    ord("c"): Commanding._copy_end,
+    ord("f"): Commanding._copy_end,
+    ord("X"): Commanding._terminate,
+}
 
 
 def skipped(sent: Sent) -> Completed:

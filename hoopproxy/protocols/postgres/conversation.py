@@ -13,7 +13,7 @@ from hoopproxy.protocols.postgres.reading import Reader
 from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.replies import Replies
 from hoopproxy.protocols.postgres.startup import Startup
-from hoopproxy.wire.commands import Close, Command, Completed, Decide, Refusal, ToClient
+from hoopproxy.wire.commands import Close, Command, Completed, Decide, Refusal, ToClient, Verdict
 from hoopproxy.wire.conversation import Commands, Conversation
 from hoopproxy.wire.frames import Frame
 
@@ -24,53 +24,58 @@ class PostgresConversation(Conversation):
     """One session. Until the target's first ReadyForQuery everything is the start-up's; then it is ours."""
 
     def __init__(self, session: Any, client_codec: ClientCodec, server_codec: ServerCodec) -> None:
-        self._startup = Startup(session, client_codec, server_codec)
+        self._startup: Startup | None = Startup(session, client_codec, server_codec)
         self._pipeline = Pipeline()
         reader = Reader()
         names = Names(reader)
         self._reader = reader
         self._commanding = Commanding(self._pipeline, reader, names, client_codec)
         self._replies = Replies(self._pipeline, reader, names)
-        self._started = False
 
     def opened(self) -> Commands:
-        return self._startup.opened()
+        return self._startup.opened() if self._startup is not None else None
 
     def client_frame(self, frame: Frame) -> Commands:
-        return self._startup.client_frame(frame)
+        startup = self._startup
+        return self._commanding.frame(frame) if startup is None else startup.client_frame(frame)
 
     def server_frame(self, frame: Frame) -> Commands:
-        found = self._startup.server_frame(frame)
-        if self._startup.done:
-            self._begin()
+        startup = self._startup
+        if startup is None:
+            return self._replies.frame(frame)
+        found = startup.server_frame(frame)
+        if startup.done:
+            self._begin(startup)
         return found
 
-    def _begin(self) -> None:
-        self._started = True
+    def _begin(self, startup: Startup) -> None:
+        for name, value in startup.parameters.items():
+            self._reader.report(name, value)
+        self._startup = None  # an idle session is not to pay for how it began
         # From here on the calls of the hot path go where they end, without a step in between.
         self.client_frame = self._commanding.frame  # type: ignore[method-assign]
         self.server_frame = self._replies.frame  # type: ignore[method-assign]
         self.server_run = self._replies.run  # type: ignore[method-assign]
-        for name, value in self._startup.parameters.items():
-            self._reader.report(name, value)
 
     def answered(self, question: Command, answer: object) -> Commands:
-        if self._started and type(question) is Decide:
-            return self._commanding.answered(question, answer)  # type: ignore[arg-type]
-        return self._startup.answered(question, answer)
+        if self._startup is not None:
+            return self._startup.answered(question, answer)
+        assert isinstance(question, Decide)
+        assert isinstance(answer, Verdict)
+        return self._commanding.answered(question, answer)
 
     def client_lost(self) -> Commands:
-        if not self._started:
+        if self._startup is not None:
             return self._startup.client_lost()
         return (Close("client ended" if self._commanding.terminated else "client closed without Terminate"),)
 
     def server_lost(self) -> Commands:
-        if not self._started:
+        if self._startup is not None:
             return self._startup.server_lost()
         return (Close("client ended" if self._commanding.terminated else "target closed"),)
 
     def refused(self, refusal: Refusal) -> Sequence[Command]:
-        if not self._started:
+        if self._startup is not None:
             return self._startup.refused(refusal)
         return (ToClient(say(refusal), "refusal"),)
 

@@ -101,29 +101,6 @@ class Replies:
 
     def __init__(self, pipeline: Pipeline, reader: Reader, names: Names) -> None:
         self._pipeline, self._queue, self._reader, self._names = pipeline, pipeline.queue, reader, names
-        self.meet: dict[int, Callable[[Frame], Sequence[Command] | None]] = {
-            ord("T"): self._row_description,
-            ord("D"): self._rows,
-            ord("C"): self._command_complete,
-            ord("Z"): self._ready,
-            ord("1"): self._parsed,
-            ord("2"): self._bound,
-            ord("3"): self._closed,
-            ord("t"): self._parameters,
-            ord("n"): self._no_data,
-            ord("s"): self._suspended,
-            ord("I"): self._empty,
-            ord("E"): self._error,
-            ord("N"): self._notice,
-            ord("S"): self._parameter_status,
-            ord("A"): self._notification,
-            ord("G"): self._copy_in,
-            ord("H"): self._copy_out,
-            ord("W"): self._copy_both,
-            ord("d"): self._copy_data,
-            ord("c"): self._copy_done,
-            ord("V"): self._function_result,
-        }
 
     def run(self, frames: Sequence[Frame], shift: int, now: int) -> tuple[list[Told], int]:
         """The beginning of ``frames`` that is plain: results as nearly every reply has them.
@@ -214,14 +191,14 @@ class Replies:
     def frame(self, frame: Frame) -> Sequence[Command] | None:
         """What a frame of the target means. :raises ProtocolViolation: for one that answers nothing."""
         kind = frame[0]
-        meet = self.meet.get(kind)
+        meet = _MEET.get(kind)
         if meet is None:
             raise self._illegal(frame)
         if self._pipeline.owed and kind not in _ANY_TIME:
             self._pipeline.owed = (
                 0  # what may still have come for a Sync inside a COPY would have come by now
             )
-        return meet(frame)
+        return meet(self, frame)
 
     def _asked_for_rows(self, frame: Frame) -> Sent:
         """The Query or Execute that a reply with a result belongs to."""
@@ -546,6 +523,31 @@ class Replies:
             "payload": safe_text(payload, encoding),
         }
         return (_note("notification", detail),)
+
+
+_MEET: dict[int, Callable[[Replies, Frame], Sequence[Command] | None]] = {
+    ord("T"): Replies._row_description,
+    ord("D"): Replies._rows,
+    ord("C"): Replies._command_complete,
+    ord("Z"): Replies._ready,
+    ord("1"): Replies._parsed,
+    ord("2"): Replies._bound,
+    ord("3"): Replies._closed,
+    ord("t"): Replies._parameters,
+    ord("n"): Replies._no_data,
+    ord("s"): Replies._suspended,
+    ord("I"): Replies._empty,
+    ord("E"): Replies._error,
+    ord("N"): Replies._notice,
+    ord("S"): Replies._parameter_status,
+    ord("A"): Replies._notification,
+    ord("G"): Replies._copy_in,
+    ord("H"): Replies._copy_out,
+    ord("W"): Replies._copy_both,
+    ord("d"): Replies._copy_data,
+    ord("c"): Replies._copy_done,
+    ord("V"): Replies._function_result,
+}
 
 
 def _note(what: str, detail: dict[str, Any]) -> Note:

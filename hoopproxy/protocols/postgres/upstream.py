@@ -8,6 +8,7 @@ else is a violation, and what it asks for that we don't give is a refusal in one
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 
 import attrs
@@ -267,7 +268,8 @@ class Upstream:
         )
         if len(self.parameters) >= MAX_REPORTED and name not in self.parameters:
             raise ProtocolViolation("the target reports too many parameters")
-        self.parameters[name] = value[:MAX_VALUE]
+        # Nearly every session is told the same: one copy serves all.
+        self.parameters[sys.intern(name)] = sys.intern(value[:MAX_VALUE])
 
     def _key(self, frame: Frame, body: bytes) -> list[Command]:
         """The client gets a key of ours, so that it can't cancel past us; the pid stays (NOTIFY shows it)."""
