@@ -128,6 +128,7 @@ class Replies:
                     or head.about is not None
                     or not body
                     or body.translate(None, _TAG) != b"\0"
+                    or (head.statement is not None and head.statement.instead is not None)
                 ):
                     break
                 if head.start >= 0:

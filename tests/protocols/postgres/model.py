@@ -78,6 +78,11 @@ class Model:
     _tail: bytes = b""
     _said: list[bytes] = attrs.field(factory=list)
 
+    @property
+    def copying(self) -> bool:
+        """Whether the last command is a COPY that reads on."""
+        return self._copying is not None
+
     def receive(self, data: bytes) -> bytes:
         """Bytes of the client, cut anywhere."""
         data = self._tail + data
@@ -141,8 +146,9 @@ class Model:
         sql = body[:-1].decode()
         self.ran.append(sql)
         texts = [part.strip() for part in sql.split(";") if part.strip()]
-        self._read(*texts)
+        self._refuse(*texts)
         self._statements.pop(b"", None)
+        self._read(*texts)
         if not texts:
             self._said.append(m("I"))
         self._simple(texts)
