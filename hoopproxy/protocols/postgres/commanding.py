@@ -34,6 +34,7 @@ from hoopproxy.protocols.postgres.prepared import (
     Portal,
     Prepared,
     decoded_parameters,
+    echoed,
     hidden_values,
     places,
 )
@@ -173,8 +174,8 @@ class Commanding:
         spans = self._secrets(frame.start + text_at, reading, fields)
         self._pending = sent = Sent(PARSE)
         sent.echo = tuple(message.sql[span.start : span.end] for span in reading.secrets)
-        detail = fields.get("detail")
-        self._remember = lambda: self._names.parse(message, verbs, reading.text, detail)
+        detail, echo = fields.get("detail"), sent.echo
+        self._remember = lambda: self._names.parse(message, verbs, reading.text, detail, echo)
         return (Decide(verbs, frame.end - frame.start, fields, spans, False),)
 
     def _bind(self, frame: Frame) -> Sequence[Command] | None:
@@ -193,9 +194,13 @@ class Commanding:
         if pipeline.discarding:
             self._surely_discarded()
         else:
-            pipeline.queue.append(Sent(BIND))
+            pipeline.queue.append(Sent(BIND, echo=self._echo(message)) if spans else Sent(BIND))
             pipeline.fresh = False
         return (*map(Redact, spans), FORWARD) if spans else _GO
+
+    @staticmethod
+    def _echo(message: Bind) -> tuple[bytes, ...]:
+        return echoed(message.values, frozenset(range(len(message.values))))
 
     def _decide_bind(self, message: Bind, frame: Frame, size: int) -> Sequence[Command] | None:
         start, names = frame.start + _HEADER, self._names
@@ -205,7 +210,7 @@ class Commanding:
         )
         if self._pipeline.answering:
             return self._not_sent(spans)
-        self._pending = Sent(BIND)
+        self._pending = Sent(BIND, echo=self._echo(message) if spans else ())
 
         def remember() -> None:
             names.bind(message, start, size)
@@ -235,7 +240,7 @@ class Commanding:
             statement.text is not None
             and statement.source is None
             and statement.executes is None
-            and not (message.rows or message.portal or portal.hidden)
+            and not (message.rows or message.portal or portal.hidden or statement.echo)
         ):
             self._pending = Sent(EXECUTE)
             rest = statement.told or statement.rendered()
@@ -258,9 +263,10 @@ class Commanding:
         if message.rows or statement.executes is not None:
             fields["detail"] = self._detail(statement.executes, message.rows)
         self._pending = sent = Sent(EXECUTE)
+        sent.echo = statement.echo
         if portal.hidden and bind is not None:
             fields["redacted"] = sum(len(bind.values[i] or b"") for i in portal.hidden)
-            sent.echo = tuple(bind.values[i] or b"" for i in portal.hidden)
+            sent.echo += echoed(bind.values, portal.hidden)
         if statement.source is not None:
             sent.about = (self._reader.parts(statement.source, not self._pipeline.fresh), statement.text)
         return (Decide(verbs, end - start, fields, (), True, portal.op),)
@@ -290,7 +296,7 @@ class Commanding:
         if spans:
             fields["redacted"] = sum(span.end - span.start for span in spans)
         self._pending = sent = Sent(FUNCTION)
-        sent.echo = tuple(call.values[i] or b"" for i in hidden)
+        sent.echo = echoed(call.values, hidden)
         return (Decide(("FUNCTION CALL",), frame.end - frame.start, fields, spans),)
 
     def _not_sent(self, spans: Sequence[Span] = ()) -> Sequence[Command] | None:

@@ -12,8 +12,9 @@ from typing import Any
 import attrs
 
 from hoopproxy.events import safe_text
+from hoopproxy.protocols.postgres.conninfo import passwords_in
 from hoopproxy.protocols.postgres.reading import REMEMBERED, Part, Reader
-from hoopproxy.protocols.postgres.redact import ALL, looks_secret, secret_parameters
+from hoopproxy.protocols.postgres.redact import ALL, looks_secret, secret_parameters, secrets_in
 from hoopproxy.protocols.postgres.requests import Bind, Parse
 from hoopproxy.protocols.postgres.sql import ALL as EVERY
 from hoopproxy.protocols.postgres.sql import UNCLASSIFIED, deallocated_name, executed_name, prepared_name
@@ -28,6 +29,7 @@ __all__ = [
     "Portal",
     "Prepared",
     "decoded_parameters",
+    "echoed",
     "hidden_values",
     "places",
 ]
@@ -68,6 +70,7 @@ class Prepared:
     executes: object = None
     before: Prepared | None = None
     instead: Prepared | None = None
+    echo: tuple[bytes, ...] = attrs.field(default=(), repr=False)
 
     @property
     def meant(self) -> Prepared:
@@ -123,9 +126,17 @@ class Names:
         self.moving = False
 
     def parse(
-        self, message: Parse, verbs: tuple[str, ...], text: object, executes: object = None
+        self,
+        message: Parse,
+        verbs: tuple[str, ...],
+        text: object,
+        executes: object = None,
+        echo: tuple[bytes, ...] = (),
     ) -> Prepared:
-        """A Parse was sent; returns what it prepares, for :meth:`confirmed` or :meth:`take_back`."""
+        """A Parse was sent; returns what it prepares, for :meth:`confirmed` or :meth:`take_back`.
+
+        :param echo: the credentials in its text.
+        """
         name, sql = message.name, message.sql
         before = self._statements.get(name)
         statement = Prepared(
@@ -139,6 +150,7 @@ class Names:
             None if REMEMBERED.isdisjoint(verbs) else sql,
             executes,
             UNKNOWN if before is not None and before.size > SMALL else before,
+            echo=echo,
         )
         self._remember(self._statements, name, statement)
         return statement
@@ -218,12 +230,13 @@ class Names:
             self._make_room(name)
 
     def _make_room(self, name: bytes) -> None:
-        """Forget the oldest, of statements first; what was just remembered stays."""
-        tables = (self._statements, self._portals)
-        self._kept = sum(each.size for table in tables for each in table.values())
-        for table in tables:
+        """Forget the oldest of the table that has the most; what was just remembered stays."""
+        tables: list[dict[bytes, Any]] = [self._statements, self._portals]
+        sizes = [sum(each.size for each in table.values()) for table in tables]
+        self._kept = sum(sizes)
+        for _, table in sorted(zip(sizes, tables, strict=True), key=lambda pair: -pair[0]):
             for old in list(table):
-                if self._kept <= MAX_KEPT and len(table) <= MAX_NAMES:
+                if self._kept <= MAX_KEPT // 2 and len(table) <= MAX_NAMES // 2:
                     break
                 if old != name:
                     self._forget(table, old)
@@ -272,6 +285,17 @@ class Names:
                 self._kept = sum(portal.size for portal in self._portals.values())
             else:
                 self._forget(self._statements, name)
+
+
+def echoed(values: Sequence[bytes | None], hidden: frozenset[int]) -> tuple[bytes, ...]:
+    """What of these credentials a target's error may repeat: the values, and the passwords inside them."""
+    found: list[bytes] = []
+    for index in hidden:
+        value = values[index] or b""
+        found.append(value)
+        found += [value[start:end] for start, end in passwords_in(value)[0]]
+        found += [value[span.start : span.end] for span in secrets_in(value)]
+    return tuple(found)
 
 
 def hidden_values(values: Sequence[bytes | None], secret: Any) -> frozenset[int]:

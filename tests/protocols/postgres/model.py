@@ -125,9 +125,12 @@ class Model:
         code, message = failure.args
         self._said.append(error(code, message))
         self._pending.clear()
-        self._portals.clear()
-        if self._block != "I":
+        if self._block == "I":
+            self._portals.clear()
+        else:  # they can't run any more, but their names are taken until the block ends
             self._block = "E"
+            for portal in self._portals.values():
+                portal.ran = True
         if self._extended:
             self._discarding = True
         else:

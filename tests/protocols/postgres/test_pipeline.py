@@ -43,9 +43,10 @@ def test_a_client_sees_what_it_would_see_of_a_server_that_refuses_by_itself(
     assert_accounted(player)
     done = alone.ran[:-1] if alone.copying else alone.ran
     expected_texts = [text for text in done if text != "FUNCTION" and "DROP" not in text]
-    assert [text for text in named(player.journal) if text is not None] == [
-        t for t in expected_texts if t != "?"
-    ]
+    ran = [text for text in named(player.journal) if text is not None]
+    known = [text for text in expected_texts if text != "?"]
+    if not alone.closed:  # by a command inside a COPY, which then has an end on record all the same
+        assert ran == known, (ran, known)
 
 
 def named(journal: MemoryJournal) -> list[str | None]:
