@@ -110,6 +110,8 @@ class Postgres:
     passwords: Mapping[str, str] = attrs.field(repr=False)
     certificates: Certificates
     host: str = "127.0.0.1"
+    addresses: str = "127.0.0.1"
+    """What it listens on: ``127.0.0.1``, and ``,::1`` where there is IPv6."""
     _process: Spawned | None = None
 
     @classmethod
@@ -263,14 +265,15 @@ class Postgres:
             copy.touch(mode=0o600)
             copy.write_bytes(source.read_bytes())
             give(copy)
-        where = f"port = {self.port}\nlisten_addresses = '{self._addresses()}'\n"
+        self.addresses = self._loopbacks()
+        where = f"port = {self.port}\nlisten_addresses = '{self.addresses}'\n"
         lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
         with (self.data / "postgresql.conf").open("a") as configuration:
             configuration.write(where + lines)
         (self.data / "pg_hba.conf").write_text(HBA)
         (self.data / "pg_ident.conf").write_text("people alice@example app_cert\n")
 
-    def _addresses(self) -> str:
+    def _loopbacks(self) -> str:
         try:
             with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as trial:
                 trial.bind(("::1", self.port))

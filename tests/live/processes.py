@@ -98,9 +98,15 @@ def work_folder() -> Path:
     The plain user may enter it but not list it; each server has a folder of its own inside.
     ``HOOPPROXY_TEST_KEEP=1`` keeps it.
     """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _interrupted)  # so that what follows is removed then, too
     folder = Path(tempfile.mkdtemp(prefix="hoopproxy-live-", dir=_base()))
     folder.chmod(0o711)
     return folder
+
+
+def _interrupted(number: int, frame: object) -> None:
+    raise KeyboardInterrupt(f"signal {number}")
 
 
 def server_folder(name: str) -> Path:

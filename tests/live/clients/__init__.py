@@ -8,10 +8,13 @@ transcript against the server itself and through the gateway. That equality is t
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
 __all__ = ["Transcript", "code_of"]
+
+_TEMPORARY = re.compile(r"pg_temp_\d+")  # the schema of temporary tables is numbered by backend
 
 
 class Transcript:
@@ -34,7 +37,9 @@ class Transcript:
         try:
             yield
         except Exception as error:
-            self.note(step, (type(error).__name__, code_of(error), str(error).strip()))
+            self.note(
+                step, (type(error).__name__, code_of(error), _TEMPORARY.sub("pg_temp_N", str(error).strip()))
+            )
         else:
             self.note(step, "no error")
 

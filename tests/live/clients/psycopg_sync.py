@@ -67,7 +67,7 @@ def run(dsn: Dsn) -> list[tuple[str, Any]]:
         _parameters(seen, connection)
         _prepared(seen, connection)
         _transactions(seen, psycopg, connection)
-        _pipeline(seen, psycopg, connection)
+        _pipeline(seen, connection)
         _copy(seen, connection)
         _cursors(seen, connection)
         _low_level(seen, psycopg, connection)
@@ -139,23 +139,17 @@ def _transactions(seen: Transcript, psycopg: Any, connection: Any) -> None:
     connection.autocommit = True
 
 
-def _pipeline(seen: Transcript, psycopg: Any, connection: Any) -> None:
+def _pipeline(seen: Transcript, connection: Any) -> None:
     with connection.pipeline() as pipeline:
         cursors = [connection.execute("SELECT %s::int", (n,)) for n in range(300)]
         pipeline.sync()
         seen.note("pipelined", [each.fetchone() for each in cursors])
-    cursors = []
+    # Which call raises depends on how fast the answers come; that one does, doesn't.
     with seen.expecting_error("pipeline with an error"), connection.pipeline() as pipeline:
-        cursors = [connection.execute(sql) for sql in ("SELECT 1", "SELECT 1/0", "SELECT 3")]
+        for sql in ("SELECT 1", "SELECT 1/0", "SELECT 3"):
+            connection.execute(sql)
         pipeline.sync()
-        cursors.append(connection.execute("SELECT 4"))
-    outcomes: list[object] = []
-    for each in cursors:
-        try:
-            outcomes.append(each.fetchone())
-        except psycopg.Error as error:
-            outcomes.append(type(error).__name__)
-    seen.note("after the error", outcomes)
+        connection.execute("SELECT 4")
     seen.note("usable", connection.execute("SELECT 5").fetchone())
     # Everything before one Sync is one transaction: an error must undo what came before it.
     with seen.expecting_error("implicit transaction"), connection.pipeline():
