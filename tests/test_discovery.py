@@ -28,7 +28,7 @@ def test_the_built_in_checkers_and_sources_are_found() -> None:
     """A guard: the other tests would pass on an empty list."""
     found = installed()
     assert {"file", "certificate"} <= set(found.checkers)
-    assert {"env", "file"} == set(found.schemes)
+    assert {"env", "file"} <= set(found.schemes)
 
 
 def test_other_distributions_add_plugins_and_a_broken_one_stops_nobody(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_other_distributions_add_plugins_and_a_broken_one_stops_nobody(tmp_path:
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [
-        "certificate file third FileCheckerPlugin",
+        "certificate demo file third FileCheckerPlugin",
         "a second plugin called file (hoopproxy.plugins.good) is left out",
         "a plugin of hoopproxy.plugins.good has no name and is left out",
     ]
