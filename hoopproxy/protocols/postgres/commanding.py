@@ -97,6 +97,7 @@ class Commanding:
         self._portal = Portal(b"", UNKNOWN)
         self._remember: Callable[[], Prepared | None] | None = None
         self._oversize: _Oversize | None = None
+        self._doomed = False  # something in this batch was refused: no portal of it will ever run
         self.terminated = False
 
     def frame(self, frame: Frame) -> Sequence[Command] | None:
@@ -381,6 +382,7 @@ class Commanding:
         if pipeline.copying is not None or (alone and pipeline.batch):
             # The target would take a replacement for something else here; end it where nothing can commit.
             return (Close("refused inside a batch", refusal),)
+        self._doomed = not alone
         if pipeline.idle:
             if alone:
                 return (ToClient(say(refusal, "ERROR") + messages.ready(), "refusal"),)
@@ -419,6 +421,9 @@ class Commanding:
 
     def _sync(self, frame: Frame) -> Sequence[Command] | None:
         pipeline = self._pipeline
+        if self._doomed:
+            self._doomed = False
+            self._names.transaction_ended()
         if not pipeline.answering:
             pipeline.synced()
             if pipeline.undone and not pipeline.discarding:

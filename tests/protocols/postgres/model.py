@@ -75,6 +75,7 @@ class Model:
     _copying: Callable[[], None] | None = None
     _copied: list[str] = attrs.field(factory=list)
     _extended: bool = False
+    _running: str = ""
     _tail: bytes = b""
     _said: list[bytes] = attrs.field(factory=list)
 
@@ -129,8 +130,11 @@ class Model:
             self._portals.clear()
         else:  # they can't run any more, but their names are taken until the block ends
             self._block = "E"
+            if self._running and not self._extended:  # a simple query is run as the unnamed portal
+                self._portals[b""] = Portal(self._running, [])
             for portal in self._portals.values():
                 portal.ran = True
+        self._running = ""
         if self._extended:
             self._discarding = True
         else:
@@ -160,11 +164,13 @@ class Model:
         """Run the rest of a Query; a COPY in the middle comes back here."""
         for index, text in enumerate(texts):
             self._check(text)
+            self._running = text
             if text == "COPY kept FROM STDIN":
                 rest = texts[index + 1 :]
                 self._copy_in(partial(self._simple, rest))
                 return
             self._said += self._run(text, None, [])[0]
+            self._running = ""
         self._transaction_may_end()
         self._ready()
 

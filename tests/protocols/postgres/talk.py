@@ -25,7 +25,9 @@ def parse(sql: str, name: str = "", types: tuple[int, ...] = ()) -> bytes:
     return m("P", f"{name}\0{sql}\0".encode() + struct.pack(f">H{len(types)}I", len(types), *types))
 
 
-def bind(*values: bytes | None, portal: str = "", statement: str = "", formats: tuple[int, ...] = ()) -> bytes:
+def bind(
+    *values: bytes | None, portal: str = "", statement: str = "", formats: tuple[int, ...] = ()
+) -> bytes:
     """A Bind."""
     body = f"{portal}\0{statement}\0".encode() + struct.pack(f">H{len(formats)}H", len(formats), *formats)
     body += struct.pack(">H", len(values))

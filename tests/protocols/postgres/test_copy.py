@@ -63,7 +63,9 @@ def test_copy_out_names_rows_and_bytes() -> None:
 @pytest.mark.parametrize("extended", [True, False])
 @pytest.mark.parametrize("how", ["bad", "fail"])
 @pytest.mark.parametrize("syncs", range(3))
-def test_a_copy_that_fails_in_the_middle_leaves_everybody_in_step(extended: bool, how: str, syncs: int) -> None:
+def test_a_copy_that_fails_in_the_middle_leaves_everybody_in_step(
+    extended: bool, how: str, syncs: int
+) -> None:
     """Stray data is legal and dropped; a Sync inside the COPY gets no ReadyForQuery, one behind it does."""
     through, model = joined()
     begin = parse(IN) + bind() + execute() if extended else query(IN)

@@ -11,7 +11,21 @@ from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
 from .joined import Joined, assert_accounted
 from .model import Model, split_messages, told
-from .talk import SYNC, bind, columns, complete, describe, execute, logged_in, m, parse, query, ready, refuse, row
+from .talk import (
+    SYNC,
+    bind,
+    columns,
+    complete,
+    describe,
+    execute,
+    logged_in,
+    m,
+    parse,
+    query,
+    ready,
+    refuse,
+    row,
+)
 
 INSERT = "INSERT INTO kept VALUES (1)"
 DROP = "DROP TABLE kept"
@@ -124,7 +138,9 @@ def test_nobody_speaks_into_a_half_sent_row() -> None:
 @pytest.mark.parametrize("size", [1, 200, 70_000, 1_000_000])
 @pytest.mark.parametrize("kind", ["Q", "P", "B", "F"])
 @pytest.mark.parametrize("inside", [True, False])
-def test_a_statement_over_the_limit_is_refused_and_skipped_in_step(size: int, kind: str, inside: bool) -> None:
+def test_a_statement_over_the_limit_is_refused_and_skipped_in_step(
+    size: int, kind: str, inside: bool
+) -> None:
     """54000, nothing of it kept or sent, and the session goes on; the record has its digest."""
     from hoopproxy.protocols.postgres.plugin import PostgresProtocol
     from hoopproxy.testing import FakeSession, Player
