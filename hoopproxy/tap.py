@@ -68,7 +68,7 @@ def makeService(options: Options) -> IService:
 
     gateway = GatewayService(config, plugins, broken=broken, load=read, reactor=_reactor, parts=_parts)
     twistd = getattr(options, "parent", None)
-    return _Root(gateway, observer_for(config.log, twistd), daemon=_is_daemon(twistd))
+    return _Root(gateway, observer_for(config.log, twistd, _reactor), daemon=_is_daemon(twistd))
 
 
 def _is_daemon(twistd: Any) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -101,10 +101,11 @@ class LogLines:
             return  # a log that can't be written has nowhere to say so
 
 
-def observer_for(log: Any, twistd: Any) -> LogLines | None:
+def observer_for(log: Any, twistd: Any, reactor_of: Callable[[], Any]) -> LogLines | None:
     """The observer that the configuration and twistd's own options ask for.
 
     :param log: ``config.log``. :param twistd: twistd's parsed options, ``None`` without twistd.
+    :param reactor_of: gives the reactor, once there is one.
     :return: ``None`` where twistd was given a logger or syslog of its own.
     """
     options: Mapping[str, Any] = twistd if twistd is not None else {}
@@ -115,17 +116,15 @@ def observer_for(log: Any, twistd: Any) -> LogLines | None:
     if name == "-" or (not name and not daemon):
         return LogLines(sys.stdout, log.format, log.level)
     file = LogFile.fromFullPath(name or "twistd.log")
-    _rotate_on_signal(file)
+    _rotate_on_signal(file, reactor_of)
     return LogLines(file, log.format, log.level)
 
 
-def _rotate_on_signal(file: Any) -> None:
+def _rotate_on_signal(file: Any, reactor_of: Callable[[], Any]) -> None:
     """SIGUSR1 rotates, as with twistd's own log."""
     if signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, None):
 
         def rotate(*_: object) -> None:
-            from twisted.internet import reactor
-
-            reactor.callFromThread(file.rotate)  # type: ignore[attr-defined]  # the reactor module is untyped
+            reactor_of().callFromThread(file.rotate)
 
         signal.signal(signal.SIGUSR1, rotate)

@@ -139,10 +139,10 @@ def test_a_log_that_cannot_be_written_stops_nobody() -> None:
 def test_twistds_own_options_win(tmp_path: Path) -> None:
     """``--logger`` and ``--syslog`` are the operator's choice; ``--logfile`` is where ours goes."""
     config = SimpleNamespace(format="text", level="info")
-    assert observer_for(config, {"logger": object()}) is None
-    assert observer_for(config, {"syslog": 1}) is None
+    assert observer_for(config, {"logger": object()}, object) is None
+    assert observer_for(config, {"syslog": 1}, object) is None
     path = tmp_path / "gateway.log"
-    observer = observer_for(config, {"logfile": str(path)})
+    observer = observer_for(config, {"logfile": str(path)}, object)
     assert observer is not None
     observer({"log_format": "hello", "log_level": LogLevel.info, "log_time": 0.0})
     assert "hello" in path.read_text()
