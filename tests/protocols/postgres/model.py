@@ -86,14 +86,14 @@ class Model:
 
     def receive(self, data: bytes) -> bytes:
         """Bytes of the client, cut anywhere."""
-        data = self._tail + data
-        while len(data) >= 5 and not self.closed:
-            length = struct.unpack(">i", data[1:5])[0] + 1
-            if len(data) < length:
+        data, at = self._tail + data, 0
+        while len(data) - at >= 5 and not self.closed:
+            end = at + struct.unpack_from(">i", data, at + 1)[0] + 1
+            if len(data) < end:
                 break
-            self._message(chr(data[0]), data[5:length])
-            data = data[length:]
-        self._tail = data
+            self._message(chr(data[at]), data[at + 5 : end])
+            at = end
+        self._tail = data[at:]
         said, self._said = b"".join(self._said), []
         return said
 
@@ -365,12 +365,12 @@ class Model:
 
 def split_messages(data: bytes) -> list[tuple[str, bytes]]:
     """A server's stream as (kind, body); a message that is cut is an :class:`AssertionError`."""
-    found = []
-    while data:
-        length = struct.unpack(">i", data[1:5])[0] + 1
-        assert len(data) >= length, f"cut inside a message of type {data[:1]!r}"
-        found.append((chr(data[0]), data[5:length]))
-        data = data[length:]
+    found, at = [], 0
+    while at < len(data):
+        end = at + struct.unpack_from(">i", data, at + 1)[0] + 1
+        assert len(data) >= end, f"cut inside a message of type {data[at : at + 1]!r}"
+        found.append((chr(data[at]), data[at + 5 : end]))
+        at = end
     return found
 
 

@@ -50,8 +50,9 @@ def test_a_function_call_is_a_command_with_its_number_and_arguments() -> None:
     """The fast path runs functions without a word of SQL."""
     player = logged_in()
     player.client(m("F", struct.pack(">IHHi", 1598, 0, 1, 2) + b"42" + b"\0\0"))
-    player.target(m("V", struct.pack(">i", 300_000) + b"x" * 100_000))
-    player.target(b"x" * 200_000 + ready())
+    reply = m("V", struct.pack(">i", 300_000) + b"x" * 300_000)
+    player.target(reply[:100_000])
+    player.target(reply[100_000:] + ready())
     (asked,) = events(player, "command.requested")
     assert (asked["verb"], asked["detail"], asked["parameters"]) == (
         "FUNCTION CALL",
