@@ -23,6 +23,7 @@ __all__ = ["OpenState"]
 _KIND: Final = b'"kind":"'
 _MONO: Final = b'","mono":'
 _OP: Final = b'"op":"'
+_SEQ: Final = b'"seq":'
 _STARTS: Final = b"session.start"
 _ENDS: Final = frozenset({b"session.end", b"session.interrupted"})
 _REQUESTED: Final = b"command.requested"
@@ -58,12 +59,21 @@ def _slim(body: bytes) -> bytes:
     return orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
 
 
+def _seq(body: bytes) -> int:
+    """An event's ``seq``. A key of that name elsewhere (a label) has a text for its value, and is parsed."""
+    start = body.rfind(_SEQ) + 6
+    digits = body[start : body.find(b",", start)]
+    if start > 5 and digits.isdigit():
+        return int(digits)
+    return int((_loads(body) or {}).get("seq", 0))
+
+
 class OpenState:
     """Fold events in the journal's order, with either method."""
 
     def __init__(self) -> None:
         self._sessions: dict[int, bytes] = {}  # key id -> session.start
-        self._last: dict[int, bytes] = {}  # key id -> the session's latest event
+        self._last: dict[int, int] = {}  # key id -> seq of the session's latest event
         self._commands: dict[bytes, tuple[int, bytes]] = {}  # op -> key id, command.requested
 
     def __bool__(self) -> bool:
@@ -82,15 +92,14 @@ class OpenState:
             if code != _OPENING:
                 self.close(key, note)
             elif len(note) == _SESSION_SIZE:
-                sessions[key] = last[key] = body
+                sessions[key], last[key] = body, _seq(body)
             else:
                 commands[note] = key, body if len(body) <= _KEPT_BODY else _slim(body)
         if sessions:
             events = map(_EVENTS.__contains__, batch.codes)
             latest = dict(compress(zip(batch.keys, batch.heads, strict=True), events))
             for key in latest.keys() & sessions.keys():
-                body = latest[key]
-                last[key] = body if len(body) <= _KEPT_BODY else _slim(body)
+                last[key] = _seq(latest[key])
 
     def close(self, key: int, note: bytes) -> None:
         """The operation, or the session of that key, is over."""
@@ -114,7 +123,7 @@ class OpenState:
         elif kind in _SESSIONS:
             self._note(key, kind, b"", body)
         elif key in self._sessions:
-            self._last[key] = body if len(body) <= _KEPT_BODY else _slim(body)
+            self._last[key] = _seq(body)
 
     def _note_parsed(self, key: int, body: bytes) -> None:
         event = _loads(body) or {}
@@ -122,13 +131,13 @@ class OpenState:
 
     def _note(self, key: int, kind: bytes, op: bytes, body: bytes) -> None:
         if key in self._sessions:
-            self._last[key] = body if len(body) <= _KEPT_BODY else _slim(body)
+            self._last[key] = _seq(body)
         if kind in _OUTCOMES:
             self._commands.pop(op, None)
         elif kind == _REQUESTED:
             self._commands[op] = key, body if len(body) <= _KEPT_BODY else _slim(body)
         elif kind == _STARTS:
-            self._sessions[key] = self._last[key] = body
+            self._sessions[key], self._last[key] = body, _seq(body)
         elif kind in _ENDS:
             self._sessions.pop(key, None)
             self._last.pop(key, None)
@@ -149,7 +158,7 @@ class OpenState:
         result = {}
         for key, start in self._sessions.items():
             session = str((_loads(start) or {}).get("session", ""))
-            result[session] = int((_loads(self._last.get(key, start)) or {}).get("seq", 0))
+            result[session] = self._last.get(key, 0)
         return result
 
     @property
@@ -161,8 +170,7 @@ class OpenState:
         """The payload of a ``STATE`` block."""
         text = {
             "sessions": [
-                [key, body.decode(), self._last.get(key, body).decode()]
-                for key, body in self._sessions.items()
+                [key, body.decode(), self._last.get(key, 0)] for key, body in self._sessions.items()
             ],
             "commands": [[key, body.decode()] for key, body in self._commands.values()],
         }
@@ -176,7 +184,7 @@ class OpenState:
             text = orjson.loads(data)
             for key, start, last in text["sessions"]:
                 self._sessions[key] = start.encode()
-                self._last[key] = last.encode()
+                self._last[key] = last if isinstance(last, int) else _seq(last.encode())
             for key, body in text["commands"]:  # not noted: it isn't its session's latest event
                 requested = body.encode()
                 self._commands[str((_loads(requested) or {}).get("op", "")).encode()] = key, requested

@@ -13,6 +13,7 @@ from hoopproxy.protocols.postgres import messages
 from hoopproxy.protocols.postgres.codec import MAX_HELD, MAX_STATEMENT, ClientCodec, ServerCodec
 from hoopproxy.protocols.postgres.conversation import PostgresConversation
 from hoopproxy.protocols.postgres.refusals import say
+from hoopproxy.protocols.postgres.sql import denies
 from hoopproxy.wire.commands import Refusal, StartTLS, ToServer
 
 __all__ = ["PostgresProtocol"]
@@ -29,6 +30,8 @@ class PostgresProtocol:
     name = "postgres"
     version = "1"
     alpn = ("postgresql",)
+    denies = staticmethod(denies)
+    """How a role's deny list is held against a command's verbs: ``CREATE USER`` is ``CREATE ROLE``, too."""
 
     def build_pair(self, session: ISession) -> Any:
         """The stock pair over PostgreSQL's codecs and conversation."""
