@@ -27,9 +27,8 @@ from hoopproxy.protocols.postgres.outstanding import (
 )
 from hoopproxy.protocols.postgres.prepared import UNKNOWN, Names
 from hoopproxy.protocols.postgres.reading import Reader
-from hoopproxy.protocols.postgres.redact import Span as Secret
-from hoopproxy.protocols.postgres.redact import echoes, redacted, secrets_in
 from hoopproxy.protocols.postgres.refusals import say
+from hoopproxy.protocols.postgres.reports import Report, read_report
 from hoopproxy.wire.commands import (
     WITHHOLD,
     Close,
@@ -42,7 +41,7 @@ from hoopproxy.wire.commands import (
     ToClient,
     Told,
 )
-from hoopproxy.wire.frames import Frame, Span
+from hoopproxy.wire.frames import Frame
 
 __all__ = ["Replies"]
 
@@ -62,8 +61,6 @@ _DIGITS = 16
 """A count in a tag with that many digits is no count: integers of an event stay below 2**53."""
 
 _IDLE = ord("I")
-_HEADER = 5
-_RESPONSE = 4  # position in events.REDACTIONS
 _FORMATS = ("text", "binary")
 _REPORTED = frozenset(
     {
@@ -74,26 +71,6 @@ _REPORTED = frozenset(
         "search_path",
     }
 )
-_FIELDS = {
-    "S": "severity_text",
-    "V": "severity",
-    "C": "sqlstate",
-    "M": "message",
-    "D": "detail",
-    "H": "hint",
-    "P": "position",
-    "p": "internal_position",
-    "q": "internal_query",
-    "W": "where",
-    "s": "schema",
-    "t": "table",
-    "c": "column",
-    "d": "datatype",
-    "n": "constraint",
-    "F": "file",
-    "L": "line",
-    "R": "routine",
-}
 
 
 class Replies:
@@ -479,29 +456,8 @@ class Replies:
             return [*found, Close("can't follow a failed COPY", refusal)]
         return [skipped(sent) for sent in discarded[answered:] if sent.op]
 
-    def _report(self, frame: Frame) -> tuple[dict[str, object], list[Span]]:
-        """An error's or notice's fields, and the credentials that it echoes."""
-        body = frame.body or b""
-        found: list[Secret] = []
-        position, end = 1, body.find(b"\0", 1)
-        secrets = self._queue[0].echo if self._queue else ()
-        while end > position:
-            text = body[position:end]
-            for span in (*secrets_in(text, prose=True), *echoes(text, secrets)):
-                found.append(Secret(position + span.start, position + span.end, span.reason))
-            position, end = end + 2, body.find(b"\0", end + 2)
-        found.sort(key=lambda secret: secret.start)
-        body = redacted(body, found) if found else body
-        start = frame.start + _HEADER
-        spans = [Span(start + span.start, start + span.end, _RESPONSE) for span in found]
-        told: dict[str, object] = {}
-        for key, value in messages.read_error(body).items():
-            name = _FIELDS.get(key)
-            if name is not None and key not in "FLRS":
-                told[name] = safe_text(value[: 16 * 1024], self._reader.encoding)
-            elif key == "S":
-                told.setdefault("severity", value.decode("utf-8", "replace"))
-        return told, spans
+    def _report(self, frame: Frame) -> Report:
+        return read_report(frame, self._queue[0].echo if self._queue else (), self._reader.encoding)
 
     def _notice(self, frame: Frame) -> Sequence[Command] | None:
         told, spans = self._report(frame)

@@ -103,6 +103,16 @@ def test_everything_that_an_error_says_is_on_record_bounded() -> None:
     assert not {"file", "line", "routine"} & set(found)
 
 
+def test_an_empty_field_hides_no_secret_behind_it() -> None:
+    """A reader that stops at the first empty text would leave the rest of the error as it is."""
+    player = logged_in()
+    player.client(query("ALTER ROLE r PASSWORD 'hunter2'"))
+    player.target(error("42601", "", D="", H="near PASSWORD 'hunter2'", W="hunter2") + ready())
+    assert b"hunter2" not in player.journal.everything
+    player.end()
+    assert_accounted(player)
+
+
 @pytest.mark.parametrize("severity", ["FATAL", "PANIC"])
 @pytest.mark.parametrize("sent", [b"", query("SELECT 1"), parse("SELECT 1"), SYNC])
 def test_a_target_may_end_the_session_at_any_time(severity: str, sent: bytes) -> None:
