@@ -162,6 +162,20 @@ def test_every_single_byte_of_the_last_message_counts() -> None:
                 finish(waiting, bytes(bad))
 
 
+def test_a_proof_has_one_text_only() -> None:
+    """The last character of 32 bytes has two bits to spare: with any of them set it is another text, and refused."""
+    client = Client(b"pencil")
+    waiting = begin(client.first(), mechanism=PLAIN, binding=None, verifier=VERIFIER)
+    good = final_of(waiting, client)
+    alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    place = len(good) - 2
+    for spare in (1, 2, 3):
+        bad = good[:place] + alphabet[(alphabet.index(good[place]) | spare) :][:1] + good[place + 1 :]
+        assert bad != good
+        with pytest.raises(ScramError):
+            finish(waiting, bad)
+
+
 @pytest.mark.parametrize("text", [b"", b"p=", b"c=biws,p=AAAA", b",p=" + b"A" * 43 + b"=", b"c=biws,r=x"])
 def test_short_last_messages_are_refused(text: bytes) -> None:
     """Truncated input must not be read as an empty proof."""
