@@ -1,10 +1,20 @@
-"""For all tests: ``soak`` tests run only when asked for (``-m soak`` or ``HOOPPROXY_SOAK=1``)."""
+"""For all tests: ``soak`` tests run only when asked for (``-m soak`` or ``HOOPPROXY_SOAK=1``); how hypothesis looks.
+
+An example has no deadline: a busy machine is no defect, and speed is measured in tests/bench. Under ``CI=true`` the
+examples are the same in every run, so that a change is judged by what it changed; everywhere else they are new each
+time, and what they find is kept.
+"""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("house", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "house")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
