@@ -10,11 +10,16 @@ The map of this package, in reading order:
 ``identity``    the Portal, the Realm, the credentials checkers
 ``policy``      roles, rules and verdicts
 ``journal``     the durable log that everything else reads
-``sinks``       readers of the journal that deliver it elsewhere
+``sinks``       what a sink is handed; delivery itself is not there yet
+``reading``     the trail as a reader sees it: filters, scopes, sessions, recordings
 ``gateway``     where Twisted lives: listeners, sessions, the relay pair, transport and TLS
 ``config``      TOML -> frozen values
+``secrets``     references to secrets, and where they come from
+``discovery``   the plugins that are installed
+``inert``       text that can't control a terminal
 ``cli``         the ``hoopproxy`` command
 ``tap``         ``twistd hoopproxy``: the composition root of the gateway
+``trail``       the composition root of the process that reads
 ``demo``        the first five minutes: an embedded PostgreSQL and somebody who uses it
 ``testing``     public help for plugin authors
 ``plugins``     registrations only

@@ -4,7 +4,7 @@ It feeds each peer's bytes to that peer's codec, each frame to the conversation,
 conversation says (:mod:`~hoopproxy.wire.deeds`). A turn ends with recording and sending
 (:mod:`~hoopproxy.wire.turn`), in this order: chunks into the journal, events into the journal, then the bytes
 to the other side; in ``strict`` the bytes of a command wait until its record is durable. Nothing reaches the
-target without an identity, a verdict and a record (DESIGN.md, promises 1-4).
+target without an identity, a verdict and a record.
 
 Pure: it talks to a relay (:class:`hoopproxy.interfaces.IRelay`), a recorder and a policy function.
 """

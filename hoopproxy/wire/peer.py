@@ -1,7 +1,7 @@
 """One peer of an exchange: how far its stream was read, what its bytes were, and what waits for an answer.
 
 Every byte received is decoded, opaque or redacted; the sums here are the exchange's own, and ``session.end``
-holds them against the transport's (DESIGN.md, promise 1).
+holds them against the transport's (every byte is accounted for).
 """
 
 from __future__ import annotations

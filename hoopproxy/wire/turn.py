@@ -1,8 +1,8 @@
 """A turn of the gate: what is to be recorded and sent because of one chunk, and the order in which it is.
 
 Chunks into the journal, events into the journal, then the bytes to the other side. In ``strict`` the bytes
-of a command, and whatever comes behind them, wait in the outbox until its record is durable (DESIGN.md,
-promise 2 and ruling 1).
+of a command, and whatever comes behind them, wait in the outbox until its record is durable (no
+record, no action).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The client's half of the command phase: what each message asks for, and how a refusal is said.
 
-A refusal keeps client and target in one state (DESIGN.md, ruling 3): with nothing open in the target the
+A refusal keeps client and target in one state: with nothing open in the target the
 gateway answers itself; otherwise a *named, unparsable Parse* takes the refused message's place, and the
 target's error for it is replaced by ours, so that order, transaction state and discard-to-Sync come out as
 if the target had refused.
