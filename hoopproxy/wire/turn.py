@@ -155,7 +155,7 @@ class Turn:
             piece = Piece(peer.codec.raw(self._run_start, self._run_end), self._run_start)
             (self._to_server_now if peer is self.client else self._to_client_now).append(piece)
             self._run_end = -1
-            self._odd = True
+            self._odd = True  # there is more than one stretch
 
     def _flush_client_run(self) -> None:
         """:meth:`_flush` for by far the most turns of the client: one stretch goes on, and nothing else."""

@@ -148,11 +148,6 @@ class _Typed(Codec):
         """Its kind."""
 
     @property
-    def mid_message(self) -> bool:
-        """Whether the last frame was the beginning of a message that hasn't ended."""
-        return self._left > 0
-
-    @property
     def received(self) -> int:
         """Bytes fed so far, so that ``frame.end < received`` tells that something follows a frame."""
         return self.base + self._used + self._waiting
@@ -252,8 +247,8 @@ class ClientCodec(_Typed):
     CopyData runs through in counted stretches.
 
     :param max_statement: bytes of one statement message, its length word included.
-    :param max_held: bytes of an unfinished statement from which on :attr:`over_held` says that it is long.
-        It is then kept in a file where :attr:`spool` gives one, else in memory up to ``max_statement``.
+    :param max_held: bytes of an unfinished statement in memory. A longer one is kept in a file where
+        :attr:`spool` gives one, else in memory up to ``max_statement``.
     """
 
     peer = "the client"
@@ -265,11 +260,6 @@ class ClientCodec(_Typed):
         self._untyped = True
         self._ended = False
         self._admitted = False
-
-    @property
-    def over_held(self) -> bool:
-        """Whether the unfinished message has grown over ``max_held``."""
-        return self._waiting > self.max_held
 
     def admit(self) -> None:
         """The session is admitted: every message of the command phase is legal from now on."""
