@@ -63,11 +63,11 @@ class Installed:
 
 def installed(told: Callable[[str], None] = lambda _: None) -> Installed:
     """Every protocol, checker, secret source and sink that is installed."""
-    from hoopproxy.interfaces import IAuditableProtocol, IAuditSink, ICheckerPlugin, ISecretSource
+    from hoopproxy.interfaces import IAuditableProtocol, ICheckerPlugin, ISecretSource, ISinkPlugin
 
     return Installed(
         protocols=plugins_of(IAuditableProtocol, "name", told=told),
         checkers=plugins_of(ICheckerPlugin, "name", told=told),
         sources=plugins_of(ISecretSource, "scheme", told=told),
-        sinks=plugins_of(IAuditSink, "name", told=told),
+        sinks=plugins_of(ISinkPlugin, "name", told=told),
     )

@@ -4,7 +4,7 @@ A third party writes one of:
 
 * a **protocol** (:class:`IAuditableProtocol`): usually two :class:`ICodec` and an :class:`IConversation`,
   joined by ``session.relay(client_codec, server_codec, conversation)``;
-* a **sink** (:class:`IAuditSink`): takes batches of records somewhere else;
+* a **sink** (:class:`ISinkPlugin`, which makes :class:`IAuditSink`): takes batches of events somewhere else;
 * a **checker** (:class:`ICheckerPlugin`): turns credentials into an identity;
 * a **policy** (:class:`IPolicy`) or a **secret source** (:class:`ISecretSource`).
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # these import nothing at run time: this file stays free of e
 
     from hoopproxy.errors import JournalRefused
     from hoopproxy.events import Identity
+    from hoopproxy.sinks import Delivery, SinkContext
     from hoopproxy.wire.commands import Command, Decide, Refusal
     from hoopproxy.wire.frames import Frame
     from hoopproxy.wire.spool import MakeFile
@@ -42,6 +43,7 @@ __all__ = [
     "IRelay",
     "ISecretSource",
     "ISession",
+    "ISinkPlugin",
 ]
 
 # mypy-zope reads these as interfaces: their methods take no self.
@@ -242,21 +244,53 @@ class IJournal(Interface):
         """Call ``callback()`` once ``durable >= jseq``; at once if it is already."""
 
 
+class ISinkPlugin(Interface):
+    """Makes sinks from ``[[sink]]`` tables."""
+
+    name: str = Attribute("What ``type = ...`` in the configuration says: ``file``.")
+    acknowledges: str = Attribute(
+        "What a fired ``deliver`` promises: ``record`` (each of the batch is safe there), ``segment`` (they are "
+        "when their segment is) or ``none`` (they were sent)."
+    )
+    default_format: str = Attribute(
+        "The format of its bodies when ``format`` is not given: ``native``, ``ocsf``."
+    )
+
+    def problems(options: Mapping[str, object], base: Path) -> list[str]:
+        """Check the table's options: return sentences, an empty list when fine.
+
+        :param options: the table without the keys that every sink has. :param base: where relative paths start.
+        """
+
+    def make(options: Mapping[str, object], context: SinkContext) -> IAuditSink:
+        """Return a new :class:`IAuditSink`, not started. Opens nothing yet.
+
+        :param context: a ``sinks.SinkContext``: its folder, the reactor, secrets.
+        """
+
+
 class IAuditSink(Interface):
-    """A place that the trail is delivered to. Runs in the reader process, behind the sessions' back."""
+    """A place that the trail is delivered to. Runs in the reader process, behind the sessions' back.
 
-    name: str = Attribute("What ``type = ...`` in the configuration says.")
-    acknowledges: str = Attribute("``record``, ``segment`` or ``none``: what a fired ``deliver`` promises.")
+    A call may return a Deferred or a coroutine. One that doesn't come back in time is given up, its sink is
+    stopped, made anew, and the same batch comes again: deliveries repeat, they don't get lost.
+    """
 
-    def start(options: Mapping[str, object]) -> Awaitable[None] | None:
-        """Open what is needed. May return a Deferred."""
+    def start() -> Awaitable[None] | None:
+        """Open what is needed. If it fails, another is made after a pause."""
 
-    def deliver(batch: Sequence[Any]) -> Awaitable[None] | None:
-        """Take a sequence of ``sinks.Delivery`` in order. Return ``None`` or a Deferred that fires when they
-        are accepted as ``acknowledges`` says; fail, and the same batch comes again."""
+    def deliver(batch: Sequence[Delivery]) -> Awaitable[None] | None:
+        """Take a sequence of ``sinks.Delivery``, in the journal's order. Return ``None`` or something that fires
+        when they are accepted as ``acknowledges`` says; fail, and the same batch comes again.
+
+        Never called again before that.
+        """
+
+    def reopen() -> None:
+        """The files were moved away (logrotate), or SIGHUP: open them anew before the next batch."""
 
     def stop() -> Awaitable[None] | None:
-        """Flush and close. May return a Deferred."""
+        """Flush and close. Called once, also after a failed start."""
 
 
 class ICheckerPlugin(Interface):

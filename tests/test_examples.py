@@ -26,6 +26,7 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet import task
 
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import REDACTIONS, GatewayClock
@@ -34,7 +35,7 @@ from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.writer import Journal
 from hoopproxy.reading.journals import event_of
-from hoopproxy.sinks import Delivery
+from hoopproxy.sinks import Delivery, SinkContext
 from hoopproxy.testing import FakeSession, Player, every_split, play
 from hoopproxy.wire.commands import Login, Refusal, StartTLS, TLSStarted, Verdict
 from hoopproxy.wire.recorder import Clock, IdSource, Recorder
@@ -298,10 +299,21 @@ def deliveries(tmp_path: Path) -> list[Delivery]:
 
 @pytest.fixture
 def sink(tmp_path: Path) -> Iterator[Any]:
-    made = jsonlines.JsonLines()
-    made.start({"path": str(tmp_path / "out.jsonl")})
+    made = jsonlines.JsonLines().make({"path": "out.jsonl"}, context(tmp_path))
+    made.start()
     yield made
     made.stop()
+
+
+def context(tmp_path: Path) -> SinkContext:
+    """What the reader process makes a sink with."""
+
+    async def secret(reference: str) -> bytes:
+        raise AssertionError(reference)
+
+    return SinkContext(
+        name="here", folder=tmp_path, base=tmp_path, node="gw1", reactor=task.Clock(), secret=secret
+    )
 
 
 def content(tmp_path: Path) -> list[dict[str, Any]]:
@@ -329,8 +341,7 @@ def test_a_batch_that_comes_again_is_there_again_under_the_same_ids(
 ) -> None:
     """At least once: a reader of the file drops repetitions by id."""
     sink.deliver(deliveries)
-    sink.stop()
-    sink.start({"path": str(tmp_path / "out.jsonl")})
+    sink.reopen()
     sink.deliver(deliveries)
     found = content(tmp_path)
     assert len(found) == 40
@@ -362,8 +373,8 @@ def test_a_line_that_a_crash_cut_is_removed_at_the_next_start(
     """What follows would be glued to it, and both lost to every reader."""
     path = tmp_path / "out.jsonl"
     path.write_bytes(deliveries[0].body + b"\n" + torn)
-    again = jsonlines.JsonLines()
-    again.start({"path": str(path)})
+    again = jsonlines.JsonLines().make({"path": str(path)}, context(tmp_path))
+    again.start()
     again.deliver(deliveries[1:3])
     again.stop()
     assert content(tmp_path) == [dict(each.event) for each in deliveries[:3]]

@@ -28,6 +28,17 @@ ALLOWED = {
     "secrets": {"errors", "events", "interfaces"},
     "identity": {"errors", "events", "interfaces", "wire", "secrets"},
     "reading": {"errors", "events", "inert", "interfaces", "journal", "wire"},
+    "delivery": {
+        "config",
+        "errors",
+        "events",
+        "export",
+        "interfaces",
+        "journal",
+        "reading",
+        "secrets",
+        "sinks",
+    },
     "gateway": {
         "config",
         "discovery",

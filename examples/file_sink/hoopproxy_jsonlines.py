@@ -10,18 +10,36 @@ import os
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
-from hoopproxy.interfaces import IAuditSink
+from hoopproxy.interfaces import IAuditSink, ISinkPlugin
 
 
-@implementer(IPlugin, IAuditSink)
+@implementer(IPlugin, ISinkPlugin)
 class JsonLines:
     """``path`` is the only option: the file, made with mode 0600 when it is not there."""
 
-    name, version, acknowledges = "jsonlines", "1", "record"
-    file = None
+    name, version, acknowledges, default_format = "jsonlines", "1", "record", "native"
 
-    def start(self, options):
-        self.file = os.open(options["path"], os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    def problems(self, options, base):
+        said = [
+            f"{key}: jsonlines has no such option; it has path" for key in sorted(set(options) - {"path"})
+        ]
+        if not isinstance(options.get("path"), str):
+            said.append('path: the file\'s name is missing; say path = "out.jsonl"')
+        return said
+
+    def make(self, options, context):
+        return Sink(context.base / options["path"])
+
+
+@implementer(IAuditSink)
+class Sink:
+    """One open file."""
+
+    def __init__(self, path):
+        self.path, self.file = path, None
+
+    def start(self):
+        self.file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.ftruncate(self.file, self._whole_lines())
 
     def _whole_lines(self):
@@ -45,6 +63,10 @@ class JsonLines:
         except OSError:
             os.ftruncate(self.file, before)  # the whole batch comes again
             raise
+
+    def reopen(self):
+        self.stop()
+        self.start()
 
     def stop(self):
         if self.file is not None:
