@@ -276,7 +276,10 @@ class GatewayPluginFailed(Event):
 @catalogued("gateway.journal")
 @attrs.frozen(kw_only=True)
 class GatewayJournal(Event):
-    """The journal changed state: ``refusing`` or ``recovered``, with the cause and what was affected."""
+    """The journal changed state: ``refusing`` or ``recovered``, with the cause and what was affected.
+
+    ``alarm``: the disk failed and nothing was lost, because what was not yet durable went into a new file.
+    """
 
     state: str
     code: str | None = None

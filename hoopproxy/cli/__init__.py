@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "main"]
 
 COMMANDS = {
     "audit": "hoopproxy.cli.audit:audit",
+    "journal": "hoopproxy.cli.journal:journal",
     "check": "hoopproxy.cli.check:check",
     "demo": "hoopproxy.cli.demo:demo",
     "passwd": "hoopproxy.cli.passwd:passwd",

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from hoopproxy import __version__
 from hoopproxy import config as conf
 from hoopproxy.discovery import Installed
-from hoopproxy.errors import HoopproxyError, JournalRefused
+from hoopproxy.errors import Damaged, HoopproxyError, JournalRefused
 from hoopproxy.events import ClientFacts, GatewayJournal, GatewayPluginFailed, GatewayStarted, GatewayStopped
 from hoopproxy.events import LoginFailed as LoginFailedEvent
 from hoopproxy.gateway import notify, recovery, state
@@ -96,6 +96,10 @@ class GatewayService(Service):
         self.reactor = self._reactor_of()
         try:
             self._open()
+        except Damaged as problem:
+            raise StartFailed(
+                f"{problem}; `hoopproxy journal check` says more, `hoopproxy journal accept-loss` goes on without it"
+            ) from None
         except HoopproxyError as problem:
             raise StartFailed(str(problem)) from None
         except OSError as problem:
@@ -202,6 +206,9 @@ class GatewayService(Service):
 
     def _alarm(self, sentence: str) -> None:
         self.log.error("{sentence}", sentence=sentence)
+        if self.is_open:
+            self.voice.say(GatewayJournal(state="alarm", code="io", sentence=sentence), outcome="failure")
+            self.journal.commit_soon()
 
     def _close_what_is_open(self, recovered: Recovered) -> dict[str, int]:
         """The ends of what an earlier process left open, in its own journal and in abandoned ones."""

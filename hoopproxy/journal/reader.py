@@ -21,6 +21,8 @@ from hoopproxy.journal.format import (
     BlockType,
     Kind,
     SegmentHeader,
+    Stub,
+    commitment,
     decode_records,
 )
 from hoopproxy.journal.keys import KeyFile
@@ -35,7 +37,11 @@ _NO_LIMIT: Final = 1 << 64
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """One record. ``segment`` and ``offset`` say where its block is; ``time`` is Unix time in ns."""
+    """One record. ``segment`` and ``offset`` say where its block is; ``time`` is Unix time in ns.
+
+    ``body`` is what was recorded, opened if it was sealed. ``sealed`` is what the segment holds in its place:
+    ``None`` for a record that isn't sealed.
+    """
 
     jseq: int
     kind: int
@@ -45,6 +51,22 @@ class Record:
     segment: int = 0
     offset: int = 0
     time: int = 0
+    sealed: bytes | None = attrs.field(default=None, repr=False)
+
+    @property
+    def stored(self) -> bytes:
+        """The bytes that the segment holds: what a commitment is over, whoever can read them."""
+        return self.body if self.sealed is None else self.sealed
+
+    def commitment(self, salt: bytes) -> bytes:
+        """What binds a ledger to this record. Of an erased one it is what its stub kept; else ``salt`` is
+        that of the record's key.
+
+        :raises ValueError: a stub that is cut.
+        """
+        if self.kind == Kind.STUB:
+            return Stub.decode(self.body).commitment
+        return commitment(salt, self.jseq, self.kind, self.stored)
 
 
 def chunk_of(record: Record) -> Chunk:

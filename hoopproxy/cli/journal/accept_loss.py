@@ -1,0 +1,85 @@
+"""``hoopproxy journal accept-loss``: go on although committed records are damaged, and say so for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hoopproxy.cli.journal.author import author
+from hoopproxy.cli.journal.place import chosen, place_options, state_of
+from hoopproxy.errors import Damaged, HoopproxyError
+from hoopproxy.events import AuditGap
+from hoopproxy.journal.files import RealFiles
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.options import JournalOptions
+from hoopproxy.journal.recovery import recover
+from hoopproxy.journal.writer import Journal
+
+__all__ = ["accept_loss"]
+
+
+@click.command()
+@place_options
+@click.option("--yes", is_flag=True, help="Do it. Without this, say what would be lost.")
+def accept_loss(config: Path | None, state: Path | None, journal_id: str | None, yes: bool) -> None:
+    """Have a damaged journal continued after the damage. What is behind it in that segment is given up.
+
+    The damaged segment stays as it is. A gap record and an `audit.gap` event, with who accepted it, take the
+    place of what is lost. The gateway must not be running.
+    """
+    for folder in chosen(state_of(config, state), journal_id):
+        _accept(folder, yes)
+
+
+def _accept(folder: Folder, yes: bool) -> None:
+    name = folder.path.name
+    locked = Folder(folder.path, folder.files, RealFiles().lock(folder.lock_file))
+    if not locked.is_locked:
+        click.echo(f"{name}: a gateway writes it, so it isn't damaged; left alone")
+        return
+    try:
+        damage = _damage(locked)
+        if damage is None:
+            click.echo(f"{name}: not damaged; left alone")
+        elif not yes:
+            click.echo(
+                f"{name}: {damage}\n  what follows in that segment would be given up; say --yes to do it"
+            )
+        else:
+            _continue(locked)
+    finally:
+        locked.release()
+
+
+def _damage(folder: Folder) -> Damaged | None:
+    """Why the journal refuses to start. Cuts a torn tail, as the start itself would."""
+    try:
+        recover(folder)
+    except Damaged as damage:
+        return damage
+    return None
+
+
+def _continue(folder: Folder) -> None:
+    journal = Journal(folder, options=JournalOptions(), threaded=False)
+    try:
+        recovered = journal.start(accept_loss=True)
+    except Damaged as damage:
+        raise HoopproxyError(
+            f"{damage}. This can't be continued: move the folder {folder.path} away whole, and the gateway "
+            "begins a new journal"
+        ) from None
+    lost = recovered.lost
+    assert lost is not None
+    last = recovered.next_jseq - 1
+    count = max(last - lost.first + 1, 0)
+    why = f"an operator accepted the loss of segment {lost.segment} from byte {lost.offset} on: {lost.what}"
+    voice, identity = author(journal)
+    voice.say(AuditGap(why=why, records=count, bytes=0), outcome="success", identity=identity)
+    failed: list[HoopproxyError] = []
+    journal.stop(lambda problem: failed.append(problem) if problem is not None else None)
+    if failed:
+        raise failed[0]
+    what = f"records {lost.first} to {last}" if count else "no record that was known of"
+    click.echo(f"{folder.path.name}: continues after record {last}; lost: {what}")

@@ -1,0 +1,66 @@
+"""Which state directory, and which of its journals."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.folder import Folder
+from hoopproxy.reading.journals import at_rest
+
+__all__ = ["chosen", "place_options", "state_of"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path, readable=False)
+_STATE: Final = "/var/lib/hoopproxy"
+
+
+def place_options(function: F) -> F:
+    """``--config FILE`` or ``--state DIR``; ``--journal ID`` names one of them."""
+    for option in (
+        click.option(
+            "--journal", "journal_id", metavar="ID", help="Only this one; the beginning of its id does."
+        ),
+        click.option("--state", type=_PATH, help="The state directory itself."),
+        click.option("--config", type=_PATH, help="The gateway's configuration, which names the directory."),
+    ):
+        function = option(function)
+    return function
+
+
+def state_of(config: Path | None, state: Path | None) -> Path:
+    """The state directory that the options name.
+
+    :raises click.UsageError: unless they name exactly one. :raises HoopproxyError: the file can't be read.
+    """
+    if (config is None) == (state is None):
+        raise click.UsageError("say where, once: --config FILE or --state DIR")
+    if state is not None:
+        return state
+    assert config is not None
+    try:
+        values = tomllib.loads(config.read_text("utf-8"))
+    except OSError as error:
+        raise HoopproxyError(f"{config}: {error.strerror}") from None
+    except ValueError as error:
+        raise HoopproxyError(f"{config}: {error}") from None
+    gateway = values.get("gateway", {})
+    named = gateway.get("state", _STATE) if isinstance(gateway, dict) else _STATE
+    return config.absolute().parent / str(named)
+
+
+def chosen(state: Path, journal_id: str | None) -> list[Folder]:
+    """The journals of a state directory, or the one whose id begins so. :raises HoopproxyError: there is none."""
+    found = at_rest(state)
+    if journal_id is None:
+        return found
+    matching = [folder for folder in found if folder.path.name.startswith(journal_id)]
+    if len(matching) != 1:
+        what = "no journal" if not matching else "more than one journal"
+        raise HoopproxyError(f"{state}: {what} has an id that begins with {journal_id!r}")
+    return matching

@@ -1,0 +1,100 @@
+"""What a journal holds, in figures, and whether all of it is what was written. Reads; changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from hoopproxy.errors import Damaged
+from hoopproxy.journal.chain import rewritten
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import REWRITTEN, Kind
+from hoopproxy.journal.keys import KeyFile
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.recovery import sound_segments
+from hoopproxy.journal.watermark import read_mark
+
+__all__ = ["Checked", "Figures", "check", "survey"]
+
+
+@attrs.frozen(kw_only=True)
+class Figures:
+    """A journal in figures. ``created`` is when its oldest segment was begun (Unix ns; 0: it has none);
+    ``keys`` counts sessions, ``durable`` is what the watermark says."""
+
+    journal: str
+    live: bool
+    segments: int
+    bytes: int
+    first_jseq: int
+    durable: int
+    created: int
+    keys: int
+    rewritten: int
+    epoch: int
+
+
+def survey(folder: Folder) -> Figures:
+    """Look at headers only: one read for each segment. Raises ``Damaged``, ``UnsupportedFormat``, ``OSError``."""
+    mark = read_mark(folder.files, folder.watermark)
+    headers = sound_segments(folder, mark)
+    size = 0
+    for header in headers:
+        handle = folder.files.open_read(folder.segment(header.number))
+        try:
+            size += folder.files.size(handle)
+        finally:
+            folder.files.close(handle)
+    keys = KeyFile.open(folder.files, folder.keys, folder.id)
+    try:
+        count = keys.count
+    finally:
+        keys.close()
+    return Figures(
+        journal=folder.path.name,
+        live=folder.is_live,
+        segments=len(headers),
+        bytes=size,
+        first_jseq=headers[0].first_jseq if headers else 1,
+        durable=mark.jseq,
+        created=headers[0].created if headers else 0,
+        keys=max(count - 1, 0),  # the first is the gateway's own
+        rewritten=sum(bool(header.flags & REWRITTEN) for header in headers),
+        epoch=headers[-1].epoch if headers else 0,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Checked:
+    """What was found sound: records by kind, and by which event's order segments were rewritten."""
+
+    records: int
+    kinds: dict[str, int]
+    rewritten: tuple[tuple[int, int], ...]
+
+
+def check(folder: Folder) -> Checked:
+    """Read every byte: each block's checksums, the numbers without a gap, the chain from segment to segment.
+
+    :raises Damaged: names the file and the byte. ``UnsupportedFormat``, ``OSError``.
+    """
+    kinds: dict[str, int] = {}
+    for kind in _kinds(folder):
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return Checked(records=sum(kinds.values()), kinds=kinds, rewritten=tuple(rewritten(folder)))
+
+
+def _kinds(folder: Folder) -> Iterator[str]:
+    expected = 0
+    with JournalReader(folder) as reader:
+        for record in reader:
+            # Only a gap that an operator accepted may be missing, and the record that says so comes next.
+            if expected and record.jseq != expected and record.kind != Kind.GAP:
+                path = str(folder.segment(record.segment))
+                raise Damaged(path, record.offset, f"record {expected} was expected, {record.jseq} is there")
+            expected = record.jseq + 1
+            yield _NAMES.get(record.kind, f"kind {record.kind}")
+
+
+_NAMES = {int(kind): kind.name.lower() for kind in Kind}
