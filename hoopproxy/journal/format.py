@@ -27,9 +27,10 @@ because a record in it was lawfully erased, keeps the digest of what it was in i
 the flag ``REWRITTEN`` and the ``jseq`` of the event that ordered it. So the chain stays checkable: the link
 is compared with ``original``, and the verifier says "rewritten by event E" and asks the ledger for the rest.
 
-A record's **commitment** is ``SHA-256(salt || jseq || kind || length || body)``, salted per key id, so that
-a record that was lawfully erased (a *stub*: original kind, length, commitment) can't be guessed back. The
-ledger computes it, and whoever puts a stub in a record's place; the writer doesn't.
+A record's **commitment** is ``SHA-256(record salt || jseq || kind || length || body)``, the **record salt** the
+first 16 bytes of ``SHA-256(salt of its key id || jseq)``: a record that was lawfully erased (a *stub*: original
+kind, length, commitment) can't be guessed back, and a proof that shows one record's salt tells nothing of the
+others of its session. The ledger computes it, and whoever puts a stub in a record's place; the writer doesn't.
 
 Never reuse a number here: this is a contract with every file ever written.
 """
@@ -69,7 +70,9 @@ __all__ = [
     "decode_records",
     "encode_block",
     "encode_records",
+    "open_commitment",
     "read_payload",
+    "record_salt",
 ]
 
 VERSION: Final = 1
@@ -96,6 +99,8 @@ BLOCK_MAGIC: Final = b"\x89HPB"
 _MAX_KEYS: Final = 0xFFFE
 _ANY_KEY: Final = 0xFFFF
 _COMMITTED = struct.Struct("<QBI")
+_SALTED = struct.Struct("<Q")
+_SALT_SIZE: Final = 16
 _STUB = struct.Struct("<BI32s")
 
 
@@ -325,11 +330,21 @@ class Stub:
         return cls(*_STUB.unpack_from(body))
 
 
-def commitment(salt: bytes, jseq: int, kind: int, body: bytes) -> bytes:
-    """What binds the ledger to this record without revealing it."""
-    digest = sha256(salt + _COMMITTED.pack(jseq, kind, len(body)))
+def record_salt(salt: bytes, jseq: int) -> bytes:
+    """The salt of one record, of that of its key id. Given away with a proof; the key id's own never is."""
+    return sha256(salt + _SALTED.pack(jseq)).digest()[:_SALT_SIZE]
+
+
+def open_commitment(salt_of_record: bytes, jseq: int, kind: int, body: bytes) -> bytes:
+    """The commitment, for whoever was shown the record's salt."""
+    digest = sha256(salt_of_record + _COMMITTED.pack(jseq, kind, len(body)))
     digest.update(body)
     return digest.digest()
+
+
+def commitment(salt: bytes, jseq: int, kind: int, body: bytes) -> bytes:
+    """What binds the ledger to this record without revealing it. ``salt`` is the key id's."""
+    return open_commitment(record_salt(salt, jseq), jseq, kind, body)
 
 
 def encode_records(

@@ -26,6 +26,7 @@ from hoopproxy.journal.format import (
     encode_block,
     encode_records,
     read_payload,
+    record_salt,
 )
 
 HEADER = SegmentHeader(
@@ -184,7 +185,8 @@ def test_a_decompression_bomb_is_not_unpacked() -> None:
 def test_an_erased_records_stub_keeps_its_commitment(size: int) -> None:
     """Erasure must not look like damage: the ledger's leaf is of what was there, and the stub has it."""
     body = b"x" * size
-    was = hashlib.sha256(b"s" * 16 + struct.pack("<QBI", 77, 1, size) + body).digest()
+    own = hashlib.sha256(b"s" * 16 + struct.pack("<Q", 77)).digest()[:16]
+    was = hashlib.sha256(own + struct.pack("<QBI", 77, 1, size) + body).digest()
     stub = Stub.decode(Stub(1, size, commitment(b"s" * 16, 77, 1, body)).encode())
     assert (stub.kind, stub.length, stub.commitment) == (1, size, was)
 
@@ -192,5 +194,6 @@ def test_an_erased_records_stub_keeps_its_commitment(size: int) -> None:
 def test_the_salt_hides_what_was_erased() -> None:
     """Without it, an erased body could be guessed and confirmed."""
     assert commitment(b"a" * 16, 1, 1, b"x") != commitment(b"b" * 16, 1, 1, b"x")
+    assert record_salt(b"a" * 16, 1) != record_salt(b"a" * 16, 2)
     with pytest.raises(ValueError, match="too short"):
         Stub.decode(b"short")
