@@ -1,0 +1,12 @@
+"""Export: operations of the trail in the words of a SIEM. Pure functions of canonical events, never what is sealed.
+
+``operation``  what is exported as one, and which kinds fold into which
+``join``       records become operations, by ``op``
+``formats``    the formats by name, and :func:`render`
+"""
+
+from hoopproxy.export.formats import FORMATS, Format, render
+from hoopproxy.export.join import BadState, Join
+from hoopproxy.export.operation import FOLDED, Operation, alone
+
+__all__ = ["FOLDED", "FORMATS", "BadState", "Format", "Join", "Operation", "alone", "render"]
