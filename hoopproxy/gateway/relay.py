@@ -341,6 +341,10 @@ class Relay:
         counts = self._client.counts()
         return counts.received, counts.sent
 
+    def rest(self) -> None:
+        """Nothing has passed for some seconds: what can be made again need not lie about."""
+        self._guarded(self.exchange.rest)
+
     # --- the ends ------------------------------------------------------------------------------------
 
     def _close_in_time(self) -> None:

@@ -220,9 +220,13 @@ class Session(LoggingIn, Admitting):
         self.watch_held()
         moved = relay.moved
         if moved != self._seen:
-            self._seen, self._active = moved, now
+            self._seen, self._active, self._rests = moved, now, False
+        elif not self._rests:
+            self._rests = True
+            relay.rest()
         if not self.started or relay.exchange.closing is not None:
             return
+        self._end_deadline()
         idle, longest = self.limits["idle_seconds"], self.limits["session_seconds"]
         expires = self.identity.expires if self.identity is not None else None
         if idle and now - self._active >= idle:
@@ -264,8 +268,7 @@ class Session(LoggingIn, Admitting):
             return
         self._over = True
         shared = self._shared
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
+        self._end_deadline()
         for key in self._keys:
             shared.cancels.forget(key)
         shared.crowd.hold(-self._held)

@@ -67,7 +67,7 @@ class Visit(Owner):
         self._attempt: Attempt | None = None
         self._dialling: Dialling | None = None
         self._pending: Deferred[Verdict] | None = None
-        self._over = self._let_in = False
+        self._over = self._let_in = self._rests = False
         self._keys: list[bytes] = []
         self._held = 0
         self._seen, self._active = -1, self.began
@@ -111,6 +111,12 @@ class Visit(Owner):
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
             self._deadline = self._shared.clock.callLater(self.limits["login_seconds"], self._late, what)
+
+    def _end_deadline(self) -> None:
+        """Nothing needs to be done in time any more."""
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
 
     def _late(self, what: str) -> None:
         if not self.started and not self._over:

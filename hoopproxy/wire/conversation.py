@@ -69,6 +69,10 @@ class Conversation:
         """The gateway ends this session; say so in the protocol's own words. Called at most once, at any time."""
         return (ToClient(refusal.sentence.encode() + b"\n", "refusal"),)
 
+    def rest(self) -> None:
+        """Nothing has passed for some seconds: let go of what the next frame makes again, so that an idle
+        session costs little memory. It may be called at any time between two frames; doing nothing is right."""
+
     def finished(self) -> Commands:
         """The session is over: return what is left to put on record (operations that nobody saw the end of)."""
         return None

@@ -41,12 +41,13 @@ from hoopproxy.wire.commands import (
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.frames import Span
 from hoopproxy.wire.recorder import Form, Recorder, dump, outcome_and_parent, said
-from hoopproxy.wire.turn import Piece, Turn
+from hoopproxy.wire.turn import NO_FRAME, Piece, Turn
 
 __all__ = ["DO", "Deeds", "journal_refusal"]
 
 _ENDS = {kind: f"command.{kind}".encode() for kind in ("completed", "skipped", "unfinished")}
 _OUTCOMES = {outcome: outcome_and_parent(outcome, None) for outcome in ("success", "failure")}
+_NO_FORM = Form(b"", 0, True)
 _new = tuple.__new__  # one is made for each command; a named tuple's own constructor costs twice as much
 
 
@@ -85,7 +86,19 @@ class Deeds(Turn):
         self._client_waits = False  # the target just became ready: look at what the client sent meanwhile
         self._target_tls: TLSFacts | None = None
         self._usual_rules: tuple[str, ...] | None = None  # of the last allowed command, and its envelope
-        self._usual_form = Form(b"", 0, True)
+        self._usual_form = _NO_FORM
+
+    def rest(self) -> None:
+        """Nothing has passed for some seconds: let go of what the next chunk makes again, unless something waits."""
+        client, server = self.client, self.server
+        if self._attention or self._held or self._events or client.unread() or server.unread():
+            return
+        for peer in (client, server):
+            peer.rest, peer.rest_at = (), 0
+            peer.codec.release()
+        self._frame, self._usual_rules, self._usual_form = NO_FRAME, None, _NO_FORM
+        self.conversation.rest()
+        self.recorder.rest()
 
     def _run(self, commands: Iterable[Command] | None) -> None:
         if commands is not None:

@@ -239,6 +239,13 @@ class Recorder:
         """Forget what waited: nobody logged in."""
         self._early.clear()
 
+    def rest(self) -> None:
+        """Let go of what is rendered again when it is needed. The next record must come after a :meth:`tick`."""
+        self._forms.clear()
+        self._decisions.clear()
+        self._look_again = self._until = self._from = self._difference = self._micros = 0
+        self._second, self._second_text, self._id_prefix = -1, b"", b""
+
     def tick(self) -> None:
         """Read the clock; what is recorded until the next tick carries this time.
 

@@ -19,7 +19,10 @@ from hoopproxy.wire.frames import Frame, Span
 from hoopproxy.wire.peer import Peer
 from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Form, Recorder
 
-__all__ = ["Piece", "Turn"]
+__all__ = ["NO_FRAME", "Piece", "Turn"]
+
+NO_FRAME = Frame(0, 0, 0)
+"""Stands for the present frame where there is none."""
 
 _LOGIN = 1  # position in events.REDACTIONS
 _LOOK_NS = 10_000_000
@@ -108,7 +111,7 @@ class Turn:
         self._policy: Callable[[Decide], Verdict | None]
         # What the client has been sent before an offset of the target's stream, minus that offset.
         self._shift = 0
-        self._peer, self._frame = self.client, Frame(0, 0, 0)
+        self._peer, self._frame = self.client, NO_FRAME
         self._keep = False  # the present frame does not go on
         self._run_start, self._run_end = 0, -1  # released frames of this turn, not yet in the lists below
         self._to_client_now: list[Piece] = []

@@ -1,7 +1,8 @@
 """Memory of an idle session: resident bytes of the data-path process at N sessions, less at none, over N.
 
 A few sessions are opened and closed again first, so that what the process keeps for good (imports, tables)
-is not charged to a session.
+is not charged to a session. A session is idle when nothing has passed for two rounds (``gateway.limits``):
+then it has let go of what it can make again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+from hoopproxy.gateway.limits import ROUND_SECONDS
 from tests.live.dsn import Dsn
 from tests.live.need import python_module
 from tests.live.processes import resident
@@ -65,7 +67,7 @@ def measure(path: Path_, dsn: Dsn, count: int) -> dict[str, Any]:
     started = time.monotonic()
     with open_sessions(dsn, count):
         opened = time.monotonic() - started
-        during = settled(lambda: resident(pid))
+        during = settled(lambda: resident(pid), seconds=2 * ROUND_SECONDS + 3)
     return {
         "path": path.name,
         "leg": "tls" if dsn.sslmode != "disable" else "plain",

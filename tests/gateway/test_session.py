@@ -266,6 +266,28 @@ def test_idle_and_long_sessions_are_ended_with_the_limits_name(reactor: Turned) 
     assert b"REFUSED lifetime: the session is as long as session_seconds allows (60 s)" in busy.until_end()
 
 
+def test_an_idle_session_lets_go_of_what_it_needs_no_more_and_goes_on(reactor: Turned) -> None:
+    """A thousand people who have gone for lunch must not cost what a thousand who work do."""
+    house = House(reactor)
+    client, target = house.started()
+    client.say("SELECT 1\n")
+    target.say("one\n")
+    client.until(b"one\n")
+    reactor.pass_time(5.1)
+    (session,) = house.shared.sessions.values()
+    assert session._relay is not None
+    assert session._relay.exchange.client.codec.data == b"SELECT 1\n"  # bytes passed since the last look
+    reactor.pass_time(5.1)
+    assert session._relay.exchange.client.codec.data == b""
+    assert session._deadline is None
+    client.say("SELECT 2\n")
+    assert target.until(b"SELECT 2\n")
+    target.say("two\n")
+    client.until(b"two\n")
+    client.close()
+    assert house.end()["event"]["balanced"]
+
+
 def test_an_identity_that_expires_takes_its_session_with_it(reactor: Turned) -> None:
     """An approval or certificate with an end would otherwise last as long as the connection."""
     house = House(reactor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -154,19 +155,28 @@ _lines = st.lists(
     places=st.lists(st.integers(0, 1 << 12), max_size=8),
     mode=st.sampled_from(["strict", "bounded", "best-effort"]),
     record=st.sampled_from(["full", "requests", "metadata"]),
+    rests=st.booleans(),
 )
 def test_any_bytes_from_anybody_in_any_pieces(
-    before: list[bytes], after: list[bytes], answers: list[bytes], places: list[int], mode: str, record: str
+    before: list[bytes],
+    after: list[bytes],
+    answers: list[bytes],
+    places: list[int],
+    mode: str,
+    record: str,
+    rests: bool,
 ) -> None:
     """Only decided lines and what we say ourselves reach the target, and every byte has its place."""
     player = fresh(decide=refuse_drop, mode=mode, record=record, at_once=False)
-    sent = feed(player, b"".join(before), places)
-    sent += feed(player, b"login alice hunter2\n", places)
+    sent = feed(player, b"".join(before), places, rests)
+    sent += feed(player, b"login alice hunter2\n", places, rests)
     player.target(b"welcome\n")
-    sent += feed(player, b"".join(after), places)
+    sent += feed(player, b"".join(after), places, rests)
     for answer in answers:
         player.journal.sync()
         player.target(answer)
+        if rests:
+            player.exchange.rest()
     player.journal.sync()
     player.end()
     decided = list(re.findall(rb"[^\n]*\n", sent))
@@ -179,10 +189,12 @@ def test_any_bytes_from_anybody_in_any_pieces(
         assert player.journal.order == []
 
 
-def feed(player: Player, data: bytes, places: list[int]) -> bytes:
+def feed(player: Player, data: bytes, places: list[int], rests: bool) -> bytes:
     at = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
     for start, end in itertools.pairwise(at):
         player.client(data[start:end])
+        if rests:  # some seconds pass
+            player.exchange.rest()
     return data
 
 
@@ -725,6 +737,39 @@ def test_large_chunks_are_let_go_of() -> None:
     player.client(line)
     assert player.relay.server.endswith(line * 2)
     assert_accounted(player)
+
+
+def test_a_session_that_rests_keeps_nothing_that_can_be_made_again_and_goes_on() -> None:
+    """A thousand idle sessions must not keep a thousand last statements, replies and rendered envelopes."""
+    player = started(mode="bounded")
+    player.client(b"get a\n")
+    player.target(b"1\n")
+    exchange = player.exchange
+    exchange.rest()
+    assert (exchange.client.codec.data, exchange.client.codec.frames, exchange.server.codec.data) == (
+        b"",
+        [],
+        b"",
+    )
+    kept = sys.getsizeof(player.recorder._forms) + sys.getsizeof(player.recorder._decisions)
+    assert kept == 2 * sys.getsizeof({})
+    player.client(b"get b\n")
+    player.target(b"2\n")
+    first, second = player.journal.of("command.requested")
+    assert re.sub("[0-9]", "0", first["time"]) == re.sub("[0-9]", "0", second["time"])
+    assert {key: second[key] for key in ("decision", "target", "client")} == {
+        key: first[key] for key in ("decision", "target", "client")
+    }
+    assert len(second["id"]) == len(first["id"])
+    assert_accounted(player)
+
+
+def test_a_session_that_waits_for_something_does_not_rest() -> None:
+    """What waits for a verdict is a frame of the last chunk."""
+    player = started(**LATER)
+    player.client(b"get a\nget b\n")
+    player.exchange.rest()
+    assert player.exchange.client.codec.data == b"get a\nget b\n"
 
 
 # --- the two beginnings -------------------------------------------------------------------------------------

@@ -77,6 +77,8 @@ _GO = (FORWARD,)
 _ALONE = (QUERY, FUNCTION)
 _TOLD: dict[str, object] = {}
 """The fields of a command whose event is rendered already."""
+_NOTHING, _NO_PORTAL = Sent(0), Portal(b"", UNKNOWN)
+"""Stand for the last command and the last portal where there is none."""
 _new = tuple.__new__  # one is made for each command; a named tuple's own constructor costs twice as much
 _KINDS = {QUERY: "QUERY", PARSE: "PARSE", BIND: "BIND", FUNCTION: "FUNCTION CALL"}
 
@@ -93,12 +95,15 @@ class Commanding:
 
     def __init__(self, pipeline: Pipeline, reader: Reader, names: Names, codec: ClientCodec) -> None:
         self._pipeline, self._reader, self._names, self._codec = pipeline, reader, names, codec
-        self._pending = Sent(QUERY)
-        self._portal = Portal(b"", UNKNOWN)
+        self._pending, self._portal = _NOTHING, _NO_PORTAL
         self._remember: Callable[[], Prepared | None] | None = None
         self._oversize: _Oversize | None = None
         self._doomed = False  # something in this batch was refused: no portal of it will ever run
         self.terminated = False
+
+    def rest(self) -> None:
+        """Nothing is being decided: let go of what was decided last."""
+        self._pending, self._portal, self._remember = _NOTHING, _NO_PORTAL, None
 
     def frame(self, frame: Frame) -> Sequence[Command] | None:
         """What a frame of the client asks for. :raises ProtocolViolation: for one that is not legal here."""

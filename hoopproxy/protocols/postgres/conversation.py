@@ -79,6 +79,10 @@ class PostgresConversation(Conversation):
             return self._startup.refused(refusal)
         return (ToClient(say(refusal), "refusal"),)
 
+    def rest(self) -> None:
+        if self._startup is None:
+            self._commanding.rest()
+
     def finished(self) -> Commands:
         because = "the session ended before the target was done"
         return [

@@ -64,6 +64,8 @@ class Joined:
                 self.work()
             elif number == 1:
                 self.player.journal.sync()
+            elif number < 0:  # some seconds pass
+                self.player.exchange.rest()
             elif left:
                 self.say(left.pop(0))
         while left:

@@ -20,7 +20,7 @@ _RELAXED = settings(
 @given(
     messages=conversations,
     places=st.lists(st.integers(0, 1 << 16), max_size=12),
-    steps=st.lists(st.sampled_from([0, 0, 1, 2, 3, 7, 20, 1000]), max_size=40),
+    steps=st.lists(st.sampled_from([0, 0, 1, 2, 3, 7, 20, 1000, -1]), max_size=40),
     mode=st.sampled_from(["strict", "bounded"]),
 )
 def test_a_client_sees_what_it_would_see_of_a_server_that_refuses_by_itself(
