@@ -156,6 +156,59 @@ def test_simple_queries_sent_without_waiting(refusing: Gateway, postgres15: Post
     assert _rows(postgres15) == []
 
 
+def test_a_refused_query_inside_a_batch_undoes_it(
+    refusing: Gateway, postgres15: Postgres, table: str
+) -> None:
+    """``BEGIN``, then INSERT as an extended batch without Sync, the refused Query, COMMIT: no row."""
+    from tests.protocols.postgres.talk import SYNC, bind, execute, parse
+
+    from .raw import query_message, taken_over
+
+    batch = parse("INSERT INTO kept VALUES (1)") + bind() + execute()
+    refused = query_message("DROP TABLE kept")
+    for before, after, expected in (
+        (query_message("BEGIN"), query_message("COMMIT"), "TEEII"),
+        (b"", b"", "III"),
+    ):
+        with taken_over(refusing.dsn("writer")) as raw:
+            raw.sendall(before + batch + refused + SYNC + after + query_message("SELECT 5"))
+            received = b""
+            while received.count(b"Z\0\0\0\5") < len(expected):
+                data = raw.recv(65536)
+                assert data, received
+                received += data
+        states = b"".join(received[at + 5 : at + 6] for at in _positions(received, b"Z\0\0\0\5"))
+        assert states.decode() == expected
+        assert b"C42501\0" in received
+        assert b"C42601\0" not in received
+    assert _rows(postgres15) == []
+
+
+@pytest.mark.parametrize("extended", [True, False])
+def test_a_refused_query_inside_a_copy_ends_as_any_command_there(
+    refusing: Gateway, postgres15: Postgres, table: str, extended: bool
+) -> None:
+    """PostgreSQL ends a session that sends it a command among CopyData; no row of the COPY is kept."""
+    from tests.protocols.postgres.talk import bind, execute, m, parse
+
+    from .raw import query_message, taken_over
+
+    sql = "COPY kept FROM STDIN"
+    with taken_over(refusing.dsn("writer")) as raw:
+        raw.sendall(parse(sql) + bind() + execute() + m("H") if extended else query_message(sql))
+        received = b""
+        while b"G\0\0\0" not in received:
+            received += raw.recv(65536)
+        raw.sendall(m("d", b"1\n") + query_message("DROP TABLE kept"))
+        while data := raw.recv(65536):
+            received += data
+    assert received.count(b"C08P01\0") == 2
+    assert b"SFATAL\0" in received
+    assert _rows(postgres15) == []
+    denied = refusing.wait_for_events("command.denied")[-1]
+    assert denied["event"]["text"] == "DROP TABLE kept"
+
+
 def _positions(data: bytes, what: bytes) -> Iterator[int]:
     at = data.find(what)
     while at >= 0:

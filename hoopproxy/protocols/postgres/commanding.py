@@ -1,9 +1,11 @@
 """The client's half of the command phase: what each message asks for, and how a refusal is said.
 
 A refusal keeps client and target in one state: with nothing open in the target the
-gateway answers itself; otherwise a *named, unparsable Parse* takes the refused message's place, and the
-target's error for it is replaced by ours, so that order, transaction state and discard-to-Sync come out as
-if the target had refused.
+gateway answers itself; otherwise a *named, unparsable Parse* takes the refused message's place (plus Sync for a
+Query), and the target's error for it is replaced by ours, so that order, transaction state and discard-to-Sync
+come out as if the target had refused. Inside a batch that has no Sync yet, and inside a COPY, an *unparsable Query*
+takes a Query's place: if the target discards, because something before failed meanwhile, it discards that as well,
+whereas a Sync of ours would end the discarding and let it carry out what follows.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from hoopproxy.protocols.postgres.outstanding import (
     PARSE,
     QUERY,
     REFUSED,
+    REFUSED_QUERY,
     SYNC,
     Pipeline,
     Sent,
@@ -52,7 +55,6 @@ from hoopproxy.protocols.postgres.requests import (
 )
 from hoopproxy.wire.commands import (
     FORWARD,
-    Close,
     Command,
     Completed,
     Decide,
@@ -350,7 +352,8 @@ class Commanding:
                 sent.statement = self._remember()
         else:
             sent.op, sent.began = op, at
-        pipeline.batch = kind != QUERY and kind != FUNCTION
+        if kind not in _ALONE:
+            pipeline.batch = True
         if pipeline.discarding:
             self._surely_discarded()
             if kind == PARSE:
@@ -384,18 +387,18 @@ class Commanding:
             self._surely_discarded()
             return ()  # the target would have discarded it without a word, too
         alone = kind in _ALONE
-        if pipeline.copying is not None or (alone and pipeline.batch):
-            # The target would take a replacement for something else here; end it where nothing can commit.
-            return (Close("refused inside a batch", refusal),)
-        self._doomed = not alone
+        self._doomed = self._doomed or not alone
         if pipeline.idle:
             if alone:
                 return (ToClient(say(refusal, "ERROR") + messages.ready(), "refusal"),)
             pipeline.answering = True
             return (ToClient(say(refusal, "ERROR"), "refusal"),)
-        unparsable = messages.parse(
-            b"hoopproxy_refused", b"refused by hoopproxy, event " + verdict.op.encode()
-        )
+        text = b"refused by hoopproxy, event " + verdict.op.encode()
+        copying, pipeline.copying = pipeline.copying, None  # a command ends it, one way or another
+        if alone and (pipeline.batch or copying is not None):
+            pipeline.sent(Sent(REFUSED_QUERY, refusal=refusal))
+            return (ToServer(messages.query(text), "refused message replaced", instead=True),)
+        unparsable = messages.parse(b"hoopproxy_refused", text)
         pipeline.sent(Sent(REFUSED, refusal=refusal))
         if alone:
             pipeline.sent(Sent(SYNC))

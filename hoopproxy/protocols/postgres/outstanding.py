@@ -26,14 +26,16 @@ __all__ = [
     "PARSE",
     "QUERY",
     "REFUSED",
+    "REFUSED_QUERY",
     "SYNC",
     "Pipeline",
     "Sent",
 ]
 
 QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, FUNCTION, SYNC = b"QPBDECFS"
-REFUSED = ord("r")
-"""Ours, in place of a message that was refused: its error is replaced by the reason of the refusal."""
+REFUSED, REFUSED_QUERY = b"rq"
+"""Ours, in place of a message that was refused: its error is replaced by the reason of the refusal. After that of a
+Parse the target discards to Sync; after that of a Query it is ready."""
 
 NO, YES, MAYBE = 0, 1, 2
 """Whether the target discards what it gets. Maybe: it failed a COPY in whose midst a Sync was sent, which it read
@@ -49,6 +51,7 @@ NAMES = {
     FUNCTION: "FunctionCall",
     SYNC: "Sync",
     REFUSED: "Parse",
+    REFUSED_QUERY: "Query",
 }
 
 
@@ -89,7 +92,7 @@ class Pipeline:
     ``status`` is that of the last ReadyForQuery. ``fresh``: nothing was sent since it, so nothing is open in
     the target. ``discarding``: whether the target discards what it gets until a Sync. ``answering``: the
     gateway itself does, after a refusal that it answered; ``unsent`` counts what it discarded. ``batch``:
-    extended messages were sent and no Sync yet. ``copying``: the command that the target reads CopyData for.
+    extended messages were sent and no Sync yet: a Query ends no batch if the target discards. ``copying``: the command that the target reads CopyData for.
     ``copies``: CopyDone and CopyFail sent. ``swallowed``: Syncs sent into the present COPY, which doesn't
     answer them. ``owed``: ReadyForQuery that may still come for those, because the COPY failed. ``undone``: what
     was not prepared after all; until the next Sync, what follows by name is about it, and not carried out.
@@ -125,11 +128,10 @@ class Pipeline:
 
     def synced(self) -> None:
         """The client sent a Sync that goes on."""
-        self.batch = False
         if self.copying is not None:
             self.swallowed += 1
         else:
-            self.discarding = NO
+            self.batch, self.discarding = False, NO
             self.sent(Sent(SYNC))
 
     def copy_began(self, command: Sent) -> None:

@@ -21,6 +21,7 @@ from hoopproxy.protocols.postgres.outstanding import (
     PARSE,
     QUERY,
     REFUSED,
+    REFUSED_QUERY,
     SYNC,
     Pipeline,
     Sent,
@@ -278,7 +279,9 @@ class Replies:
             if pipeline.copying is queue[0]:
                 raise ProtocolViolation("the target is ready in the midst of a COPY")
             done = (_completed(queue.popleft(), body[0]),)
-        elif queue and queue[0].kind == SYNC:
+        elif queue and (
+            queue[0].kind == SYNC or (queue[0].kind == REFUSED_QUERY and queue[0].failed is not None)
+        ):
             queue.popleft()
         elif pipeline.owed and (not queue or pipeline.discarding == NO):
             pipeline.owed -= 1
@@ -394,10 +397,12 @@ class Replies:
         head = queue[0]
         if head.failed is not None:
             raise self._illegal(frame)
-        if head.kind == REFUSED:
-            assert head.refusal is not None
+        if head.refusal is not None:
             found += (WITHHOLD, ToClient(say(head.refusal, "ERROR"), "error of the replacement replaced"))
-            return found + self._skip()
+            if head.kind == REFUSED:
+                return found + self._skip()
+            head.failed = error
+            return found
         copied_to = head.copy is not None and head.copy["way"] != "out"
         if head.kind in (QUERY, FUNCTION):
             head.failed = error

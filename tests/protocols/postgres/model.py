@@ -56,7 +56,8 @@ class Portal:
 class Model:
     """One backend. ``receive`` takes bytes and returns bytes.
 
-    :ivar refuses: statements that begin so fail when they are read, as behind a gateway that refuses them.
+    :ivar refuses: statements that begin so fail when they are read, as behind a gateway that refuses them. A Query
+        that is read drops the unnamed statement; a refused one is read inside a batch only.
     :ivar committed: the rows of ``kept``. :ivar ran: the text of each Query, Execute and FunctionCall that was
         not discarded, in order.
     """
@@ -75,6 +76,7 @@ class Model:
     _copying: Callable[[], None] | None = None
     _copied: list[str] = attrs.field(factory=list)
     _extended: bool = False
+    _batch: bool = False
     _running: str = ""
     _tail: bytes = b""
     _said: list[bytes] = attrs.field(factory=list)
@@ -103,10 +105,11 @@ class Model:
         if self._copying is not None:
             self._in_copy(kind, body)
             return
+        batch = self._batch
         if kind in "PBDCEH":
-            self._extended = True
+            self._extended, self._batch = True, batch or kind != "H"
         elif kind in "QFSX":
-            self._extended = False
+            self._extended, self._batch = False, batch and kind != "S"
         if kind == "X":
             self.closed = True
         elif kind == "S":
@@ -118,6 +121,8 @@ class Model:
             return
         else:
             try:
+                if kind == "Q" and batch:
+                    self._statements.pop(b"", None)
                 getattr(self, f"_on_{kind}")(body)
             except Fails as failure:
                 self._failed(failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -111,15 +112,94 @@ def test_the_injected_message_is_on_record_with_what_it_replaced() -> None:
     assert b"hoopproxy_refused" not in through.client
 
 
-def test_a_refused_query_inside_an_open_batch_ends_the_session() -> None:
-    """No replacement is read there as what it is; without a Sync nothing of the batch is committed."""
-    through, model = joined()
-    through.run([parse(INSERT) + bind() + execute() + query(DROP)])
-    assert through.player.relay.closed is not None
+CALL = m("F", struct.pack(">IHHH", 7, 0, 0, 0))
+BATCH = parse(INSERT) + bind() + execute()
+
+
+def refuse_calls(decide: Decide) -> Verdict:
+    """Refuses FunctionCall, as :func:`refuse` does statements."""
+    return refuse("FUNCTION CALL")(decide)
+
+
+@pytest.mark.parametrize("refused", ["query", "call"])
+@pytest.mark.parametrize("pipelined", [True, False])
+@pytest.mark.parametrize("block", [True, False])
+def test_a_refused_query_inside_an_open_batch_undoes_the_batch_and_the_session_goes_on(
+    refused: str, pipelined: bool, block: bool
+) -> None:
+    """Without a Sync the batch and the Query are one transaction; what comes behind the Query is another."""
+    through, model = joined(decide=refuse_calls) if refused == "call" else joined()
+    messages = [query("BEGIN")] if block else []
+    messages += [BATCH, CALL if refused == "call" else query(DROP), SYNC, query("COMMIT")]
+    for message in messages:
+        through.say(message)
+        if not pipelined:
+            through.run([])
+    through.run([])
+    assert through.player.relay.closed is None
     assert model.committed == []
-    assert codes(through.client)[-1:] == ["42501"]
+    assert codes(through.client) == ["42501"]
+    assert states(through.client) == ("TEEI" if block else "III")
     through.player.end()
     assert_accounted(through.player)
+
+
+def test_a_refused_query_behind_an_error_does_not_end_the_discarding() -> None:
+    """A Sync of ours would: what the client sent behind its own error would be carried out, and committed."""
+    through, model = joined()
+    through.run([parse("SELEC 1") + query(DROP) + BATCH + SYNC, query("SELECT 7")])
+    assert model.committed == []
+    assert codes(through.client) == ["42601"]
+    assert states(through.client) == "II"
+    through.player.end()
+    assert_accounted(through.player)
+
+
+@pytest.mark.parametrize("extended", [True, False])
+@pytest.mark.parametrize("refused", ["query", "parse"])
+def test_a_refusal_inside_a_copy_is_the_end_that_any_command_there_is(extended: bool, refused: str) -> None:
+    """The server gives a session up that sends it a command in the midst of COPY data: nothing is kept."""
+    through, model = joined()
+    copy = "COPY kept FROM STDIN"
+    through.run([parse(copy) + bind() + execute() if extended else query(copy)])
+    through.run([m("d", b"1\n"), query(DROP) if refused == "query" else parse(DROP)])
+    assert model.closed
+    assert model.committed == []
+    assert DROP.encode() not in through.server
+    assert codes(through.client) == ["08P01", "08P01"]
+    assert b"SFATAL\0" in through.client
+    (denied,) = through.player.journal.of("command.denied")
+    assert denied["event"]["text"] == DROP
+    through.player.exchange.server_lost()
+    through.player.end()
+    assert_accounted(through.player)
+
+
+@pytest.mark.parametrize("extended", [True, False])
+def test_a_refusal_behind_a_copy_that_failed_meanwhile_is_one_like_any_other(extended: bool) -> None:
+    """What the client can't know yet: the COPY is over, so the refused Query is a Query, or discarded."""
+    through, model = joined()
+    copy = "COPY kept FROM STDIN"
+    through.run([parse(copy) + bind() + execute() if extended else query(copy)])
+    through.say(m("d", b"bad\n"))
+    through.say(query(DROP))
+    through.run([SYNC, query("SELECT 7")])
+    assert through.player.relay.closed is None
+    assert codes(through.client) == (["22P02"] if extended else ["22P02", "42501"])
+    assert states(through.client) == ("II" if extended else "IIII")
+    assert model.committed == []
+    through.player.end()
+    assert_accounted(through.player)
+
+
+def test_a_target_that_is_ready_without_an_error_for_the_replacement_lies() -> None:
+    """It would let the client believe that the refused statement was carried out."""
+    player = logged_in(decide=refuse("DROP"))
+    player.client(BATCH + query(DROP))
+    player.target(m("1") + m("2") + complete("INSERT 0 1") + ready())
+    assert player.relay.closed == "violation by the target"
+    player.end()
+    assert_accounted(player)
 
 
 def test_nobody_speaks_into_a_half_sent_row() -> None:
@@ -128,7 +208,7 @@ def test_nobody_speaks_into_a_half_sent_row() -> None:
     player.client(parse("SELECT 1") + bind() + execute())
     player.target(m("1") + m("2") + row(b"x" * 100)[:50])
     before = len(player.relay.client)
-    player.client(query(DROP))
+    player.exchange.refuse(Refusal("killed", "no"))
     assert player.relay.closed is not None
     assert len(player.relay.client) == before
     player.end()

@@ -1,0 +1,110 @@
+"""The model that stands for PostgreSQL in the property tests is held against PostgreSQL; then the gateway is.
+
+Random legal conversations, refusals anywhere in them: what the real server says to each is what the model says,
+and what the gateway's client sees is what it would see of a server that refuses by itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.protocols.postgres.model import Model, told
+from tests.protocols.postgres.moves import conversations
+from tests.protocols.postgres.talk import SYNC, m
+
+from .dsn import Dsn
+from .gateway import Configuration, Gateway
+from .postgres import Postgres
+from .raw import taken_over
+
+pytest.importorskip("psycopg")
+
+DONE, TERMINATE = m("c"), m("X")
+FUNCTIONS = {7: "ok()", 666: "fail()"}
+"""What the model calls by number, and what it is called here."""
+
+
+@pytest.fixture(scope="module")
+def server(postgres15: Postgres) -> Iterator[Postgres]:
+    """The model's table and functions."""
+    postgres15.execute(
+        "CREATE TABLE kept (n int);"
+        "CREATE FUNCTION ok() RETURNS text LANGUAGE sql AS $$ SELECT 'ok' $$;"
+        "CREATE FUNCTION fail() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE 'failed'; END $$",
+        user="app_rw",
+    )
+    yield postgres15
+    postgres15.execute("DROP TABLE kept; DROP FUNCTION ok(); DROP FUNCTION fail()", user="app_rw")
+
+
+def _rules(settings: Configuration) -> None:
+    settings["role"][0]["deny"] = ["DROP"]
+
+
+@pytest.fixture(scope="module")
+def refusing(certificates: Any, server: Postgres) -> Iterator[Gateway]:
+    """Writers may not DROP."""
+    from .servers import built
+
+    built()
+    through = Gateway.make(certificates, {"app": server}, mode="bounded", change=_rules).up()
+    yield through
+    through.end()
+
+
+def _held_against(messages: Sequence[bytes], server: Postgres, dsn: Dsn, refuses: str) -> None:
+    """Say it to the model and over a socket; both answers, and the rows that are kept, are the same."""
+    model = Model(refuses=refuses)
+    # A COPY that is still open reads up to here, and a batch ends.
+    messages = [*messages, DONE, SYNC]
+    expected = model.receive(b"".join(messages))
+    server.execute("TRUNCATE kept", user="app_rw")
+    oids = {n: server.execute(f"SELECT '{name}'::regprocedure::oid")[0][0] for n, name in FUNCTIONS.items()}
+    with taken_over(dsn) as raw:
+        raw.sendall(b"".join(_numbered(message, oids) for message in messages) + TERMINATE)
+        seen = b""
+        try:
+            while data := raw.recv(1 << 16):
+                seen += data
+        except ConnectionResetError:
+            assert model.closed  # it ended the session with bytes of ours unread
+    if model.closed:  # a command inside a COPY: what was said last may be lost with the connection
+        return
+    assert told(seen) == told(expected)
+    kept = [str(n) for (n,) in server.execute("SELECT n FROM kept")]
+    assert sorted(kept) == sorted(model.committed)
+
+
+def _numbered(message: bytes, oids: dict[int, int]) -> bytes:
+    if message[:1] != b"F":
+        return message
+    return message[:5] + struct.pack(">I", oids[struct.unpack_from(">I", message, 5)[0]]) + message[9:]
+
+
+_FEW = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+
+
+@settings(_FEW, max_examples=100)
+@given(messages=conversations.filter(lambda messages: not any(b"DROP" in each for each in messages)))
+def test_the_model_says_what_postgresql_says(messages: list[bytes], server: Postgres) -> None:
+    """Or every property test of the command phase would prove something about nothing."""
+    _held_against(messages, server, server.dsn("app_rw"), "nothing")
+
+
+@settings(_FEW, max_examples=40)
+@given(messages=conversations.filter(lambda messages: not any(b"SELEC 1" in each for each in messages)))
+def test_a_client_of_the_gateway_sees_a_server_that_refuses_by_itself(
+    messages: list[bytes], server: Postgres, refusing: Gateway
+) -> None:
+    """Rows, transaction states, the order of replies, whatever was refused where.
+
+    Without what no parser takes: that is unclassified, and refused as well.
+    """
+    _held_against(messages, server, refusing.dsn("writer"), "DROP")
