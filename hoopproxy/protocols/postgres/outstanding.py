@@ -92,10 +92,11 @@ class Pipeline:
     ``status`` is that of the last ReadyForQuery. ``fresh``: nothing was sent since it, so nothing is open in
     the target. ``discarding``: whether the target discards what it gets until a Sync. ``answering``: the
     gateway itself does, after a refusal that it answered; ``unsent`` counts what it discarded. ``batch``:
-    extended messages were sent and no Sync yet: a Query ends no batch if the target discards. ``copying``: the command that the target reads CopyData for.
-    ``copies``: CopyDone and CopyFail sent. ``swallowed``: Syncs sent into the present COPY, which doesn't
-    answer them. ``owed``: ReadyForQuery that may still come for those, because the COPY failed. ``undone``: what
-    was not prepared after all; until the next Sync, what follows by name is about it, and not carried out.
+    extended messages were sent and no Sync yet: a Query ends no batch if the target discards. ``copying``: the
+    command that the target reads CopyData for. ``copies``: CopyDone and CopyFail sent. ``swallowed``: Syncs sent
+    into the present COPY, which doesn't answer them. ``owed``: ReadyForQuery that may still come for those,
+    because the COPY failed. ``undone``: what was not prepared after all; until the next Sync, what follows by name
+    is about it, and not carried out.
     """
 
     queue: deque[Sent] = attrs.field(factory=deque)
