@@ -74,6 +74,7 @@ class Committer:
         self.alarms: deque[str] = deque()
         self._keys = KeyFile.open(self._files, folder.keys, folder.id, write=True)
         self._mark = WatermarkWriter(self._files, folder.watermark)
+        self._mark_failed = False
         self._reserve = Reserve(folder, options.reserve_bytes)
         self._segment: SegmentWriter | None = None
         self._fresh = True  # nothing durable in the segment yet
@@ -252,23 +253,23 @@ class Committer:
         started = time.perf_counter_ns()
         segment.sync()
         sync_ns = time.perf_counter_ns() - started
-        self._mark.store(first - 1, segment.header.number, segment.end)
         stored = segment.end - before
         self.facts.append(
             CommitFacts(
                 records=len(batch), blocks=blocks, raw_bytes=batch.size, stored_bytes=stored, sync_ns=sync_ns
             )
         )
-        self._settle(batch, first - 1, stored)
+        self._settle(batch, first - 1, stored, segment)
         segment.catch_up()
 
-    def _settle(self, batch: Batch, last: int, stored: int) -> None:
+    def _settle(self, batch: Batch, last: int, stored: int, segment: SegmentWriter) -> None:
         """The batch is durable: tell at once, and do afterwards what can be done while others go on."""
         self._batch, self._fresh = None, False
         self.durable_bytes += batch.size
         self.durable = last
         self._news = False
         self._notify()
+        self._store_mark(segment)
         self._state.apply(batch)
         lost = self._inbox.lost
         while lost and lost[0][0] <= last:
@@ -277,6 +278,21 @@ class Committer:
         self._unlooked += stored
         if self.refusal is not None or self._unlooked >= _SPACE_EVERY:
             self._look_at_space()
+
+    def _store_mark(self, segment: SegmentWriter) -> None:
+        """Tell readers. A mark that can't be written is too low, which is true; so nobody else need suffer."""
+        try:
+            self._mark.store(self.durable, segment.header.number, segment.end)
+        except OSError as error:
+            if not self._mark_failed:
+                reason = error.strerror or type(error).__name__
+                self.alarms.append(
+                    f"the watermark of the journal {self._folder.path.name} can't be written ({reason});"
+                    " readers see what is new only when it can"
+                )
+            self._mark_failed = True
+        else:
+            self._mark_failed = False
 
     # -- segments
 
@@ -350,4 +366,4 @@ class Committer:
                     self._compressor, seed=segment.header.seed, durable=self.durable, time=self._wall()
                 )
                 segment.write_last(make.end(segment.digest(), self.durable + 1))
-                self._mark.store(self.durable, segment.header.number, segment.end)
+                self._store_mark(segment)

@@ -8,26 +8,17 @@ All methods raise ``OSError`` as the system gives it; none retries anything but 
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Files", "MappedPage", "RealFiles"]
+__all__ = ["Files", "RealFiles"]
 
 _MANY_PARTS = 512  # the system takes 1,024 at once
 _LOCK_TRIES = 3
 _LOCK_PAUSE_SECONDS = 0.002  # a reader's probe holds the lock for microseconds
-
-
-class MappedPage(Protocol):
-    """A small piece of a file, shared with whoever else maps it; stores are visible at once."""
-
-    def __getitem__(self, where: slice, /) -> bytes | bytearray: ...
-
-    def __setitem__(self, where: slice, data: bytes, /) -> None: ...
 
 
 class Files(Protocol):
@@ -89,9 +80,6 @@ class Files(Protocol):
 
     def is_locked(self, path: Path) -> bool:
         """Whether a living process holds the lock."""
-
-    def map(self, handle: int, size: int) -> MappedPage:
-        """Map the first ``size`` bytes, shared and writable. The file must be that long."""
 
 
 class RealFiles:
@@ -205,6 +193,3 @@ class RealFiles:
         finally:
             os.close(handle)
         return False
-
-    def map(self, handle: int, size: int) -> MappedPage:
-        return mmap.mmap(handle, size)

@@ -15,8 +15,6 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from hoopproxy.journal.files import MappedPage
-
 __all__ = ["MemoryFiles"]
 
 _SECTOR: Final = 512
@@ -253,20 +251,3 @@ class MemoryFiles:
 
     def is_locked(self, path: Path) -> bool:
         return path in self._locks
-
-    def map(self, handle: int, size: int) -> MappedPage:
-        return _Page(self._handles[handle][0])
-
-
-class _Page:
-    """A mapped page: what is stored may reach the disk at any time, or never."""
-
-    def __init__(self, file: _File) -> None:
-        self._file = file
-
-    def __getitem__(self, where: slice, /) -> bytes:
-        return bytes(self._file.data[where])
-
-    def __setitem__(self, where: slice, data: bytes, /) -> None:
-        self._file.data[where] = data
-        self._file.pending.append((where.start, data))

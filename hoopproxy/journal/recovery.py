@@ -5,8 +5,8 @@ blocks, calls ``fdatasync``, and only when that has returned stores the watermar
 of everything in the last segment, only the *last* batch can be unacknowledged. That a block was acknowledged
 is proved by any of these, none of which can exist before the ``fdatasync`` that covers the block returned:
 
-1. the watermark file names an offset beyond it (stored after the sync; survives ``kill -9`` always and a
-   power cut whenever the page was written back);
+1. the watermark file names an offset beyond it (stored after the sync; survives ``kill -9`` always, unless it
+   came in the very moment between the two, and a power cut whenever the page was written back);
 2. a sound block after it says ``durable >=`` its first ``jseq`` (each block of batch *n + 1* says that batch
    *n* is durable, so this proves every batch but the last);
 3. a later segment exists (its header was made durable after the previous segment's last sync), or an END

@@ -1,8 +1,12 @@
 """The watermark: up to where a journal is durable, where any process can see it at once.
 
-One page of a file, mapped by writer and readers. It is stored *after* the ``fdatasync`` that it speaks of, so
-whatever of it survives a crash is true: at worst it is too low. Two slots are written in turn, each with its
-own CRC, so that a reader never sees half of one and a power cut can spoil only one.
+One page of a file, which readers read. It is stored *after* the ``fdatasync`` that it speaks of, so whatever
+of it survives a crash is true: at worst it is too low. Two slots are written in turn, each with its own CRC, so
+that a reader never sees half of one and a power cut can spoil only one.
+
+Why by a system call and not through a mapping: a store to a mapped page may wait for the disk (the page is
+being written back, or the file system is frozen for a snapshot), and does so with the interpreter's lock held:
+every session of the process would hang with it.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from zlib import crc32
 
 import attrs
 
-from hoopproxy.journal.files import Files, MappedPage
+from hoopproxy.journal.files import Files
 
 __all__ = ["NO_MARK", "PAGE", "Mark", "WatermarkWriter", "read_mark"]
 
@@ -63,25 +67,24 @@ def read_mark(files: Files, path: Path) -> Mark:
 
 
 class WatermarkWriter:
-    """The writer's side. :meth:`store` is two copies of memory: no system call."""
+    """The writer's side. Methods raise ``OSError``."""
 
     def __init__(self, files: Files, path: Path) -> None:
-        """Open or make the file, with its page set aside on the disk; raises ``OSError``."""
+        """Open or make the file, with its page set aside on the disk."""
         self._files = files
         fresh = not files.exists(path)
         self._handle = files.open(path, create=fresh)
         if files.size(self._handle) < PAGE:
             files.pwrite(self._handle, [bytes(PAGE)], 0)
             files.fsync(self._handle)
-        self._page: MappedPage = files.map(self._handle, PAGE)
-        self._turn = _best(bytes(self._page[0:PAGE]))[0]
+        self._turn = _best(files.pread(self._handle, PAGE, 0))[0]
 
     def store(self, jseq: int, segment: int, offset: int) -> None:
-        """Say that all up to here is durable. Only after it is."""
+        """Say that all up to here is durable. Only after it is; not synced itself."""
         self._turn += 1
         slot = _SLOT.pack(_MAGIC, self._turn, jseq, segment, offset)
         place = _PLACES[self._turn & 1]
-        self._page[place : place + _SIZE] = slot + _CRC.pack(crc32(slot))
+        self._files.pwrite(self._handle, [slot + _CRC.pack(crc32(slot))], place)
 
     def close(self) -> None:
         """Give the file back."""

@@ -52,7 +52,7 @@ def test_nobody_is_told_before_the_sync_has_returned() -> None:
     journal.when_durable(journal.append_event(b"x"), lambda: seen.append("told"))
     assert seen == []
     journal.commit_now()
-    assert seen == ["pwrite", "fdatasync", "told"]
+    assert seen == ["pwrite", "fdatasync", "pwrite", "told"], "the last is the watermark"
     assert journal.durable == 1
 
 
@@ -471,3 +471,21 @@ def test_the_thread_works_as_the_tests_without_it_do(tmp_path: Path) -> None:
     assert stopped.wait(10)
     with JournalReader(journals(tmp_path)[0]) as reader:
         assert [record.body for record in reader] == [b"%d" % number for number in range(500)]
+
+
+def test_a_watermark_that_cannot_be_written_stops_nobody_and_is_said_once() -> None:
+    """It is then too low, and readers come later; what is durable is durable all the same."""
+    files, alarms = MemoryFiles(), []
+    journal = opened(files, on_alarm=alarms.append)
+    files.fail = lambda operation, name: errno.EIO if (operation, name) == ("pwrite", "watermark") else None
+    for number in (1, 2):
+        journal.append_event(b"%d" % number)
+        journal.commit_now()
+    assert journal.durable == 2
+    assert bodies(files) == []
+    assert len(alarms) == 1
+    assert "watermark" in alarms[0]
+    files.fail = lambda operation, name: None
+    journal.append_event(b"3")
+    journal.commit_now()
+    assert bodies(files) == [b"1", b"2", b"3"]
