@@ -41,7 +41,7 @@ class Codec:
         """Gives a file for an unfinished message that is over :attr:`max_held`; without, it stays in memory."""
         self.max_held = MAX_HELD
         """Bytes of an unfinished message in memory."""
-        self._parts: list[bytes] = []
+        self._parts: list[bytes] | tuple[()] = ()
         self._waiting = 0
         self._used = 0
         self._file: Spool | None = None
@@ -89,13 +89,14 @@ class Codec:
             raise
         self._waiting = len(chunk) - used
         if self._waiting:
-            self._parts.append(chunk[used:])
+            self._parts = [chunk[used:]]
         return frames
 
     def _keep(self, chunk: bytes) -> None:
         """The message goes on: in memory, or in a file once it is long."""
         self._waiting += len(chunk)
-        parts = self._parts
+        parts = self._parts or []
+        self._parts = parts
         parts.append(chunk)
         if self._waiting > self.max_held and self.spool is not None and self._wrong is None:
             if self._waiting >= self.need:
@@ -107,11 +108,11 @@ class Codec:
 
     def _taken(self) -> bytes:
         """What was kept, for another scan."""
-        if self._file is not None:
-            self._parts.insert(0, self._file.read())
-            self.forget()
         data = b"".join(self._parts)
-        self._parts = []
+        if self._file is not None:
+            data = self._file.read() + data
+            self.forget()
+        self._parts = ()
         return data
 
     def scan(self, data: bytes, base: int, frames: list[Frame]) -> int:

@@ -159,12 +159,12 @@ class Deeds(Turn):
             # Our own mistake, and one that would leave a secret in the trail: the session ends by it.
             raise ValueError("a secret is named outside the present frame, or after its frame was recorded")
         self._odd = True
-        self._peer.marks.append(span)
+        self._peer.mark(span)
 
     def _opaque(self, command: Opaque) -> None:
         peer, place = self._peer, (self._frame.start, self._frame.end)
         self._odd = True
-        peer.opaque_marks.append(place)
+        peer.mark_opaque(*place)
         self._event(events.SessionOpaque(peer=peer.leg, range=place, why=command.why[:OPAQUE_REASON]))
 
     def _note(self, note: Note) -> None:

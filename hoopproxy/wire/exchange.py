@@ -57,7 +57,7 @@ class Exchange(Deeds):
         self.violation: tuple[str, int, str] | None = None
         """Who sent what isn't legal, at which offset, and why it isn't: also when no session is on record."""
         self._tokens = 0
-        self._answers: list[tuple[int, object]] = []
+        self._answers: tuple[tuple[int, object], ...] = ()  # of two at most
         self._busy = False  # answers are being dealt with, or a question is being put
 
     # --- what the relay calls ------------------------------------------------------------------------
@@ -135,7 +135,7 @@ class Exchange(Deeds):
 
         May be called from within ``relay.ask``: it is dealt with as soon as that returns.
         """
-        self._answers.append((token, answer))
+        self._answers += ((token, answer),)
         self._deal_with_answers()
 
     def refuse(self, refusal: Refusal) -> None:
@@ -175,7 +175,7 @@ class Exchange(Deeds):
         if self._closing is not None or self.ended:
             peer.after_end += len(data)
         elif self._stops(peer):
-            peer.backlog.append(data)
+            peer.backlog += (data,)
             if not peer.paused:
                 peer.paused = True
                 self.relay.pause(peer.leg, "question")
@@ -348,7 +348,8 @@ class Exchange(Deeds):
         self._busy = True
         try:
             while self._answers:
-                self._answered(*self._answers.pop(0))
+                (token, answer), self._answers = self._answers[0], self._answers[1:]
+                self._answered(token, answer)
         finally:
             self._busy = False
 
@@ -386,7 +387,8 @@ class Exchange(Deeds):
             elif peer.backlog:
                 self._end_turn()
                 if not self._stops(peer) and peer.backlog:
-                    self._feed(peer, peer.backlog.pop(0))
+                    data, peer.backlog = peer.backlog[0], peer.backlog[1:]
+                    self._feed(peer, data)
             else:
                 break
         self._end_turn()

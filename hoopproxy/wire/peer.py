@@ -53,12 +53,13 @@ class Peer:
         self.recorded = 0  # up to where this peer's stream is in the journal
         self.decoded = self.opaque = self.redacted = self.after_end = 0
         self.out = self.forwarded = self.originated = 0  # bytes sent *to* this peer
-        self.marks: list[Span] = []  # credentials, as the conversation named them; may overlap
-        self.opaque_marks: list[tuple[int, int]] = []
-        self.spans: list[Span] = []  # the same in order and counted, until they are in the journal
+        # Most sessions have none of these most of the time: lists are made when there is something to list.
+        self.marks: list[Span] | tuple[()] = ()  # credentials, as the conversation named them; may overlap
+        self.opaque_marks: list[tuple[int, int]] | tuple[()] = ()
+        self.spans: Sequence[Span] = ()  # the same in order and counted, until they are in the journal
         self.rest: Sequence[Frame] = ()  # frames that were not met: from rest_at on
         self.rest_at = 0
-        self.backlog: list[bytes] = []
+        self.backlog: tuple[bytes, ...] = ()
         self.violation: ProtocolViolation | None = None  # of the codec, once the rest is met
         self.question: Command | None = None
         self.asked: Frame | None = None
@@ -69,6 +70,20 @@ class Peer:
     def unmet(self) -> bool:
         """Whether something was received that the conversation has not seen."""
         return bool(self.backlog) or self.rest_at < len(self.rest) or self.codec.waiting > 0
+
+    def mark(self, span: Span) -> None:
+        """A credential in the frame that is met."""
+        if self.marks:
+            self.marks.append(span)
+        else:
+            self.marks = [span]
+
+    def mark_opaque(self, start: int, end: int) -> None:
+        """Nobody can read this frame that is met."""
+        if self.opaque_marks:
+            self.opaque_marks.append((start, end))
+        else:
+            self.opaque_marks = [(start, end)]
 
     def settle(self) -> None:
         """Count what the conversation marked as secret or opaque in the frames that it met."""
@@ -82,8 +97,8 @@ class Peer:
                 self.decoded -= end - start - inside
         self.redacted += secret
         self.decoded -= secret
-        self.spans += spans
-        self.marks, self.opaque_marks = [], []
+        self.spans = [*self.spans, *spans]
+        self.marks = self.opaque_marks = ()
 
     def give_up_unrecorded(self) -> int:
         """What was met but is not in the recording, because the journal refused: opaque. Returns its size."""

@@ -178,12 +178,13 @@ class Recorder:
         self.opened = False
         self.droppable = False
         """(``best-effort``) What the journal can't take is counted in a gap record instead of refused."""
-        self._early: list[tuple[object, ...]] = []
+        self._early: list[tuple[object, ...]] | None = []
         self._identity: Identity | None = None
         self._target: TargetFacts | None = None
         self._client: ClientFacts | None = None
         self._node, self._protocol = _constant(node), _constant(protocol)
-        self._decoder = b'{"name":%b,"version":%b}' % (self._protocol, _constant(decoder)) if decoder else b""
+        named = b'{"name":%b,"version":%b}' % (self._protocol, _constant(decoder)) if decoder else b""
+        self._decoder = _shared(named)
         self._tenant = _constant(tenant) if tenant else b""
         self._decisions: dict[tuple[str, tuple[str, ...], str | None], bytes] = {}
         self._forms: dict[tuple[bytes, bytes, bytes, bytes, bool], Form] = {}
@@ -213,11 +214,11 @@ class Recorder:
         if self._client is not None:
             head += b'"client":' + canonical(self._client) + b","
         decoder = b'"decoder":' + self._decoder + b"," if self._decoder else b""
-        self._head, self._before_event = head, decoder + b'"event":'
+        self._head, self._before_event = head, _shared(decoder + b'"event":')
         identity = b'"identity":' + canonical(self._identity) + b"," if self._identity else b""
-        self._after_id = b'",' + identity + b'"journal":' + canonical(self.journal.id) + b',"jseq":'
-        self._after_mono = b',"node":' + self._node
-        self._before_seq = b',"protocol":' + self._protocol
+        self._after_id = _shared(b'",' + identity + b'"journal":' + canonical(self.journal.id) + b',"jseq":')
+        self._after_mono = _shared(b',"node":' + self._node)
+        self._before_seq = _shared(b',"protocol":' + self._protocol)
         tail = b',"session":' + canonical(self.session) if self.session else b""
         tail += b',"target":' + canonical(self._target) if self._target else b""
         tail += b',"tenant":' + self._tenant if self._tenant else b""
@@ -231,13 +232,13 @@ class Recorder:
         self.opened = True
         if self.session:
             self.key_id = self.journal.open_key(self._session16)
-        early, self._early = self._early, []
-        for entry in early:
+        early, self._early = self._early, None
+        for entry in early or ():
             self._append_chunk(*entry)  # type: ignore[arg-type]
 
     def drop(self) -> None:
         """Forget what waited: nobody logged in."""
-        self._early.clear()
+        self._early = None
 
     def rest(self) -> None:
         """Let go of what is rendered again when it is needed. The next record must come after a :meth:`tick`."""
@@ -406,7 +407,8 @@ class Recorder:
         if spans:
             data, ranges = fill(data, offset, spans)
         if not self.opened:
-            self._early.append((leg, direction, offset, self.now, data, ranges))
+            if self._early is not None:
+                self._early.append((leg, direction, offset, self.now, data, ranges))
         elif self.droppable:
             self.last_jseq = self.journal.append_chunk(
                 self.key_id, self._session16, leg, direction, offset, self.now, data, ranges, False, True
@@ -434,6 +436,12 @@ class Recorder:
 def _constant(text: str) -> bytes:
     """Canonical JSON of a text that sessions share, in a copy of its own size: the renderer's buffers are larger."""
     return bytes(memoryview(canonical(text)))
+
+
+@lru_cache(maxsize=1024)
+def _shared(text: bytes) -> bytes:
+    """One object for all sessions that say the same: of a thousand idle ones, most came in as the same few people."""
+    return text
 
 
 def fill(data: bytes, offset: int, spans: Sequence[Span]) -> tuple[bytes, list[tuple[int, int, int]]]:

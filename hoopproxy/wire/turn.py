@@ -124,7 +124,7 @@ class Turn:
         self._asks = False  # a command is among them: its bytes wait, in strict, until it is durable
         self._denied_now = False  # a refusal is among them: it may use the space kept for endings
         self._odd = False  # this turn does more than to let one stretch go on
-        self._never: set[bytes] = set()  # operations whose request the journal did not take
+        self._never: frozenset[bytes] = frozenset()  # operations whose request the journal did not take
         self._wait_for = 0
         self._held: list[tuple[int, Piece]] = []
         self._held_bytes = 0
@@ -233,7 +233,7 @@ class Turn:
                 recorder.chunk(CLIENT, TO_TARGET, client.recorded, data, client.spans)
             client.recorded = position
             if client.spans:
-                client.spans = []
+                client.spans = ()
         position = server.position
         if position > server.recorded:
             if server.marks or server.opaque_marks:
@@ -254,7 +254,7 @@ class Turn:
             self._record_to_client()
         server.recorded = position
         if server.spans:
-            server.spans = []
+            server.spans = ()
         if self._events:
             self._flush_events()
         if recorder.opened:
@@ -338,14 +338,10 @@ class Turn:
         self._to_server_now = []
         self._kept_runs.clear()
         self._drop_held()
-        left = []
-        for said in self._events:
-            if said[0].opens:
-                self._never.add(said[2])
-                self.commands -= 1
-            else:
-                left.append(said)
-        self._events = left
+        never = frozenset(said[2] for said in self._events if said[0].opens)
+        left = [said for said in self._events if not said[0].opens]
+        self.commands -= len(self._events) - len(left)
+        self._never, self._events = self._never | never, left
         return words
 
     def _send(self) -> None:
