@@ -26,6 +26,8 @@ __all__ = ["Admitting"]
 class Admitting(Visit):
     """Answers :class:`~hoopproxy.wire.commands.Connect`: the grant is bound here, once."""
 
+    __slots__ = ()
+
     def _connect(self, asked: Connect) -> object:
         if self.identity is None or self.grant is not None:
             return Refusal("violation", "there is nobody to connect, or they are connected already")

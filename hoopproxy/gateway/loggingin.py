@@ -23,6 +23,8 @@ __all__ = ["LoggingIn"]
 class LoggingIn(Visit):
     """Answers :class:`~hoopproxy.wire.commands.Login`: the identity is bound here, once."""
 
+    __slots__ = ()
+
     def _login(self, login: Login) -> object:
         if self.identity is not None:
             return Refusal("violation", "a second log-in in one session")

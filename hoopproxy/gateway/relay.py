@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IReactorTime
 from twisted.internet.main import CONNECTION_DONE
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -43,6 +42,8 @@ BULK_BYTES = 16_384
 class Owner:
     """What a relay asks of the session that it belongs to. The session derives from it."""
 
+    __slots__ = ()
+
     def ask(self, question: Command, token: int) -> None:
         """Answer a question through ``relay.answer(token, ...)``, never before this returns."""
         raise NotImplementedError
@@ -64,13 +65,28 @@ class Owner:
         raise NotImplementedError
 
 
+@implementer(IProtocol, IHalfCloseableProtocol)
 class _Leg:
-    """One connection: its transport, where its counters began, and why it isn't read."""
+    """One connection: its Twisted protocol, its transport, where its counters began, and why it isn't read.
 
-    __slots__ = ("ended", "half_close", "lost", "name", "received", "sent", "transport", "why")
+    It is also registered as its transport's producer: told when that has too much to send.
+    """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    __slots__ = (
+        "_received",
+        "_relay",
+        "ended",
+        "half_close",
+        "lost",
+        "name",
+        "received",
+        "sent",
+        "transport",
+        "why",
+    )
+
+    def __init__(self, name: str, relay: Relay, received: Callable[[bytes], None]) -> None:
+        self.name, self._relay, self._received = name, relay, received
         self.transport: Transport | None = None
         self.received = self.sent = 0
         self.why: set[str] | None = None
@@ -86,16 +102,13 @@ class _Leg:
             unsent=transport.unsent,
         )
 
+    # --- a protocol ----------------------------------------------------------------------------------
 
-@implementer(IHalfCloseableProtocol)
-class _End(Protocol):
-    """The Twisted protocol of one leg."""
-
-    def __init__(self, relay: Relay, leg: _Leg, received: Callable[[bytes], None]) -> None:
-        self._relay, self._leg, self._received = relay, leg, received
+    def makeConnection(self, transport: Any) -> None:
+        self._relay.connected(self, transport)
 
     def connectionMade(self) -> None:
-        self._relay.connected(self._leg, cast(Transport, self.transport))
+        """Everything was done when the connection was given."""
 
     def dataReceived(self, data: bytes) -> None:
         try:
@@ -106,29 +119,28 @@ class _End(Protocol):
             self._relay.owner.watch_held()
 
     def readConnectionLost(self) -> None:
-        self._relay.read_ended(self._leg)
+        self._relay.read_ended(self)
 
     def writeConnectionLost(self) -> None:
         """We ended our direction ourselves."""
 
     def connectionLost(self, reason: Failure = Failure(CONNECTION_DONE)) -> None:  # noqa: B008  # Twisted's default
-        self._relay.lost(self._leg)
+        self._relay.lost(self)
 
+    # --- a producer ----------------------------------------------------------------------------------
 
-class _Brake:
-    """Registered as a transport's producer: told when that transport has too much to send."""
-
-    __slots__ = ("_legs", "_relay")
-
-    def __init__(self, relay: Relay, *legs: str) -> None:
-        self._relay, self._legs = relay, legs
+    @property
+    def _slowed(self) -> tuple[str, ...]:
+        """Whose bytes fill this connection. A client that doesn't read gets no more: neither rows nor answers
+        to what it keeps asking."""
+        return ("target", "client") if self.name == "client" else ("client",)
 
     def pauseProducing(self) -> None:
-        for leg in self._legs:
+        for leg in self._slowed:
             self._relay.pause(leg, "peer")
 
     def resumeProducing(self) -> None:
-        for leg in self._legs:
+        for leg in self._slowed:
             self._relay.resume(leg, "peer")
 
     def stopProducing(self) -> None:
@@ -142,6 +154,22 @@ class Relay:
     :param owner: answers the questions. :param clock: for the deadline of a goodbye.
     :param figures: pauses are counted there, by reason.
     """
+
+    __slots__ = (
+        "_cause",
+        "_client",
+        "_clock",
+        "_figures",
+        "_goodbye",
+        "_over",
+        "_target",
+        "before",
+        "exchange",
+        "owner",
+        "tls",
+        "to_client",
+        "to_server",
+    )
 
     log = Logger()
 
@@ -161,9 +189,8 @@ class Relay:
         self.exchange = exchange = Exchange(
             client_codec, server_codec, conversation, relay=self, recorder=recorder, journal=journal
         )
-        self._client, self._target = _Leg("client"), _Leg("target")
-        self.client: Protocol = _End(self, self._client, exchange.client_received)
-        self.server: Protocol = _End(self, self._target, exchange.server_received)
+        self._client = _Leg("client", self, exchange.client_received)
+        self._target = _Leg("target", self, exchange.server_received)
         self.to_client: Callable[[bytes], None] = self._nowhere
         self.to_server: Callable[[bytes], None] = self._nowhere
         self.tls: TLSStarted | None = None
@@ -173,6 +200,16 @@ class Relay:
         self._cause: str | None = None
         self._goodbye: IDelayedCall | None = None
         self._over = False
+
+    @property
+    def client(self) -> IProtocol:
+        """The client-facing end."""
+        return self._client
+
+    @property
+    def server(self) -> IProtocol:
+        """The target-facing end."""
+        return self._target
 
     # --- what the connections say --------------------------------------------------------------------
 
@@ -186,12 +223,11 @@ class Relay:
         if leg is self._client:
             leg.received = self.before
             self.to_client = transport.write
-            # A client that doesn't read gets no more: neither rows nor answers to what it keeps asking.
-            transport.registerProducer(cast(Any, _Brake(self, "target", "client")), True)
+            transport.registerProducer(cast(Any, leg), True)
             self._guarded(self.exchange.open, self.tls)
         else:
             self.to_server = transport.write
-            transport.registerProducer(cast(Any, _Brake(self, "client")), True)
+            transport.registerProducer(cast(Any, leg), True)
         if leg.why:
             transport.pauseProducing()
 

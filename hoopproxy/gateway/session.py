@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -45,6 +45,8 @@ __all__ = ["Session"]
 class Session(LoggingIn, Admitting):
     """One client's connection. See :class:`~hoopproxy.gateway.visit.Visit` for its parameters."""
 
+    __slots__ = ()
+
     def __init__(self, shared: Shared, settings: Settings, entrance: Entrance, facts: ClientFacts) -> None:
         super().__init__(shared, settings, entrance, facts)
         shared.sessions[self.id] = self
@@ -62,7 +64,7 @@ class Session(LoggingIn, Admitting):
 
     def relay(
         self, client_codec: Codec, server_codec: Codec, conversation: Conversation
-    ) -> tuple[Protocol, Protocol]:
+    ) -> tuple[IProtocol, IProtocol]:
         """The stock pair."""
         shared = self._shared
         self._relay = relay = Relay(
@@ -186,7 +188,7 @@ class Session(LoggingIn, Admitting):
     def register_cancel(self, key: bytes, request: bytes) -> None:
         """Remember a key of this session."""
         if self._shared.cancels.register(key, self, request):
-            self._keys.append(key)
+            self._keys += (key,)
         else:
             self.log.warn("session {session}: a cancel key can't be remembered", session=self.id)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
@@ -44,7 +44,7 @@ class _Once(Factory):
 
     noisy = False
 
-    def __init__(self, protocol: Protocol, clock: IReactorTime) -> None:
+    def __init__(self, protocol: IProtocol, clock: IReactorTime) -> None:
         self._protocol, self._clock = protocol, clock
 
     def buildProtocol(self, addr: object) -> Protocol:
@@ -60,7 +60,7 @@ class Dialling:
     def __init__(
         self,
         upstream: Upstream,
-        protocol: Protocol,
+        protocol: IProtocol,
         resolve: Callable[[Any], Deferred[bytes]],
         clock: IReactorTime,
     ) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO, cast
 
@@ -35,19 +36,36 @@ class Visit(Owner):
     :param facts: where it came from.
     """
 
+    __slots__ = (
+        "_active",
+        "_attempt",
+        "_deadline",
+        "_dialling",
+        "_entrance",
+        "_held",
+        "_keys",
+        "_let_in",
+        "_over",
+        "_pending",
+        "_relay",
+        "_rests",
+        "_seen",
+        "_settings",
+        "_shared",
+        "_upstream",
+        "began",
+        "facts",
+        "grant",
+        "id",
+        "identity",
+        "recorder",
+    )
+
     log = Logger()
 
     def __init__(self, shared: Shared, settings: Settings, entrance: Entrance, facts: ClientFacts) -> None:
         self._shared, self._settings, self._entrance, self.facts = shared, settings, entrance, facts
-        config = entrance.config
         self.id = shared.ids.next()
-        self.listener = config.name
-        self.options = config.options
-        self.targets = config.targets
-        self.tls = None if entrance.tls is None else "required" if entrance.tls.required else "offered"
-        self.login_methods = config.login
-        self.insecure_cleartext = config.insecure_cleartext
-        self.limits = settings.limits
         self.began = shared.clock.seconds()
         self.identity: Identity | None = None
         self.grant: Grant | None = None
@@ -68,7 +86,7 @@ class Visit(Owner):
         self._dialling: Dialling | None = None
         self._pending: Deferred[Verdict] | None = None
         self._over = self._let_in = self._rests = False
-        self._keys: list[bytes] = []
+        self._keys: tuple[bytes, ...] = ()
         self._held = 0
         self._seen, self._active = -1, self.began
         seconds = settings.limits["login_seconds"]
@@ -80,6 +98,37 @@ class Visit(Owner):
         """A temporary file without a name, in the state directory, for a long message that is still arriving."""
         state = self._settings.config.gateway.state
         return cast(BinaryIO, TemporaryFile(dir=state))  # whoever asked closes it
+
+    # What it has of its listener and of the configuration that was in force when it began.
+
+    @property
+    def listener(self) -> str:
+        return self._entrance.config.name
+
+    @property
+    def options(self) -> Mapping[str, object]:
+        return self._entrance.config.options
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return self._entrance.config.targets
+
+    @property
+    def tls(self) -> str | None:
+        tls = self._entrance.tls
+        return None if tls is None else "required" if tls.required else "offered"
+
+    @property
+    def login_methods(self) -> tuple[str, ...]:
+        return self._entrance.config.login
+
+    @property
+    def insecure_cleartext(self) -> bool:
+        return self._entrance.config.insecure_cleartext
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        return self._settings.limits
 
     @property
     def short(self) -> str:
