@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress, IDelayedCall
@@ -37,7 +38,7 @@ def peer_facts(address: object) -> ClientFacts:
     """Where a connection comes from: an IP address and port, or a Unix socket."""
     host = getattr(address, "host", None)
     if host is not None:
-        return ClientFacts(addr=str(host), port=int(getattr(address, "port", 0)))
+        return ClientFacts(addr=sys.intern(str(host)), port=int(getattr(address, "port", 0)))
     return ClientFacts(addr="unix")
 
 

@@ -42,7 +42,6 @@ FILL = b"*"
 
 _SECOND = 1_000_000_000
 _MILLISECOND = 1_000_000
-_DECISIONS = 100
 
 # What closes an operation, and the session. A result closes nothing: more may follow.
 _OUTCOMES = frozenset({b"command.completed", b"command.denied", b"command.skipped", b"command.unfinished"})
@@ -117,7 +116,6 @@ class Recorder:
         "_before_seq",
         "_client",
         "_clock",
-        "_decisions",
         "_decoder",
         "_difference",
         "_early",
@@ -186,7 +184,6 @@ class Recorder:
         named = b'{"name":%b,"version":%b}' % (self._protocol, _constant(decoder)) if decoder else b""
         self._decoder = _shared(named)
         self._tenant = _constant(tenant) if tenant else b""
-        self._decisions: dict[tuple[str, tuple[str, ...], str | None], bytes] = {}
         self._forms: dict[tuple[bytes, bytes, bytes, bytes, bool], Form] = {}
         self._render_session()
         self.tick()
@@ -243,7 +240,6 @@ class Recorder:
     def rest(self) -> None:
         """Let go of what is rendered again when it is needed. The next record must come after a :meth:`tick`."""
         self._forms.clear()
-        self._decisions.clear()
         self._look_again = self._until = self._from = self._difference = self._micros = 0
         self._second, self._second_text, self._id_prefix = -1, b"", b""
 
@@ -282,14 +278,7 @@ class Recorder:
 
     def decision(self, effect: str, rules: tuple[str, ...], approval: str | None = None) -> bytes:
         """A decision as :meth:`emit` wants it; rendered once for each that differs."""
-        key = (effect, rules, approval)
-        text = self._decisions.get(key)
-        if text is None:
-            if len(self._decisions) >= _DECISIONS:
-                self._decisions.clear()
-            text = b'"decision":' + canonical(Decision(effect, rules, approval)) + b","
-            self._decisions[key] = text
-        return text
+        return _decision(effect, rules, approval)
 
     def form(
         self, kind: bytes, decision: bytes = b"", more: bytes = b"", reason: bytes = b"", joined: bool = True
@@ -436,6 +425,11 @@ class Recorder:
 def _constant(text: str) -> bytes:
     """Canonical JSON of a text that sessions share, in a copy of its own size: the renderer's buffers are larger."""
     return bytes(memoryview(canonical(text)))
+
+
+@lru_cache(maxsize=1024)
+def _decision(effect: str, rules: tuple[str, ...], approval: str | None) -> bytes:
+    return b'"decision":' + canonical(Decision(effect, rules, approval)) + b","
 
 
 @lru_cache(maxsize=1024)

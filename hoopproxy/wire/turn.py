@@ -21,6 +21,7 @@ from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Form, 
 
 __all__ = ["NO_FRAME", "Piece", "Turn"]
 
+_NONE: frozenset[bytes] = frozenset()
 NO_FRAME = Frame(0, 0, 0)
 """Stands for the present frame where there is none."""
 
@@ -124,7 +125,7 @@ class Turn:
         self._asks = False  # a command is among them: its bytes wait, in strict, until it is durable
         self._denied_now = False  # a refusal is among them: it may use the space kept for endings
         self._odd = False  # this turn does more than to let one stretch go on
-        self._never: frozenset[bytes] = frozenset()  # operations whose request the journal did not take
+        self._never = _NONE  # operations whose request the journal did not take
         self._wait_for = 0
         self._held: list[tuple[int, Piece]] = []
         self._held_bytes = 0

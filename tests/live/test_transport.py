@@ -65,6 +65,42 @@ def test_endpoint_strings_give_eager_tcp_with_addresses_and_no_delay(reactor: Tu
     reactor.turn(2)
 
 
+class Caring(Factory):
+    """Somebody else's factory, with something to do when its last connection is over."""
+
+    stopped = 0
+
+    def stopFactory(self) -> None:
+        self.stopped += 1
+
+
+@pytest.mark.parametrize("kind", [Factory, Caring])
+def test_a_dialled_connection_keeps_nothing_of_how_it_was_dialled(
+    reactor: Turned, kind: type[Factory]
+) -> None:
+    """An idle session would keep a connector, two factories and a Deferred; but who waits for the end is told."""
+    heard, answered = HalfSeen(), HalfSeen()
+    port = listen(reactor, "127.0.0.1", heard)
+    factory = kind()
+    factory.buildProtocol = lambda _: uniform(answered, reactor)  # type: ignore[method-assign]
+    endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{port.getHost().port}")
+    endpoint.connect(factory)
+    reactor.until(lambda: heard.connected and answered.connected)
+    transport = answered.transport
+    assert hasattr(transport.connector, "factory") == (kind is Caring)
+    assert getattr(factory, "stopped", 0) == 0
+    assert transport.fileno() == transport.socket.fileno()
+    assert "127.0.0.1" in repr(heard.transport)
+    assert heard.transport.logPrefix() == "EagerTCPServer"
+    heard.transport.loseConnection()
+    answered.transport.loseConnection()
+    reactor.until(lambda: heard.lost and answered.lost)
+    assert transport.fileno() == -1
+    assert getattr(factory, "stopped", 1) == 1
+    port.stopListening()
+    reactor.turn(2)
+
+
 def test_a_reset_is_a_loss_not_an_end(reactor: Turned) -> None:
     """A client that dies is told from one that leaves."""
     seen = HalfSeen()
