@@ -12,7 +12,6 @@ The map of this package, in reading order:
 ``journal``     the durable log that everything else reads
 ``delivery``    the trail on its way to who reads all of it: followed, at each one's pace, with durable cursors
 ``sinks``       one file a sink, and what a sink is handed
-``sinks``       what a sink is handed; delivery itself is not there yet
 ``export``      the trail in the words of a SIEM: operations, and mappers of them
 ``reading``     the trail as a reader sees it: filters, scopes, sessions, recordings
 ``gateway``     where Twisted lives: listeners, sessions, the relay pair, transport and TLS

@@ -2,6 +2,9 @@
 
 ``operation``  what is exported as one, and which kinds fold into which
 ``join``       records become operations, by ``op``
+``kinds``      what each kind of event is to a SIEM: one row a kind
+``summary``    what every format says of an operation
+``ocsf``       OCSF 1.8.0
 ``formats``    the formats by name, and :func:`render`
 """
 

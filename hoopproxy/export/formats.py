@@ -8,6 +8,7 @@ from types import MappingProxyType
 import attrs
 
 from hoopproxy.events import canonical
+from hoopproxy.export import ocsf
 from hoopproxy.export.operation import Operation
 
 __all__ = ["FORMATS", "Format", "render"]
@@ -35,7 +36,13 @@ def _native(operation: Operation) -> bytes:
 
 
 FORMATS: Mapping[str, Format] = MappingProxyType(
-    {each.name: each for each in (Format(name="native", joins=False, write=_native),)}
+    {
+        each.name: each
+        for each in (
+            Format(name="native", joins=False, write=_native),
+            Format(name="ocsf", write=ocsf.write),
+        )
+    }
 )
 """What ``format = ...`` of a sink may say."""
 

@@ -121,13 +121,13 @@ class Join:
                 return self._begin(op, event, size)
             return [self._orphan(does, event)]
         records = found.records
-        if event["jseq"] <= records[-1]["jseq"]:
-            return []
         if does == _CLOSES:
             self._forget(op, found)
             records.append(event)
             outcome = _SAID.get(kind) or event.get("outcome", "")
             return [Operation(tuple(records), outcome, "", self._facts_of(found.session))]
+        if event["jseq"] <= records[-1]["jseq"]:
+            return []  # it is held already
         return self._add(op, found, event, size)
 
     def due(self, now: float) -> list[Operation]:

@@ -6,6 +6,7 @@
     python -m tests.bench.bulk       # SELECT and COPY in MB/s, 200-byte and 24-byte messages
     python -m tests.bench.idle       # memory of an idle session at 1,000, plain and TLS
     python -m tests.bench.latency    # what `strict` adds to one client's transaction, in fdatasyncs
+    python -m tests.bench.export     # CPU of an exported transaction, by format
     python -m tests.bench            # all of it
 
 Each takes ``--help``; ``--seconds 3 --rounds 3 --only simple,8`` is a quick look. Results go to the terminal

@@ -1,0 +1,10 @@
+"""OCSF 1.8.0: one event an operation, in the class that its kind belongs to. Pure.
+
+``session``   who, from where, where to: rendered once a session
+``classes``   the classes that are used, and what each has beside the common fields
+``events``    an operation as an event, and its bytes
+"""
+
+from hoopproxy.export.ocsf.events import VERSION, write
+
+__all__ = ["VERSION", "write"]

@@ -1,0 +1,353 @@
+"""An operation as an event of OCSF."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from orjson import dumps
+
+from hoopproxy.export import kinds
+from hoopproxy.export.kinds import Kind
+from hoopproxy.export.ocsf.classes import CLASSES, COMMANDS, Class, activity_of
+from hoopproxy.export.ocsf.session import PRODUCT, Parts, decided, endpoint, parts_of, user_of
+from hoopproxy.export.operation import Operation, Record
+from hoopproxy.export.summary import Summary, number_of, severity, summarised, text_of
+
+__all__ = ["VERSION", "class_of", "event", "write"]
+
+VERSION: Final = "1.8.0"
+"""Of the schema."""
+
+_LINES: Final = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
+_ESCAPES: Final = {b"\xc2\x85": rb"\u0085", b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
+
+_STATUS: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {
+        "success": (1, "Success"),
+        "failure": (2, "Failure"),
+        "denied": (2, "Failure"),
+        "skipped": (99, "Skipped"),
+        "unfinished": (99, "Unfinished"),
+        "started": (0, "Unknown"),
+        "unknown": (0, "Unknown"),
+    }
+)
+_SEVERITIES: Final = ("Unknown", "Informational", "Low", "Medium", "High", "Critical")
+
+Fields = dict[str, Any]
+
+
+def write(operation: Operation) -> bytes:
+    """An operation as one event, in JSON on one line: the separators of Unicode are escaped as well."""
+    data = dumps(event(operation))
+    return data if data.isascii() else _LINES.sub(lambda found: _ESCAPES[found[0]], data)
+
+
+def class_of(operation: Operation) -> Class:
+    """The class that an operation belongs to."""
+    return CLASSES[_class_name(operation.main, kinds.of(operation.kind))]
+
+
+def _class_name(record: Record, kind: Kind) -> str:
+    name = kind.ocsf[0]
+    if name == "command":
+        return COMMANDS.get(record.get("protocol", ""), "api_activity")
+    if name == "authorize_session" and not record.get("identity"):
+        return "network_activity"  # a stranger has no session to authorize
+    return name
+
+
+def event(operation: Operation) -> Fields:
+    """An operation as one event; parts of it are rendered already."""
+    main = operation.main
+    kind_name = main["kind"]
+    kind = kinds.of(kind_name)
+    parts = parts_of(main, operation.facts)
+    told = summarised(operation)
+    cls = CLASSES[_class_name(main, kind)]
+    fields: Fields = {
+        "time": told.ended,
+        "severity_id": (number := severity(kind.severity, operation)),
+        "severity": _SEVERITIES[number],
+        "message": _message(kind, main, told),
+    }
+    outcome = operation.outcome
+    if outcome:
+        status = _STATUS.get(outcome) or (99, outcome)
+        fields["status_id"], fields["status"] = status
+        if told.code:
+            fields["status_code"] = told.code
+        if told.detail:
+            fields["status_detail"] = told.detail
+    profiles = []
+    if cls.host:
+        profiles.append("host")
+    decision = _decision(operation)
+    if decision is not None:
+        profiles.append("security_control")
+        fields.update(decision)
+    fields["unmapped"] = unmapped = {
+        "seq": main.get("seq"),
+        **parts.more,
+    }
+    if operation.mark:
+        unmapped["mark"] = operation.mark
+    if "parent" in main:
+        unmapped["parent"] = main["parent"]
+    fields["metadata"] = metadata = _metadata(main, parts, profiles)
+    if kind_name in _COMMAND_KINDS:
+        _FILL[cls.name](fields, cls, kind, operation, told, parts)
+        _command(fields, metadata, operation, told)
+    else:
+        unmapped["event"] = main["event"]
+        _FILL[cls.name](fields, cls, kind, operation, told, parts)
+    return fields
+
+
+def _metadata(main: Record, parts: Parts, profiles: list[str]) -> Fields:
+    metadata = {
+        "version": VERSION,
+        "product": PRODUCT,
+        "profiles": profiles,
+        "uid": main.get("id"),
+        "event_code": main["kind"],
+        "sequence": main.get("jseq"),
+        "log_name": main.get("journal"),
+        "original_time": main["time"],
+        "reporter": parts.reporter,
+    }
+    if "op" in main:
+        metadata["correlation_uid"] = main["op"]
+    if parts.labels is not None:
+        metadata["labels"] = parts.labels
+    if "tenant" in main:
+        metadata["tenant_uid"] = main["tenant"]
+    return metadata
+
+
+def _message(kind: Kind, main: Record, told: Summary) -> str:
+    words = kind.title
+    verb = told.asked.get("verb")
+    if verb:
+        words = f"{words}: {text_of(verb)}"
+    identity, target = main.get("identity"), main.get("target")
+    if identity:
+        words = f"{words} by {identity['id']}"
+    return f"{words} at {target['name']}" if target else words
+
+
+def _decision(operation: Operation) -> Mapping[str, Any] | None:
+    denied = operation.outcome == "denied"
+    for record in operation.records:
+        decision = record.get("decision")
+        if decision is not None:
+            return decided(decision["effect"], tuple(decision.get("rules") or ()), denied)
+    return decided("deny", (), True) if denied else None
+
+
+# --- what each class has -----------------------------------------------------------------------------
+
+
+def _datastore(
+    fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts
+) -> None:
+    verbs = told.asked.get("verbs") or [told.asked.get("verb")]
+    try:
+        activity, name = activity_of(tuple(verbs)) if told.asked else (kind.ocsf[1], kind.title)
+    except (TypeError, AttributeError):  # a plugin's verbs that are no texts
+        activity, name = 99, kind.title
+    fields.update(cls.classification(activity, name))
+    fields["actor"], fields["database"] = parts.actor, parts.database
+    fields["type"], fields["type_id"] = "Database", 1
+    _from_and_to(fields, operation, parts)
+
+
+def _api(fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts) -> None:
+    main = operation.main
+    said = told.said
+    name = text_of(said.get("action") or told.asked.get("verb")) or main["kind"]
+    fields.update(cls.classification(_ACTIONS.get(name, kind.ocsf[1]), name))
+    service = "hoopproxy" if main["kind"].startswith("audit.") else main.get("protocol") or "hoopproxy"
+    fields["api"] = {"operation": name, "service": {"name": service}}
+    fields["actor"] = _local_user(said) if "user" in said and not main.get("identity") else parts.actor
+    if "allowed" in said:
+        fields.update(decided("allow" if said["allowed"] else "deny", (), not said["allowed"]))
+        _needs(fields, "security_control")
+    if isinstance(said.get("session"), str):
+        fields["resources"] = [{"uid": said["session"], "type": "session"}]
+    _from_and_to(fields, operation, parts)
+
+
+_ACTIONS: Final = {"reload": 3, "kill": 4}
+"""Activities of what a control socket is asked, where it isn't the kind's."""
+
+
+def _local_user(said: Mapping[str, Any]) -> Fields:
+    return {"user": {"name": text_of(said["user"]), "uid": text_of(said.get("uid"))}}
+
+
+def _from_and_to(fields: Fields, operation: Operation, parts: Parts) -> None:
+    fields["src_endpoint"] = parts.source
+    if parts.destination is not None:
+        fields["dst_endpoint"] = parts.destination
+    if operation.kind == "command.cancel_requested":
+        fields["src_endpoint"] = endpoint({"addr": operation.main["event"].get("from_addr")}, "")
+
+
+def _needs(fields: Fields, profile: str) -> None:
+    profiles = fields["metadata"]["profiles"]
+    if profile not in profiles:
+        profiles.append(profile)
+
+
+def _authentication(
+    fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts
+) -> None:
+    main, said = operation.main, told.said
+    identity = main.get("identity") or {}
+    fields.update(cls.classification(kind.ocsf[1]))
+    method = text_of(said.get("method")) or text_of(identity.get("method")) or "unknown"
+    factors = identity.get("factors") or (method,)
+    fields["user"] = parts.user or user_of({"id": said.get("name") or None}, None)
+    fields["auth_protocol"], fields["auth_protocol_id"] = method, 99
+    fields["auth_factors"] = [_factor(text_of(factor)) for factor in factors]
+    fields["is_mfa"], fields["is_remote"] = len(factors) > 1, True
+    fields["logon_type"], fields["logon_type_id"] = "Network", 3
+    fields["service"] = {"name": text_of(said.get("listener")) or "gateway"}
+    fields["src_endpoint"] = parts.source
+    fields["dst_endpoint"] = parts.reporter
+    if main.get("session"):
+        fields["session"] = parts.session
+    if "count" in said:
+        fields["count"] = number_of(said["count"])
+    if "client_tls" not in parts.more and main.get("client"):
+        fields["is_cleartext"] = True
+
+
+_FACTORS: Final = {
+    "password": (11, "Password"),
+    "scram": (11, "Password"),
+    "otp": (7, "OTP"),
+    "totp": (7, "OTP"),
+}
+
+
+def _factor(name: str) -> Fields:
+    number, caption = _FACTORS.get(name, (99, name))
+    return {"factor_type": caption, "factor_type_id": number}
+
+
+def _authorize(
+    fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts
+) -> None:
+    said = told.said
+    fields.update(cls.classification(kind.ocsf[1]))
+    asked = [said.get("role")] if said.get("role") else [said.get("account"), said.get("database")]
+    fields["privileges"] = [text_of(each) for each in asked if each]
+    fields["user"], fields["actor"], fields["session"] = parts.user, parts.actor, parts.session
+    fields["src_endpoint"] = parts.source
+    if parts.destination is not None:
+        fields["dst_endpoint"] = parts.destination
+    elif said.get("target"):
+        fields["dst_endpoint"] = {"name": text_of(said["target"])}
+
+
+def _network(
+    fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts
+) -> None:
+    main, said = operation.main, told.said
+    activity = kind.ocsf[1] if kind.ocsf[0] == cls.name else 5
+    fields.update(cls.classification(activity, kind.title))
+    fields["connection_info"] = {"direction": "Inbound", "direction_id": 1, "protocol_name": "tcp"}
+    fields["app_name"] = main.get("protocol") or "unknown"
+    fields["src_endpoint"] = parts.source
+    fields["dst_endpoint"] = parts.destination if parts.destination is not None else parts.reporter
+    if main.get("identity"):
+        fields["actor"] = parts.actor
+    if told.duration >= 0:
+        fields["duration"] = told.duration // 1_000_000
+        fields["start_time"], fields["end_time"] = told.ended - told.duration // 1_000_000, told.ended
+    client = said.get("client")
+    if isinstance(client, Mapping):
+        sent, received = number_of(client.get("sent")), number_of(client.get("received"))
+        fields["traffic"] = {"bytes": sent + received, "bytes_in": sent, "bytes_out": received}
+    elif main["kind"] == "session.altered":
+        fields["traffic"] = {"bytes": number_of(said.get("bytes"))}
+        fields.update({"action": "Modified", "action_id": 4})
+        _needs(fields, "security_control")
+    tls = main.get("client", {}).get("tls")
+    if tls:
+        fields["tls"] = {name: tls[name] for name in ("version", "cipher", "sni") if name in tls}
+
+
+def _lifecycle(
+    fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts
+) -> None:
+    said = told.said
+    activity = {"refusing": 7, "recovered": 6}.get(text_of(said.get("state")), kind.ocsf[1])
+    fields.update(cls.classification(activity, kind.title))
+    fields["app"] = PRODUCT
+
+
+def _error(fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts) -> None:
+    fields.update(cls.classification(kind.ocsf[1], kind.title))
+    why = told.detail or text_of(told.said.get("error")) or text_of(told.said.get("why"))
+    if why:
+        fields["message"] = f"{kind.title}: {why}"
+
+
+_FILL: Mapping[str, Callable[[Fields, Class, Kind, Operation, Summary, Parts], None]] = MappingProxyType(
+    {
+        "datastore_activity": _datastore,
+        "api_activity": _api,
+        "application_lifecycle": _lifecycle,
+        "application_error": _error,
+        "authentication": _authentication,
+        "authorize_session": _authorize,
+        "network_activity": _network,
+    }
+)
+
+_COMMAND_KINDS: Final = frozenset(
+    {
+        "command.requested",
+        "command.result",
+        "command.completed",
+        "command.denied",
+        "command.skipped",
+        "command.unfinished",
+    }
+)
+_ELSEWHERE: Final = frozenset({"text", "verb"})
+
+
+def _command(fields: Fields, metadata: Fields, operation: Operation, told: Summary) -> None:
+    """What was asked, and what came back."""
+    asked, said = told.asked, told.said
+    unmapped = fields["unmapped"]
+    fields["start_time"] = told.began
+    if told.duration >= 0:
+        fields["end_time"], fields["duration"] = told.ended, told.duration // 1_000_000
+    for name, value in asked.items():
+        if name not in _ELSEWHERE:
+            unmapped[name] = value
+    text = asked.get("text")
+    if text is not None:
+        query: Fields = {"query_string": text_of(text), "uid": operation.main.get("op", "")}
+        if "bytes" in said:
+            query["bytes"] = number_of(said["bytes"])
+        if isinstance(text, Mapping) and "bytes" in text:
+            metadata["is_truncated"], metadata["untruncated_size"] = True, number_of(text["bytes"])
+            unmapped["text_sha256"] = text.get("sha256")
+        if fields["class_uid"] == 6005:
+            fields["query_info"] = query
+        else:
+            unmapped["query"] = query
+    results = [record["event"] for record in operation.records if record["kind"] == "command.result"]
+    if results:
+        unmapped["results"] = results
+    if said is not asked:
+        unmapped["end"] = said
