@@ -17,7 +17,7 @@ import attrs
 
 from .talk import columns, complete, error, m, ready, row
 
-__all__ = ["STATEMENTS", "Model", "split_messages", "told"]
+__all__ = ["NEVER_BEGAN", "STATEMENTS", "Model", "split_messages", "told"]
 
 STATEMENTS = (
     "BEGIN",
@@ -37,6 +37,8 @@ _KNOWN = re.compile(
     r"(BEGIN|COMMIT|ROLLBACK|INSERT INTO kept VALUES \((\d+|\$1)\)|SELECT generate_series\(1,(\d+)\)|SELECT \d+"
     r"|SELECT fail\(\)|COPY kept FROM STDIN|COPY kept TO STDOUT|DROP TABLE \w+)\Z"
 )
+NEVER_BEGAN = frozenset({"25P02", "34000", "55000"})
+"""No such portal, or one that can't run (again): a portal's name may outlive what the trail knows of it."""
 ABORTED = ("25P02", "current transaction is aborted, commands ignored until end of transaction block")
 
 
@@ -59,7 +61,7 @@ class Model:
     :ivar refuses: statements that begin so fail when they are read, as behind a gateway that refuses them. A Query
         that is read drops the unnamed statement; a refused one is read inside a batch only.
     :ivar committed: the rows of ``kept``. :ivar ran: the text of each Query, Execute and FunctionCall that was
-        not discarded, in order.
+        not discarded, in order; ``?`` for one that could not even begin.
     """
 
     refuses: str = "nothing"
@@ -125,6 +127,8 @@ class Model:
                     self._statements.pop(b"", None)
                 getattr(self, f"_on_{kind}")(body)
             except Fails as failure:
+                if kind in "QE" and failure.args[0] in NEVER_BEGAN:
+                    self.ran[-1] = "?"
                 self._failed(failure)
 
     def _failed(self, failure: Fails) -> None:
