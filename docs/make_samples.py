@@ -22,6 +22,7 @@ FOLDER = Path(__file__).with_name("samples")
 
 SESSION = "01936b2f-7c00-7a11-8b22-3c4d5e6f7081"
 OP = "01936b2f-7c0a-7a11-8b22-3c4d5e6f7090"
+CANCEL_OP = "01936b2f-7c0a-7a11-8b22-3c4d5e6f7003"
 ENVELOPE: Mapping[str, Any] = {
     "client": {
         "addr": "192.0.2.10",
@@ -106,7 +107,8 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     },
     "command.skipped": {"because": "an earlier command of the pipeline failed"},
     "command.unfinished": {"because": "the client was gone before the end", "rows": 12, "bytes": 4096},
-    "command.cancel_requested": {"from_addr": "192.0.2.10", "forwarded": True},
+    "command.cancel_requested": {"from_addr": "192.0.2.10"},
+    "command.cancel_completed": {"forwarded": True},
     "audit.read": {"action": "show", "session": SESSION, "user": "carol", "uid": 1002, "allowed": True},
     "audit.control": {"action": "kill", "session": SESSION, "user": "root", "uid": 0, "allowed": True},
 }  # fmt: skip
@@ -116,7 +118,7 @@ _OUTCOMES = {
     "login.succeeded": "success", "login.failed": "failure", "session.start": "success", "session.end": "success",
     "session.refused": "denied", "session.failed": "failure", "session.violation": "failure",
     "session.interrupted": "failure", "command.completed": "success", "command.denied": "denied",
-    "command.skipped": "failure", "command.unfinished": "failure", "command.cancel_requested": "success",
+    "command.skipped": "failure", "command.unfinished": "failure", "command.cancel_completed": "success",
 }  # fmt: skip
 _REASONS = {
     "session.refused": "no role of alice gives payroll",
@@ -147,8 +149,8 @@ def record(kind: str, number: int = 1, **envelope: Any) -> dict[str, Any]:
         **envelope,
     }
     family = kind.partition(".")[0]
-    if family == "command" and kind != "command.cancel_requested":
-        made["op"] = OP
+    if family == "command":
+        made["op"] = CANCEL_OP if "cancel" in kind else OP
     if kind in _RULES:
         effect, rule = _RULES[kind]
         made["decision"] = {"effect": effect, "rules": [rule]}

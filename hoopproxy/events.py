@@ -534,9 +534,23 @@ class CommandUnfinished(Event):
 @catalogued("command.cancel_requested")
 @attrs.frozen(kw_only=True)
 class CommandCancelRequested(Event):
-    """Somebody showed the cancel key of this session. ``from_addr`` is where that connection came from."""
+    """Somebody showed the cancel key of this session. ``from_addr`` is where that connection came from.
+
+    What became of it is in ``command.cancel_completed``, under the same ``op``.
+    """
 
     from_addr: str
+
+
+@catalogued("command.cancel_completed")
+@attrs.frozen(kw_only=True)
+class CommandCancelCompleted(Event):
+    """A cancel request was sent to the target on a connection of its own, or was not: the reason is in the envelope.
+
+    Not written where the session ended meanwhile. Whether the target then cancelled anything is in the outcome of
+    the command.
+    """
+
     forwarded: bool
 
 

@@ -80,6 +80,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "command.skipped": Kind("Command skipped", ("command", 0), _COMMAND, ("info",)),
         "command.unfinished": Kind("Command unfinished", ("command", 0), _COMMAND, ("access",), LOW),
         "command.cancel_requested": Kind("Cancel requested", ("command", 99), _COMMAND, ("info",), LOW),
+        "command.cancel_completed": Kind("Cancel passed on", ("command", 99), _COMMAND, ("info",), LOW),
         "audit.read": Kind("Trail read", ("api_activity", 2), _AUDIT, ("access",), LOW),
         "audit.control": Kind("Gateway controlled", ("api_activity", 99), _AUDIT, ("change",), LOW),
         "audit.gap": Kind("Records lost", ("application_error", 1), ("process",), ("info",), HIGH),

@@ -9,16 +9,22 @@ Identity and grant are bound once. The session owns no bytes: those are the rela
 from __future__ import annotations
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hoopproxy.errors import JournalRefused
-from hoopproxy.events import ClientFacts, CommandCancelRequested, SessionViolation
+from hoopproxy.events import (
+    ClientFacts,
+    CommandCancelCompleted,
+    CommandCancelRequested,
+    SessionViolation,
+)
 from hoopproxy.events import LoginFailed as LoginFailedEvent
 from hoopproxy.gateway.admission import Admitting
 from hoopproxy.gateway.cancel import deliver, plain_steps
+from hoopproxy.gateway.faults import sentence_of
 from hoopproxy.gateway.loggingin import LoggingIn
 from hoopproxy.gateway.relay import Relay
 from hoopproxy.gateway.shared import Entrance, Settings, Shared
@@ -193,24 +199,40 @@ class Session(LoggingIn, Admitting):
             self.log.warn("session {session}: a cancel key can't be remembered", session=self.id)
 
     def cancel_requested(self, from_addr: str, request: bytes) -> Deferred[None]:
-        """Somebody showed a key of this session: put that on record, then pass the request on."""
-        upstream = self._upstream
-        forwards = upstream is not None and self._shared.journal.refusal is None
-        self.recorder.tick()
-        self.recorder.event(
-            CommandCancelRequested(from_addr=from_addr, forwarded=forwards),
-            outcome="success" if forwards else "failure",
-        )
+        """Somebody showed a key of this session: put that on record, pass the request on, record what came of it.
+
+        :raises JournalRefused: it can't be recorded; then nothing is passed on.
+        """
+        recorder, upstream = self.recorder, self._upstream
+        recorder.tick()
+        asked = CommandCancelRequested(from_addr=from_addr)
+        op = recorder.new_id()
+        recorder.emit(asked.kind.encode(), asked.body(), op, id=op)
         self._shared.journal.commit_soon()
-        if upstream is None or not forwards:
-            done: Deferred[None] = Deferred()
-            done.callback(None)
-            return done
-        self._shared.figures.cancels += 1
+        if upstream is None:
+            return succeed(None)  # keys are the target's, so there is one; a plugin's may be its own
         steps = getattr(upstream.plugin, "cancel_conversation", plain_steps)
-        return deliver(
+        delivered = deliver(
             upstream.endpoint, steps(request, upstream.tls is not None), upstream.tls, self._shared.clock
         )
+        return delivered.addBoth(self._cancel_completed, op.decode())
+
+    def _cancel_completed(self, result: Failure | None, op: str) -> Failure | None:
+        problem = result.value if isinstance(result, Failure) else None
+        failed = problem is not None
+        if not failed:
+            self._shared.figures.cancels += 1
+        if not self._over:
+            self.recorder.tick()
+            self.recorder.event(
+                CommandCancelCompleted(forwarded=not failed),
+                op=op,
+                outcome="failure" if failed else "success",
+                reason=None if problem is None else sentence_of(problem),
+                reserve=True,
+            )
+            self._shared.journal.commit_soon()
+        return result
 
     # --- time and memory -----------------------------------------------------------------------------
 

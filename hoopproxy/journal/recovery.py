@@ -72,10 +72,10 @@ class Loss:
 class Recovered:
     """What ``Journal.start`` found.
 
-    ``open_sessions`` are ``session.start`` events without an end, ``open_commands`` are ``command.requested``
-    events without an outcome: the gateway is to append their ends. ``last_seqs`` gives each open session's
-    (text id) highest ``seq``, ``keys`` its key id. ``truncated_bytes`` were a torn tail that nobody was ever
-    told is durable. ``lost`` is set if damage was accepted.
+    ``open_sessions`` are ``session.start`` events (of a session that came no further, ``login.succeeded``) without
+    an end, ``open_commands`` are ``command.requested`` events without an outcome: the gateway is to append their
+    ends. ``last_seqs`` gives each open session's (text id) highest ``seq``, ``keys`` its key id.
+    ``truncated_bytes`` were a torn tail that nobody was ever told is durable. ``lost`` is set if damage was accepted.
     """
 
     next_jseq: int

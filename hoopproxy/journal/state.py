@@ -1,4 +1,4 @@
-"""What is open: sessions that have started and not ended, commands that were requested and have no outcome.
+"""What is open: sessions that somebody logged in to and that have not ended, and commands without an outcome.
 
 The writer keeps it, from what it is told with the events (:meth:`OpenState.apply`), and puts it at the start
 of each segment (a ``STATE`` block), so that after a crash recovery needs to read no further back than the
@@ -24,7 +24,7 @@ _KIND: Final = b'"kind":"'
 _MONO: Final = b'","mono":'
 _OP: Final = b'"op":"'
 _SEQ: Final = b'"seq":'
-_STARTS: Final = b"session.start"
+_STARTS: Final = frozenset({b"login.succeeded", b"session.start"})
 _ENDS: Final = frozenset({b"session.end", b"session.interrupted"})
 _REQUESTED: Final = b"command.requested"
 _OUTCOMES: Final = frozenset(
@@ -33,7 +33,7 @@ _OUTCOMES: Final = frozenset(
 #: A requested event over this many bytes is kept without its ``event`` part.
 _KEPT_BODY: Final = 16384
 
-_SESSIONS: Final = _ENDS | {_STARTS}
+_SESSIONS: Final = _ENDS | _STARTS
 _COMMANDS: Final = _OUTCOMES | {_REQUESTED}
 
 _OPENING: Final = Kind.EVENT | OPENS << 8
@@ -72,7 +72,7 @@ class OpenState:
     """Fold events in the journal's order, with either method."""
 
     def __init__(self) -> None:
-        self._sessions: dict[int, bytes] = {}  # key id -> session.start
+        self._sessions: dict[int, bytes] = {}  # key id -> login.succeeded, and then session.start
         self._last: dict[int, int] = {}  # key id -> seq of the session's latest event
         self._commands: dict[bytes, tuple[int, bytes]] = {}  # op -> key id, command.requested
 
@@ -136,7 +136,7 @@ class OpenState:
             self._commands.pop(op, None)
         elif kind == _REQUESTED:
             self._commands[op] = key, body if len(body) <= _KEPT_BODY else _slim(body)
-        elif kind == _STARTS:
+        elif kind in _STARTS:
             self._sessions[key], self._last[key] = body, _seq(body)
         elif kind in _ENDS:
             self._sessions.pop(key, None)
@@ -144,7 +144,7 @@ class OpenState:
 
     @property
     def sessions(self) -> list[Event]:
-        """The ``session.start`` events of what is open, oldest first."""
+        """The ``session.start`` events of what is open, oldest first; ``login.succeeded`` of what came no further."""
         return [event for event in map(_loads, self._sessions.values()) if event]
 
     @property

@@ -45,6 +45,8 @@ _MILLISECOND = 1_000_000
 
 # What closes an operation, and the session. A result closes nothing: more may follow.
 _OUTCOMES = frozenset({b"command.completed", b"command.denied", b"command.skipped", b"command.unfinished"})
+_BEGINS = frozenset({b"login.succeeded", b"session.start"})
+"""What makes a session one that a crash leaves open."""
 _ENDS = frozenset({b"session.end", b"session.interrupted"})
 
 
@@ -307,8 +309,10 @@ class Recorder:
         ]
         template = b"".join(constant.replace(b"%", b"%%") + hole for constant, hole in parts)
         meaning = _CLOSES if kind in _OUTCOMES else _STOPS if kind in _ENDS else _PLAIN
-        if kind in (b"command.requested", b"session.start"):
-            meaning = _STARTS if kind == b"session.start" else _OPENS
+        if kind == b"command.requested":
+            meaning = _OPENS
+        elif kind in _BEGINS:
+            meaning = _STARTS
         return Form(template, meaning, joined)
 
     def put(self, form: Form, body: bytes, op: bytes = b"", id: bytes = b"", reserve: bool = False) -> int:

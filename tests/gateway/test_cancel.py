@@ -10,6 +10,7 @@ import pytest
 import trustme
 from twisted.internet.defer import Deferred, succeed
 
+from hoopproxy.errors import JournalRefused
 from hoopproxy.gateway import cancel
 from hoopproxy.gateway.cancel import Cancels
 from hoopproxy.gateway.figures import Figures
@@ -45,9 +46,12 @@ def test_a_shown_key_reaches_the_target_on_a_connection_of_its_own(reactor: Turn
     delivery = house.reached()
     assert delivery.until(b"\n") == b"CANCEL k1\n"
     asker.until_end()
-    event = house.journal.of("command.cancel_requested")[0]
-    assert event["event"] == {"forwarded": True, "from_addr": "198.51.100.1"}
-    assert event["session"] == house.journal.of("session.start")[0]["session"]
+    (event,) = house.journal.of("command.cancel_requested")
+    (done,) = house.journal.of("command.cancel_completed")
+    assert event["event"] == {"from_addr": "198.51.100.1"}
+    assert (done["event"], done["outcome"]) == ({"forwarded": True}, "success")
+    assert event["session"] == done["session"] == house.journal.of("session.start")[0]["session"]
+    assert event["op"] == done["op"] == event["id"]
     assert house.figures.cancels == 1
     assert not client.ended
     assert target.read() == b"USER upstream_user upstream-env:PW\n"
@@ -124,6 +128,9 @@ def test_a_target_that_says_more_than_its_agreement_to_tls_gets_no_key(reactor: 
     delivery.say(b"GO\nand more")
     assert delivery.until_end() == b"STARTTLS\n"
     asker.until_end()
+    (done,) = house.journal.of("command.cancel_completed")
+    assert done["event"] == {"forwarded": False}
+    assert "more than its agreement to TLS" in done["reason"]
 
 
 def test_a_target_that_takes_no_connection_is_given_up(reactor: Turned) -> None:
@@ -134,9 +141,27 @@ def test_a_target_that_takes_no_connection_is_given_up(reactor: Turned) -> None:
     asker = house.client()
     asker.say("CANCEL k1\n")
     assert not asker.ended
+    assert len(house.journal.of("command.cancel_requested")) == 1
+    assert not house.journal.of("command.cancel_completed"), "nobody knows yet"
     reactor.pass_time(cancel.CANCEL_SECONDS + 0.1)
     asker.until_end()
     assert house.target.cancelled == 1
+    (done,) = house.journal.of("command.cancel_completed")
+    assert (done["event"], done["outcome"]) == ({"forwarded": False}, "failure")
+    assert done["reason"] == "it took more than 10 seconds"
+    assert house.figures.cancels == 0
+
+
+def test_a_cancel_that_cannot_be_recorded_is_not_passed_on(reactor: Turned) -> None:
+    """No record, no action."""
+    house = House(reactor, mode="strict")
+    _client, _target = with_key(house, "k1")
+    house.journal.refusal = JournalRefused("full", "no space")
+    asker = house.client()
+    asker.say("CANCEL k1\n")
+    asker.until_end()
+    assert not house.target.sockets
+    assert not house.journal.of("command.cancel_requested")
 
 
 class Owner:

@@ -20,6 +20,7 @@ from .support import SESSION, SMALL, STATE, event, opened, records
 
 KINDS = st.sampled_from(
     [
+        ("login.succeeded", OPENS),
         ("session.start", OPENS),
         ("session.end", CLOSES),
         ("command.requested", OPENS),
@@ -44,7 +45,7 @@ def test_told_with_the_events_or_read_from_them_the_state_is_the_same(
             if kind == "chunk":
                 flat += [int(Kind.CHUNK), key, 3, None, b"xyz", b""]
                 continue
-            session = kind.startswith("session")
+            session = not kind.startswith("command")
             op = f"o{key}-{seq if flags == OPENS else seq - 1}"
             body = event(kind, session=f"s{key}", op=None if session else op, seq=seq)
             note = (SESSION if session else op.encode()) if flags else None
@@ -102,6 +103,8 @@ def test_the_recorder_says_what_each_event_opens_and_closes() -> None:
         session_text="00000000-0000-7000-8000-000000000001",
         protocol="postgres",
     )
+    recorder.emit(b"login.succeeded", b"{}")
+    assert set(journal.open) == {SESSION}, "who logged in is in the trail, and needs an end there"
     recorder.emit(b"session.start", b"{}")
     for op in (b"o1", b"o2", b"o3", b"o4", b"o5"):
         recorder.emit(b"command.requested", b"{}", op)

@@ -13,6 +13,7 @@ from .support import event
 
 KINDS = st.sampled_from(
     [
+        "login.succeeded",
         "session.start",
         "session.end",
         "command.requested",
@@ -35,6 +36,21 @@ def test_a_session_is_open_until_its_end() -> None:
     assert state.last_seqs == {"s1": 3}
     assert state.keys == {"s1": 1}
     assert state.commands == []
+
+
+def test_a_session_is_open_from_its_log_in_on() -> None:
+    """Whoever logged in and never came to a command is in the trail, and a crash must end that, too."""
+    state = OpenState()
+    state.note(1, event("login.succeeded", session="s1", seq=1))
+    state.note(2, event("login.succeeded", session="s2", seq=1))
+    state.note(2, event("session.start", session="s2", seq=2))
+    state.note(3, event("login.succeeded", session="s3", seq=1))
+    state.note(3, event("session.end", session="s3", seq=2))
+    assert [(each["session"], each["kind"]) for each in state.sessions] == [
+        ("s1", "login.succeeded"),
+        ("s2", "session.start"),
+    ]
+    assert state.last_seqs == {"s1": 1, "s2": 2}
 
 
 @pytest.mark.parametrize("outcome", ["completed", "denied", "skipped", "unfinished"])

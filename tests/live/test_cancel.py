@@ -42,7 +42,9 @@ def test_a_cancel_reaches_the_right_session(gateway: Any, how: str, tls: bool) -
     sleeper.join()
     assert others == [7], "somebody else's query was cancelled"
     (event,) = through.wait_for_events("command.cancel_requested")
-    assert event["event"]["forwarded"] is True
+    (done,) = through.wait_for_events("command.cancel_completed")
+    assert done["event"]["forwarded"] is True
+    assert done["op"] == event["op"]
     cancelled = [each for each in through.events("command.requested") if "30" in each["event"]["text"]]
     assert event["session"] == cancelled[0]["session"]
     mine.close()

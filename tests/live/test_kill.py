@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ import pytest
 
 from .clients.counting_client import statement
 from .dsn import Dsn
-from .gateway import Gateway
+from .gateway import Configuration, Gateway
 from .need import REPOSITORY
 from .postgres import Postgres
 from .trail import assert_whole, texts
@@ -140,3 +141,31 @@ def test_in_bounded_mode_the_journal_is_whole_after_kill_9(gateway: Any, tmp_pat
     assert len(seen) > 100
     assert missing == seen[len(seen) - len(missing) :], "lost from the middle, not from the end"
     assert len(missing) < len(seen) / 2, f"{len(missing)} of {len(seen)} lost: over the bound of 200 ms"
+
+
+def test_who_logged_in_and_came_no_further_has_an_end_after_kill_9(gateway: Any) -> None:
+    """The target never answered: there is a log-in on record, and no session.start."""
+    psycopg = pytest.importorskip("psycopg")
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+
+        def changed(settings: Configuration) -> None:
+            settings["target"][0]["connect"] = f"tcp:127.0.0.1:{mute.getsockname()[1]}"
+
+        through: Gateway = gateway(upstream_tls=False, change=changed)
+        pending = psycopg.pq.PGconn.connect_start(through.dsn("writer").conninfo.encode())
+        for _ in range(100):
+            pending.connect_poll()
+            time.sleep(0.05)
+            if through.events("login.succeeded"):
+                break
+        through.kill9()
+        pending.finish()
+        through.up()
+        assert through.terminate() == 0
+    events = through.events()
+    assert_whole(events)
+    (login,) = [each for each in events if each["kind"] == "login.succeeded"]
+    (end,) = [each for each in events if each["kind"] == "session.interrupted"]
+    assert end["session"] == login["session"]
+    assert end["identity"] == login["identity"]
+    assert not [each for each in events if each["kind"] == "session.start"]

@@ -39,7 +39,7 @@ def assert_whole(events: Sequence[Event], *, all_over: bool = True) -> None:
 def assert_over(session: str, own: Sequence[Event]) -> None:
     """A session's records end, and so does each command that was requested in it."""
     kinds = Counter(event["kind"] for event in own)
-    if kinds["session.start"]:
+    if kinds["session.start"] or kinds["login.succeeded"]:
         ends = kinds["session.end"] + kinds["session.interrupted"]
         assert ends >= 1, f"session {session} has no end: {dict(kinds)}"
         assert kinds["session.end"] <= 1, f"session {session} ended {kinds['session.end']} times"

@@ -47,7 +47,8 @@ class Story:
             "command.completed": self._completed,
             "command.skipped": self._skipped,
             "command.unfinished": self._unfinished,
-            "command.cancel_requested": self._cancelled,
+            "command.cancel_requested": self._cancel_asked,
+            "command.cancel_completed": self._cancel_passed,
         }
 
     def tell(self, event: Envelope) -> Iterator[Line]:
@@ -255,9 +256,12 @@ class Story:
             text += f", {size(said['bytes'])}"
         yield plain(text, "bad")
 
-    def _cancelled(self, event: Envelope, said: Fields) -> Iterator[Line]:
-        passed = "passed on" if said.get("forwarded") else "not passed on"
-        text = f"cancel asked for from {said.get('from_addr', '?')}, {passed}"
+    def _cancel_asked(self, event: Envelope, said: Fields) -> Iterator[Line]:
+        yield (("time", _at(event)), ("warn", f"cancel asked for from {said.get('from_addr', '?')}"))
+
+    def _cancel_passed(self, event: Envelope, said: Fields) -> Iterator[Line]:
+        reason = f": {event['reason']}" if "reason" in event else ""
+        text = "cancel passed on" if said.get("forwarded") else f"cancel not passed on{reason}"
         yield (("time", _at(event)), ("warn", text))
 
     # --- what else happened, and the end ---------------------------------------------------------------
