@@ -11,12 +11,11 @@ from typing import cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from hoopproxy.events import TargetFacts
+from hoopproxy.gateway.alike import alike, decider_of
 from hoopproxy.gateway.shared import Upstream
 from hoopproxy.gateway.upstream import Dialling, Unreachable
 from hoopproxy.gateway.visit import Visit
 from hoopproxy.policy.roles import Grant
-from hoopproxy.policy.rules import decider
 from hoopproxy.wire.commands import Connect, Connected, Decide, Refusal, Verdict
 from hoopproxy.wire.exchange import Admission
 
@@ -70,22 +69,20 @@ class Admitting(Visit):
         if upstream is None or (account is None and upstream.config.accounts):
             return self._refused(Refusal("authorization", "the target has no such account"), asked)
         config, journal = upstream.config, self._settings.config.journal
+        answer = alike(answer)
         self.grant, self._upstream = answer, upstream
         self.recorder.tick()
-        self.recorder.bind(
-            target=TargetFacts(name=config.name, labels=dict(config.labels), account=answer.account)
+        self.recorder.bind(target=upstream.facts(answer.account))
+        admission = Admission(
+            decide=self._decider(answer),
+            mode=config.mode,
+            record=config.record,
+            role=answer.role,
+            listener=self.listener,
+            max_lag_bytes=journal.max_lag_bytes,
+            max_lag_ns=journal.max_lag_ms * 1_000_000,
         )
-        self._relay.exchange.admit(
-            Admission(
-                decide=self._decider(answer),
-                mode=config.mode,
-                record=config.record,
-                role=answer.role,
-                listener=self.listener,
-                max_lag_bytes=journal.max_lag_bytes,
-                max_lag_ns=journal.max_lag_ms * 1_000_000,
-            )
-        )
+        self._relay.exchange.admit(alike(admission))
         self._dialling = Dialling(upstream, self._relay.server, self._shared.resolve, self._shared.clock)
         dialled = self._dialling.dial(None if account is None else account.password)
         return dialled.addCallbacks(
@@ -116,7 +113,7 @@ class Admitting(Visit):
 
     def _decider(self, grant: Grant) -> Callable[[Decide], Verdict | None]:
         if getattr(self._settings.policy, "prepared", False):
-            return decider(grant)
+            return decider_of(grant)
         return self._decide_or_wait
 
     def _decide_or_wait(self, decide: Decide) -> Verdict | None:

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from hoopproxy.errors import LoginFailed
 from hoopproxy.events import LoginFailed as LoginFailedEvent
 from hoopproxy.events import LoginSucceeded
+from hoopproxy.gateway.alike import alike
 from hoopproxy.gateway.visit import Visit, journal_refusal
 from hoopproxy.wire.commands import LoggedIn, Login, Refusal
 from hoopproxy.wire.login import Admitted, Challenge, IPassword, IScram
@@ -52,7 +53,7 @@ class LoggingIn(Visit):
         if self._over:
             return None
         self._attempt = None
-        shared, identity = self._shared, answer.identity
+        shared, identity = self._shared, alike(answer.identity)
         self.recorder.tick()
         self.recorder.bind(identity=identity)
         self.recorder.open()

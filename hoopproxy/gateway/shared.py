@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 
 from hoopproxy.config import CheckerConfig, Config, Listener, Target
 from hoopproxy.errors import JournalRefused
+from hoopproxy.events import TargetFacts
 from hoopproxy.gateway.cancel import Cancels
 from hoopproxy.gateway.figures import Figures
 from hoopproxy.gateway.limits import Crowd, Rounds
@@ -55,6 +56,16 @@ class Upstream:
     plugin: Any
     endpoint: IStreamClientEndpoint
     tls: ClientTLS | None = None
+    _facts: dict[str, TargetFacts] = attrs.field(init=False, factory=dict, eq=False, repr=False)
+
+    def facts(self, account: str) -> TargetFacts:
+        """The target as the trail names it, with the account of one of its roles."""
+        found = self._facts.get(account)
+        if found is None:
+            config = self.config
+            found = TargetFacts(name=config.name, labels=dict(config.labels), account=account)
+            self._facts[account] = found
+        return found
 
 
 @attrs.frozen(kw_only=True)
