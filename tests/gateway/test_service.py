@@ -130,13 +130,13 @@ def test_a_crash_is_told_by_the_next_start(
     for call in reactor.getDelayedCalls():
         call.cancel()
     second = Running(reactor, tmp_path).up()
+    started = second.durable("gateway.started")[-1]
     events = second.events()
     session = next(event["session"] for event in events if event["kind"] == "session.start")
     mine = [event for event in events if event.get("session") == session]
     assert [event["kind"] for event in mine][-2:] == ["command.unfinished", "session.interrupted"]
     assert mine[-2]["op"] == mine[-3]["op"]
     assert [event["seq"] for event in mine] == list(range(1, len(mine) + 1))
-    started = second.durable("gateway.started")[-1]
     assert started["event"]["recovered"] == {"sessions": 1, "commands": 1}
     second.down()
     third = Running(reactor, tmp_path).up()
