@@ -7,13 +7,13 @@ problem that is told, and the first (ours before others) is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
 from attrs import field, frozen
 
-__all__ = ["Installed", "installed", "plugins_of"]
+__all__ = ["Installed", "installed", "plugins_of", "row_texts"]
 
 
 def plugins_of(
@@ -71,3 +71,13 @@ def installed(told: Callable[[str], None] = lambda _: None) -> Installed:
         sources=plugins_of(ISecretSource, "scheme", told=told),
         sinks=plugins_of(ISinkPlugin, "name", told=told),
     )
+
+
+def row_texts(protocol: str) -> Callable[[bytes], Iterable[str]] | None:
+    """What reads the texts in the bytes of a protocol's results; ``None``: its plugin offers nothing of the
+    kind."""
+    from hoopproxy.interfaces import IAuditableProtocol
+
+    texts: Callable[[bytes], Iterable[str]] | None
+    texts = getattr(plugins_of(IAuditableProtocol, "name").get(protocol), "row_texts", None)
+    return texts

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Final
 
 import orjson
 
+from hoopproxy.discovery import row_texts
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.reading.answers import Problem, Question, encode_line
 from hoopproxy.reading.ask import ask
@@ -54,7 +55,8 @@ def reply(line: bytes, write: Callable[[bytes], object], going_on: Callable[[], 
         flush()
         time.sleep(seconds)
 
-    for piece in ask(partial(at_rest, state), question, scope, sleep=sleep, going_on=going_on):
+    find = partial(at_rest, state)
+    for piece in ask(find, question, scope, sleep=sleep, going_on=going_on, row_texts=row_texts):
         encoded = encode_line(piece)
         waiting.append(encoded)
         size += len(encoded)

@@ -28,7 +28,6 @@ ALLOWED = {
     "testing": {"errors", "events", "interfaces", "wire"},
     "secrets": {"errors", "events", "interfaces"},
     "identity": {"errors", "events", "interfaces", "wire", "secrets"},
-    "reading": {"errors", "events", "inert", "interfaces", "journal", "wire"},
     "delivery": {
         "config",
         "errors",
@@ -40,6 +39,8 @@ ALLOWED = {
         "secrets",
         "sinks",
     },
+    "index": {"errors", "events", "journal"},
+    "reading": {"errors", "events", "index", "inert", "interfaces", "journal", "wire"},
     "gateway": {
         "config",
         "discovery",

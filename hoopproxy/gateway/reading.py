@@ -28,7 +28,6 @@ from hoopproxy.events import AuditRead
 from hoopproxy.gateway.control import Asker, Control, Denied, Lines
 from hoopproxy.reading.answers import Problem, Question, encode_line
 from hoopproxy.reading.ask import request
-from hoopproxy.reading.filters import Filter
 from hoopproxy.reading.scope import NOTHING, Scope
 
 __all__ = ["READERS", "Reading", "scope_of"]
@@ -71,7 +70,7 @@ class Reading:
             question, bad = Question(action="tail"), error
         read, targets = self._control.scope_of(asker)
         allowed = read != "none" and bad is None
-        recorded = self._control.record(_event(asker, values, question.filter, allowed), asker, allowed)
+        recorded = self._control.record(_event(asker, values, question, allowed), asker, allowed)
 
         def begin(_: object) -> Lines:
             if read == "none":
@@ -94,12 +93,13 @@ class Reading:
         self._open += change
 
 
-def _event(asker: Asker, values: Mapping[str, Any], wanted: Filter, allowed: bool) -> AuditRead:
+def _event(asker: Asker, values: Mapping[str, Any], question: Question, allowed: bool) -> AuditRead:
     session = values.get("session")
+    filters = question.filter.as_json() | ({"query": question.query} if question.query else {})
     return AuditRead(
         action=str(values.get("action", ""))[:64],
         session=str(session)[:100] if session else None,
-        filters={name: str(value)[:200] for name, value in wanted.as_json().items()},
+        filters={name: str(value)[:200] for name, value in filters.items()},
         user=asker.user,
         uid=asker.uid,
         allowed=allowed,

@@ -102,6 +102,7 @@ class JournalReader:
         self._offset = HEADER_SIZE
         self._expected = 0
         self._synced = False
+        self._place: tuple[int, int] | None = None
 
     def __enter__(self) -> JournalReader:
         return self
@@ -114,6 +115,17 @@ class JournalReader:
         if self._segment is not None:
             self._segment.close()
             self._segment = None
+
+    def seek(
+        self, since: int, keys: frozenset[int] | None = None, place: tuple[int, int] | None = None
+    ) -> None:
+        """Go on from record ``since`` instead, with other keys.
+
+        :param place: segment and offset of its block, as a :class:`Record` had them. It spares the way there;
+            if that block isn't there any more, the record is looked for.
+        """
+        self.close()
+        self._since, self._keys, self._place, self._expected = since, keys, place, 0
 
     @property
     def position(self) -> int:
@@ -150,6 +162,22 @@ class JournalReader:
             self._numbers = [header.number for header in self._headers]  # one being made isn't among them yet
         if self._segment is None and self._headers:
             self._open(self._first_wanted())
+            self._jump()
+
+    def _jump(self) -> None:
+        """Go to the block that is known to hold what is wanted, if it is still where it was."""
+        place, self._place = self._place, None
+        assert self._segment is not None
+        if place is None or self._segment.header.number != place[0]:
+            return
+        block = self._segment.block_at(place[1])
+        if (
+            block is not None
+            and block.type is BlockType.RECORDS
+            and block.first <= self._since <= block.last
+            and block.first >= self._expected
+        ):
+            self._offset, self._expected = place[1], block.first
 
     def _first_wanted(self) -> SegmentHeader:
         by_jseq = bisect.bisect_right(self._headers, self._since, key=lambda header: header.first_jseq) - 1

@@ -14,6 +14,7 @@ import attrs
 import orjson
 
 from hoopproxy.errors import HoopproxyError
+from hoopproxy.index.words import MAX_QUERY, Query
 from hoopproxy.journal.chunks import Chunk
 from hoopproxy.reading.filters import BadFilter, Filter
 from hoopproxy.reading.summary import SessionSummary
@@ -26,11 +27,12 @@ __all__ = [
     "Problem",
     "Progress",
     "Question",
+    "Remark",
     "decode_line",
     "encode_line",
 ]
 
-ACTIONS: Final = ("sessions", "show", "replay", "tail")
+ACTIONS: Final = ("sessions", "show", "replay", "tail", "search")
 MAX_LIMIT: Final = 100_000
 """Events or sessions that "the last N" may mean: something of each is kept in memory before the first is
 shown."""
@@ -41,7 +43,7 @@ _ANSWER: Final = b'{"answer":'
 @attrs.frozen(kw_only=True)
 class Question:
     """What somebody wants to read. ``limit`` 0 is no limit; ``every`` lists failed log-ins as sessions
-    too."""
+    too; ``query`` is what a search looks for (:class:`hoopproxy.index.words.Query`)."""
 
     action: str
     session: str = ""
@@ -49,10 +51,12 @@ class Question:
     limit: int = 0
     follow: bool = False
     every: bool = False
+    query: str = ""
 
     def as_json(self) -> dict[str, object]:
         """For a request."""
         return {
+            **({"query": self.query} if self.query else {}),
             "action": self.action,
             "session": self.session,
             "filter": self.filter.as_json(),
@@ -81,8 +85,20 @@ class Question:
             raise BadFilter(f"limit must be a number from 0 to {MAX_LIMIT}")
         if not isinstance(follow, bool) or not isinstance(every, bool):
             raise BadFilter("follow and every must be true or false")
+        query = values.get("query") or ""
+        if not isinstance(query, str) or len(query) > MAX_QUERY:
+            raise BadFilter(f"query must be a text of at most {MAX_QUERY} characters")
+        Query.parse(query)
         wanted = Filter.from_json(values.get("filter") or {})
-        return cls(action=action, session=session, filter=wanted, limit=limit, follow=follow, every=every)
+        return cls(
+            action=action,
+            session=session,
+            filter=wanted,
+            limit=limit,
+            follow=follow,
+            every=every,
+            query=query,
+        )
 
 
 @attrs.frozen
@@ -103,9 +119,16 @@ class Progress:
 
 @attrs.frozen
 class LeftOut:
-    """How many more would have matched, had the limit allowed it."""
+    """How many more would have matched, had the limit allowed it; -1: some, nobody counted."""
 
     count: int
+
+
+@attrs.frozen
+class Remark:
+    """Something worth knowing about the answer, such as why it takes long."""
+
+    sentence: str
 
 
 @attrs.frozen
@@ -116,7 +139,7 @@ class Problem:
     sentence: str
 
 
-Answer = EventLine | Chunk | SessionSummary | Progress | LeftOut | Problem
+Answer = EventLine | Chunk | SessionSummary | Progress | LeftOut | Remark | Problem
 
 
 def encode_line(answer: Answer) -> bytes:
@@ -162,7 +185,12 @@ def decode_line(line: bytes) -> Answer:
         raise HoopproxyError("the gateway answered with a line that can't be understood") from None
 
 
-_SMALL: Final[dict[str, Any]] = {"progress": Progress, "leftout": LeftOut, "problem": Problem}
+_SMALL: Final[dict[str, Any]] = {
+    "progress": Progress,
+    "leftout": LeftOut,
+    "problem": Problem,
+    "remark": Remark,
+}
 
 
 def _chunk(values: dict[str, Any]) -> Chunk:

@@ -10,11 +10,14 @@ from pathlib import Path
 import orjson
 
 from hoopproxy.errors import Damaged, HoopproxyError
+from hoopproxy.index.rows import RowTexts
+from hoopproxy.index.words import Query
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import UnsupportedFormat
 from hoopproxy.reading.answers import Answer, Problem, Question
 from hoopproxy.reading.journals import follow, last_events
 from hoopproxy.reading.scope import Scope
+from hoopproxy.reading.searching import Search, search
 from hoopproxy.reading.sessions import find_session, list_sessions, recording, session_events
 
 __all__ = ["ask", "request"]
@@ -34,15 +37,22 @@ def ask(
     *,
     sleep: Callable[[float], None] = time.sleep,
     going_on: Callable[[], bool] = lambda: True,
+    row_texts: Callable[[str], RowTexts | None] = lambda protocol: None,
 ) -> Iterator[Answer]:
     """The pieces of the answer, in order. What goes wrong is the last piece, a :class:`Problem`; never an
     error.
 
     :param find: gives the journals there are now. :param going_on: ends a tail that is followed.
+    :param row_texts: a protocol's name -> what reads the rows of its results, for a search in them.
     """
     try:
         if question.action == "sessions":
             yield from list_sessions(find(), question.filter, scope, question.limit, question.every)
+        elif question.action == "search":
+            wanted = Search(
+                query=Query.parse(question.query), filter=question.filter, scope=scope, row_texts=row_texts
+            )
+            yield from search(find(), wanted, question.limit)
         elif question.action == "tail" and question.follow:
             yield from follow(find, question.filter, scope, question.limit, sleep=sleep, going_on=going_on)
         elif question.action == "tail":

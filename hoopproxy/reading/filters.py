@@ -176,12 +176,17 @@ class Filter:
         return (
             (not self.since or time >= self.since)
             and (not self.until or time < self.until)
-            and (not self.kinds or self._is_kind(str(event.get("kind", ""))))
-            and _one(self.outcomes, event.get("outcome"))
+            and (not self.kinds or self.is_kind(str(event.get("kind", ""))))
+            and self.is_outcome(event.get("outcome"))
             and (not self.text or self._says(event))
         )
 
-    def _is_kind(self, kind: str) -> bool:
+    def is_outcome(self, outcome: object) -> bool:
+        """Whether that outcome is asked for."""
+        return _one(self.outcomes, outcome)
+
+    def is_kind(self, kind: str) -> bool:
+        """Whether that kind is among those that are given."""
         return any(kind.startswith(want + ".") or fnmatchcase(kind, want) for want in self.kinds)
 
     def _says(self, event: Envelope) -> bool:

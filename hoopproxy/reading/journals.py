@@ -7,7 +7,7 @@ import datetime as dt
 import heapq
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from hoopproxy.reading.scope import Scope
 
 __all__ = [
     "Looking",
+    "Read",
     "Told",
     "at_rest",
     "event_of",
@@ -146,6 +147,26 @@ def event_of(record: Record, folder: Folder) -> EventLine | None:
             record, folder, "audit.gap", why=why, records=said.get("count", 0), bytes=said.get("bytes", 0)
         )
     return None
+
+
+class Read:
+    """A record that was read here, as the index takes it: its event is parsed when it is asked for."""
+
+    __slots__ = ("_folder", "record")
+
+    def __init__(self, record: Record, folder: Folder) -> None:
+        self.record, self._folder = record, folder
+
+    @property
+    def event(self) -> Mapping[str, Any] | None:
+        """The event that it holds or stands for."""
+        line = event_of(self.record, self._folder)
+        return None if line is None else line.event
+
+    @property
+    def session(self) -> bytes | None:
+        """Of no importance here: who asks the index knows sessions by their events."""
+        return None
 
 
 def _told(record: Record, folder: Folder, kind: str, **said: Any) -> EventLine:

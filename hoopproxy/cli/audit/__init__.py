@@ -13,7 +13,7 @@ import click
 
 __all__ = ["COMMANDS", "audit"]
 
-COMMANDS = ("sessions", "show", "replay", "tail")
+COMMANDS = ("sessions", "search", "show", "replay", "tail", "index")
 
 
 class _Lazy(click.Group):

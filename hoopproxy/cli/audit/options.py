@@ -13,7 +13,15 @@ from hoopproxy.cli.audit.source import AtRest, Gateway, Source, socket_of
 from hoopproxy.reading.filters import BadFilter, Filter, parse_when
 from hoopproxy.reading.journals import at_rest, one_journal
 
-__all__ = ["as_json", "event_filters", "made_filter", "made_source", "source_options", "who_and_where"]
+__all__ = [
+    "as_json",
+    "event_filters",
+    "made_filter",
+    "made_source",
+    "search_filters",
+    "source_options",
+    "who_and_where",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,9 +62,10 @@ _EVENTS = (
         metavar="KIND",
         help="Kind of event (command.denied) or family (command).",
     ),
-    click.option("--text", default="", metavar="WORDS", help="Said in the event, in whatever case."),
     click.option("--outcome", "outcomes", multiple=True, metavar="WORD", help="success, failure or denied."),
 )
+
+_TEXT = click.option("--text", default="", metavar="WORDS", help="Said in the event, in whatever case.")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
@@ -82,6 +91,11 @@ def who_and_where(function: F) -> F:
 
 def event_filters(function: F) -> F:
     """Filters about events."""
+    return _all((*_EVENTS, _TEXT))(function)
+
+
+def search_filters(function: F) -> F:
+    """The same without --text: a search has words of its own."""
     return _all(_EVENTS)(function)
 
 

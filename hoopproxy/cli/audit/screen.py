@@ -15,7 +15,7 @@ import click
 from hoopproxy.cli.audit.paint import Line, inert_json, painted
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.inert import inert
-from hoopproxy.reading.answers import Answer, LeftOut, Problem, Progress
+from hoopproxy.reading.answers import Answer, LeftOut, Problem, Progress, Remark
 
 __all__ = ["CODES", "Screen"]
 
@@ -48,8 +48,11 @@ class Screen:
                 bar.close()
                 if isinstance(piece, Problem):
                     self.problem(piece)
+                elif isinstance(piece, Remark):
+                    self.note(piece.sentence)
                 elif isinstance(piece, LeftOut):
-                    self.note(f"{piece.count} older ones are left out; --limit N shows more, --limit 0 all")
+                    count = str(piece.count) if piece.count >= 0 else "some"
+                    self.note(f"{count} older ones are left out; --limit N shows more, --limit 0 all")
                 else:
                     yield piece
 

@@ -25,7 +25,7 @@ from hoopproxy.reading.answers import Answer, EventLine, Question
 from hoopproxy.reading.filters import Envelope
 from hoopproxy.reading.sessions import short_id
 
-__all__ = ["one_line", "tail"]
+__all__ = ["essence_of", "one_line", "tail"]
 
 _DEFAULT = 20
 
@@ -96,8 +96,9 @@ def _at_once(events: Iterable[EventLine]) -> Iterator[EventLine]:
         sys.stdout.flush()
 
 
-def one_line(event: Envelope, width: int = 0) -> Line:
-    """An event in one line. ``width``: cells that the last piece is fitted to; 0 is no limit."""
+def one_line(event: Envelope, width: int = 0, essence: str | None = None) -> Line:
+    """An event in one line. ``width``: cells that the last piece is fitted to; 0 is no limit. ``essence``: that
+    piece, if it isn't :func:`essence_of`."""
     kind = str(event.get("kind", "?"))
     line: list[Piece] = [("time", clock(event.get("time"), True)), ("", " ")]
     line.append(("faint", short_id(str(event.get("session") or "-")).rjust(8)))
@@ -110,7 +111,7 @@ def one_line(event: Envelope, width: int = 0) -> Line:
         "audit.gap",
     )
     line += [("", " "), ("bad" if bad else "verb", kind)]
-    essence = inert(_essence(event, kind))
+    essence = inert(essence_of(event) if essence is None else essence)
     if width and essence:
         used = sum(len(inert(text)) for _, text in line)
         essence = fitted(essence, max(width - used - 1, 20))
@@ -124,8 +125,9 @@ def _name(event: Envelope, part: str, key: str) -> str:
     return str(inner.get(key, "")) if isinstance(inner, Mapping) else ""
 
 
-def _essence(event: Envelope, kind: str) -> str:
-    said = event.get("event")
+def essence_of(event: Envelope) -> str:
+    """What an event says, in a few words; not safe for a terminal yet."""
+    said, kind = event.get("event"), str(event.get("kind", "?"))
     if not isinstance(said, Mapping):
         return ""
     reason = str(event.get("reason") or "")

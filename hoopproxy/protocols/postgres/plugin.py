@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from zope.interface import implementer
@@ -83,6 +83,12 @@ class PostgresProtocol:
         from hoopproxy.protocols.postgres.replay import replay
 
         return replay(pieces, cell_width=cell_width)
+
+    def row_texts(self, data: bytes) -> Iterator[str]:
+        """The texts in a result's bytes, for the search index."""
+        from hoopproxy.protocols.postgres.rowtexts import row_texts
+
+        return row_texts(data)
 
     def refusal(self, refusal: Refusal) -> bytes:
         """An ErrorResponse; libpq shows it even in answer to an SSLRequest."""

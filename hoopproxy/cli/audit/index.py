@@ -1,0 +1,97 @@
+"""``hoopproxy audit index``: what the search index of a state directory knows, and making it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+from hoopproxy.cli.audit.paint import Piece
+from hoopproxy.cli.audit.screen import Screen
+from hoopproxy.cli.audit.table import aligned
+from hoopproxy.cli.audit.words import size
+from hoopproxy.index.consumer import Index
+from hoopproxy.index.looking import PartReader
+from hoopproxy.index.part import BadPart
+from hoopproxy.index.shelf import Shelf, folder_of
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.reading.answers import Answer
+from hoopproxy.reading.journals import Looking, Read, at_rest
+
+__all__ = ["index"]
+
+_BATCH: Final = 2000
+_NAMES: Final = ("JOURNAL", "PARTS", "EVENTS", "DOCUMENTS", "UP TO RECORD", "SIZE", "STATE")
+_RIGHT: Final = frozenset(_NAMES[1:6])
+
+
+@click.command()
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The state directory: needs its owner's permission.",
+)
+@click.option("--rebuild", is_flag=True, help="Throw the index away and make it again from the journals.")
+@click.pass_context
+def index(ctx: click.Context, /, state: Path, rebuild: bool) -> None:
+    """Show what the search index knows, or make it again from the journals.
+
+    The index holds nothing that the journals don't: it can be deleted at any time. The gateway's reader process
+    makes it again by itself; --rebuild is for a state directory that no gateway runs on.
+    """
+    screen = Screen()
+    with screen.closing(ctx):
+        shelf, folders = Shelf(folder_of(state)), at_rest(state)
+        if rebuild:
+            for _ in screen.pieces(_rebuilt(shelf, folders)):
+                pass
+        screen.lines(aligned(_NAMES, [_row(shelf, folder) for folder in folders], _RIGHT))
+
+
+def _rebuilt(shelf: Shelf, folders: list[Folder]) -> Iterator[Answer]:
+    looking = Looking(folders)
+    made = Index(shelf)
+    made.hold()
+    for folder in folders:
+        shelf.drop(folder.id)
+        with JournalReader(folder) as reader:
+            batch: list[Read] = []
+            for record in reader:
+                report = looking.report(folder, record)
+                if report is not None:
+                    yield report
+                batch.append(Read(record, folder))
+                if len(batch) >= _BATCH:
+                    made.take(folder.id, batch)
+                    batch = []
+            made.take(folder.id, batch)
+    made.stop()
+
+
+def _row(shelf: Shelf, folder: Folder) -> list[Piece]:
+    parts = shelf.parts(folder.id)
+    events = documents = used = 0
+    state, position = ("good", "sound") if parts else ("warn", "none"), 1
+    for part in parts:
+        used += sum(path.stat().st_size for path in part.files if path.exists())
+        try:
+            with PartReader(part, folder.id) as reader:
+                _, some, more = reader.counts
+                position = reader.position
+        except (BadPart, OSError):
+            state = "bad", "damaged"
+            continue
+        documents, events = documents + some, events + more
+    return [
+        ("title", folder.path.name),
+        ("", str(len(parts))),
+        ("", f"{events:,}"),
+        ("", f"{documents:,}"),
+        ("", f"{position - 1:,}"),
+        ("", size(used).replace(" bytes", " B").replace(" byte", " B")),
+        state,
+    ]

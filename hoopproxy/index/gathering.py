@@ -1,0 +1,271 @@
+"""Records gathered into documents, and documents into a window. Pure.
+
+A document is the words of up to :data:`MAX_EVENTS` events of one session, kind and outcome; it says between
+which records these are. A window is what one stretch of records came to; windows of a journal don't overlap.
+An event's words are held once in a document however often they were said, which is what keeps an index of a
+million like statements small.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+import attrs
+
+from hoopproxy.index.rows import Rows, RowTexts
+from hoopproxy.index.saying import QUIET, names_of, said_in
+from hoopproxy.index.words import words_of
+from hoopproxy.journal.format import Kind
+from hoopproxy.journal.reader import Record
+
+__all__ = ["Document", "Gathering", "Stream", "Taken", "Window"]
+
+MAX_EVENTS: Final = 64
+"""Events of a document: a find costs reading about that many, and few more make the index no smaller."""
+
+MAX_WORDS: Final = 8192
+"""Words of a document, so that a few long statements make documents of their own."""
+
+MAX_EVENT_WORDS: Final = 50_000
+"""Words of one event. A document with more is marked and looked into by every search."""
+
+WINDOW_RECORDS: Final = 16_384
+WINDOW_WORDS: Final = 500_000
+"""A window's size: bounds the memory, and the records that are read again after a crash."""
+
+MAX_STREAMS: Final = 20_000
+"""Sessions that something is remembered of; one takes some 500 bytes."""
+
+_CACHE: Final = 2000
+_CACHED: Final = 2000  # characters; longer texts seldom come twice
+
+_FACTS: Final = re.compile(
+    rb',"kind":"([a-z_.]+)","mono":\d+,"node":"[^"]*"(?:,"op":"[^"]*")?(?:,"outcome":"([a-z_]+)")?'
+).search
+# What a client says can't look like this: in its texts every quote is behind a backslash, and where it
+# names keys (start-up parameters) the values are texts.
+
+
+class Taken(Protocol):
+    """What is needed of a record on its way; see ``hoopproxy.delivery``."""
+
+    @property
+    def record(self) -> Record: ...
+    @property
+    def event(self) -> Mapping[str, Any] | None: ...
+    @property
+    def session(self) -> bytes | None: ...
+
+
+@attrs.define
+class Stream:
+    """Where events come from: a session, or the gateway itself (key 0)."""
+
+    key: int
+    session: bytes | None
+    identity: str | None = None
+    target: str | None = None
+    protocol: str | None = None
+    rows: Rows | None = None
+
+
+@attrs.define(kw_only=True)
+class Document:
+    """``first`` and ``last`` are record numbers, ``segment`` and ``offset`` where the block of the first is;
+    ``since`` and ``until`` Unix ns. ``cut``: not all its words are in it."""
+
+    stream: Stream
+    kind: str
+    outcome: str
+    first: int
+    segment: int
+    offset: int
+    since: int
+    last: int = 0
+    until: int = 0
+    count: int = 0
+    words: set[str] = attrs.field(factory=set)
+    named: int = 0
+    cut: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Window:
+    """Documents of the records from ``first`` to below ``position``."""
+
+    first: int
+    position: int
+    since: int
+    until: int
+    documents: list[Document]
+
+
+class Gathering:
+    """Gathers the records of one journal. :param rows_of: what reads the rows of a session on that target, if
+    they are to be searched."""
+
+    def __init__(
+        self, position: int, rows_of: Callable[[str], RowTexts | None] = lambda target: None
+    ) -> None:
+        self.position = position
+        self._rows_of = rows_of
+        self._streams: dict[int, Stream] = {}
+        self._open: dict[tuple[int, bytes, bytes | None], Document] = {}
+        self._closed: list[Document] = []
+        self._first, self._since, self._until, self._words, self._records = position, 0, 0, 0, 0
+        self._texts: dict[str, list[str]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the window should be taken now."""
+        return self._records >= WINDOW_RECORDS or self._words >= WINDOW_WORDS
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was gathered since the last window."""
+        return not self._records
+
+    def add(self, taken: Taken) -> None:
+        """Take the next record."""
+        record = taken.record
+        if not self._records:
+            self._first, self._since = record.jseq, record.time
+        self._records += 1
+        self.position, self._until = record.jseq + 1, record.time
+        kind = record.kind
+        if kind == Kind.EVENT:
+            facts = _FACTS(record.body)
+            if facts is not None:
+                self._event(taken, record, facts[1], facts[2])
+                return
+        elif kind == Kind.CHUNK:
+            stream = self._streams.get(record.key_id)
+            if stream is not None and stream.rows is not None:
+                stream.rows.feed(record)
+            return
+        event = taken.event
+        if event is not None:
+            outcome = event.get("outcome")
+            self._event(
+                taken,
+                record,
+                str(event.get("kind", "?")).encode(),
+                str(outcome).encode() if outcome is not None else None,
+            )
+
+    def _event(self, taken: Taken, record: Record, kind: bytes, outcome: bytes | None) -> None:
+        key = record.key_id, kind, outcome
+        document = self._open.get(key)
+        if document is None:
+            document = self._open[key] = self._begin(taken, record, kind, outcome)
+        document.count += 1
+        document.last, document.until = record.jseq, record.time
+        body = record.body
+        if kind not in QUIET or b'"error":' in body or b'"detail":' in body:
+            event = taken.event
+            if event is not None:
+                self._say(document, event)
+        stream = document.stream
+        if stream.rows is not None and kind == b"command.result":
+            self._rows(document, stream.rows, taken)
+        if kind == b"session.end":
+            self._streams.pop(record.key_id, None)
+        if document.count >= MAX_EVENTS or len(document.words) > MAX_WORDS:
+            del self._open[key]
+            self._close(document)
+
+    def _begin(self, taken: Taken, record: Record, kind: bytes, outcome: bytes | None) -> Document:
+        stream = self._streams.get(record.key_id)
+        if stream is None:
+            stream = self._streams[record.key_id] = Stream(record.key_id, taken.session)
+        return Document(
+            stream=stream,
+            kind=kind.decode("utf-8", "replace"),
+            outcome=outcome.decode("utf-8", "replace") if outcome else "",
+            first=record.jseq,
+            segment=record.segment,
+            offset=record.offset,
+            since=record.time,
+        )
+
+    def _close(self, document: Document) -> None:
+        self._closed.append(document)
+        self._words += len(document.words)
+
+    # --- words -----------------------------------------------------------------------------------------
+
+    def _say(self, document: Document, event: Mapping[str, Any]) -> None:
+        words, cache = document.words, self._texts
+        budget = MAX_EVENT_WORDS
+        for text in said_in(event):
+            found = cache.get(text)
+            if found is None:
+                found = words_of(text)
+                if len(text) <= _CACHED:
+                    if len(cache) >= _CACHE:
+                        cache.clear()
+                    cache[text] = found
+                budget -= len(found)
+                if budget < 0:
+                    document.cut = True
+                    break
+            words.update(found)
+        named = 1 + ("identity" in event) + 2 * ("target" in event)
+        if document.named < named:
+            document.named = named
+            for text in names_of(event):
+                words.update(words_of(text))
+        stream = document.stream
+        if stream.target is None or stream.identity is None:
+            self._learn(stream, event)
+
+    def _learn(self, stream: Stream, event: Mapping[str, Any]) -> None:
+        if stream.key == 0:
+            return  # the gateway speaks of many
+        identity, target = event.get("identity"), event.get("target")
+        if isinstance(identity, Mapping):
+            stream.identity = str(identity.get("id"))
+        if isinstance(target, Mapping):
+            stream.target = str(target.get("name"))
+            texts = self._rows_of(stream.target) if stream.rows is None else None
+            if texts is not None:
+                stream.rows = Rows(texts)
+        stream.protocol = str(event.get("protocol", ""))
+
+    def _rows(self, document: Document, rows: Rows, taken: Taken) -> None:
+        event = taken.event
+        if event is None:
+            return
+        texts, place, whole = rows.result(event)
+        found: set[str] = set()
+        for text in texts:
+            found.update(words_of(text))
+            if len(found) > MAX_EVENT_WORDS:
+                whole = False
+                break
+        document.words |= found
+        document.cut = document.cut or not whole
+        if place is not None and place.jseq < document.first:
+            document.first, document.segment, document.offset = place.jseq, place.segment, place.offset
+
+    # --- windows ---------------------------------------------------------------------------------------
+
+    def take(self) -> Window:
+        """What was gathered; the next window begins."""
+        for document in self._open.values():
+            self._closed.append(document)
+        window = Window(
+            first=self._first,
+            position=self.position,
+            since=self._since,
+            until=self._until,
+            documents=self._closed,
+        )
+        self._open.clear()
+        self._closed = []
+        if len(self._streams) > MAX_STREAMS:
+            self._streams.clear()  # what is known of those that go on is learned again
+        self._words = self._records = 0
+        return window
