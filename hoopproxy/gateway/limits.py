@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from hoopproxy.identity.throttle import PreLogin, network_of
 from hoopproxy.wire.commands import Refusal
 
-__all__ = ["ROUND_SECONDS", "Crowd", "LimitNumbers", "Rounds", "Watched"]
+__all__ = ["ROUND_SECONDS", "Crowd", "Deadlines", "LimitNumbers", "Rounds", "Timed", "Watched"]
 
 ROUND_SECONDS = 5.0
 """How often sessions are looked at: the precision of idle_seconds, session_seconds and of expiry."""
@@ -148,3 +148,49 @@ class Rounds:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+
+
+class Timed(Protocol):
+    """Who has a deadline. Compared by identity."""
+
+    def late(self) -> None:
+        """It is over."""
+
+
+class Deadlines:
+    """One deadline each for whoever has not logged in yet, and one timer for all of them."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._due: dict[Timed, float] = {}
+        self._timer: IDelayedCall | None = None
+
+    def __contains__(self, who: Timed) -> bool:
+        return who in self._due
+
+    def set(self, who: Timed, seconds: float) -> None:
+        """``who`` is late after so many seconds from now, and not before."""
+        due = self._due[who] = self._clock.seconds() + seconds
+        timer = self._timer
+        if timer is None:
+            self._timer = self._clock.callLater(seconds, self._look)
+        elif timer.getTime() > due:
+            timer.reset(seconds)
+
+    def end(self, who: Timed) -> None:
+        """It was in time, or is over anyway."""
+        if self._due.pop(who, None) is not None and not self._due:
+            timer, self._timer = self._timer, None
+            if timer is not None:
+                timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        late = [who for who, due in self._due.items() if due <= now]
+        for who in late:
+            del self._due[who]
+        if self._due:
+            self._timer = self._clock.callLater(min(self._due.values()) - now, self._look)
+        for who in late:
+            who.late()

@@ -69,7 +69,7 @@ class LoggingIn(Visit):
             return self._refused(refusal)
         self._let_in = True
         shared.crowd.pre_login.leave()
-        self._restart_deadline("connecting to the target")
+        self._restart_deadline()
         return LoggedIn(identity, answer.data)
 
     def _not_logged_in(self, failure: Failure, method: str, credentials: Any) -> Refusal:

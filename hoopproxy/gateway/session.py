@@ -250,7 +250,7 @@ class Session(LoggingIn, Admitting):
             relay.rest()
         if not self.started or relay.exchange.closing is not None:
             return
-        self._end_deadline()
+        self._shared.deadlines.end(self)
         idle, longest = self.limits["idle_seconds"], self.limits["session_seconds"]
         expires = self.identity.expires if self.identity is not None else None
         if idle and now - self._active >= idle:
@@ -292,7 +292,7 @@ class Session(LoggingIn, Admitting):
             return
         self._over = True
         shared = self._shared
-        self._end_deadline()
+        shared.deadlines.end(self)
         for key in self._keys:
             shared.cancels.forget(key)
         shared.crowd.hold(-self._held)

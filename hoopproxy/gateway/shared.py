@@ -14,7 +14,7 @@ from hoopproxy.errors import JournalRefused
 from hoopproxy.events import TargetFacts
 from hoopproxy.gateway.cancel import Cancels
 from hoopproxy.gateway.figures import Figures
-from hoopproxy.gateway.limits import Crowd, Rounds
+from hoopproxy.gateway.limits import Crowd, Deadlines, Rounds
 from hoopproxy.gateway.proxy_protocol import Senders
 from hoopproxy.gateway.tls import ClientTLS, ServerTLS
 from hoopproxy.gateway.voice import Voice
@@ -104,6 +104,7 @@ class Shared:
     reports: FailureReports
     sessions: dict[str, Session] = attrs.field(factory=dict)
     rounds: Rounds = attrs.field(init=False)
+    deadlines: Deadlines = attrs.field(init=False)
     draining: bool = False
     emptied: Callable[[], None] | None = None
     """Called when the last session is over."""
@@ -111,3 +112,7 @@ class Shared:
     @rounds.default
     def _make_rounds(self) -> Rounds:
         return Rounds(self.clock, self.sessions.values)
+
+    @deadlines.default
+    def _make_deadlines(self) -> Deadlines:
+        return Deadlines(self.clock)

@@ -12,7 +12,6 @@ from typing import Any, BinaryIO, cast
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -39,7 +38,6 @@ class Visit(Owner):
     __slots__ = (
         "_active",
         "_attempt",
-        "_deadline",
         "_dialling",
         "_entrance",
         "_held",
@@ -90,9 +88,8 @@ class Visit(Owner):
         self._held = 0
         self._seen, self._active = -1, self.began
         seconds = settings.limits["login_seconds"]
-        self._deadline: IDelayedCall | None = (
-            shared.clock.callLater(seconds, self._late, "log-in") if seconds else None
-        )
+        if seconds:
+            shared.deadlines.set(self, seconds)
 
     def spool(self) -> BinaryIO:
         """A temporary file without a name, in the state directory, for a long message that is still arriving."""
@@ -156,20 +153,16 @@ class Visit(Owner):
 
     # --- deadlines -----------------------------------------------------------------------------------
 
-    def _restart_deadline(self, what: str) -> None:
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-            self._deadline = self._shared.clock.callLater(self.limits["login_seconds"], self._late, what)
+    def _restart_deadline(self) -> None:
+        """The log-in was in time; as much again for the target."""
+        if self in self._shared.deadlines:
+            self._shared.deadlines.set(self, self.limits["login_seconds"])
 
-    def _end_deadline(self) -> None:
-        """Nothing needs to be done in time any more."""
-        deadline, self._deadline = self._deadline, None
-        if deadline is not None and deadline.active():
-            deadline.cancel()
-
-    def _late(self, what: str) -> None:
+    def late(self) -> None:
+        """The deadline for the log-in, and then for the target, has passed."""
         if not self.started and not self._over:
             seconds = self.limits["login_seconds"]
+            what = "log-in" if self.identity is None else "connecting to the target"
             self.refuse(Refusal("deadline", f"{what} took more than login_seconds ({seconds} s)"))
 
     # --- what comes to nothing -----------------------------------------------------------------------

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from hoopproxy.config import Limits
-from hoopproxy.gateway.limits import ROUND_SECONDS, Crowd, Rounds
+from hoopproxy.gateway.limits import ROUND_SECONDS, Crowd, Deadlines, Rounds
 
 
 def test_zero_means_no_limit() -> None:
@@ -68,6 +68,58 @@ class One:
 
     def look(self, now: float) -> None:
         self.looked.append(now)
+
+
+class Late:
+    def __init__(self, deadlines: Deadlines, again: float = 0) -> None:
+        self.deadlines, self.again, self.times = deadlines, again, 0
+
+    def late(self) -> None:
+        self.times += 1
+        if self.again:
+            self.deadlines.set(self, self.again)
+
+
+def test_who_is_late_is_told_then_and_by_one_timer_for_all() -> None:
+    """A timer for each session would cost an idle one half a kibibyte."""
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    first, second, third = (Late(deadlines) for _ in range(3))
+    deadlines.set(first, 3)
+    clock.advance(1)
+    deadlines.set(second, 3)
+    deadlines.set(third, 1)  # the configuration was changed meanwhile
+    assert len(clock.getDelayedCalls()) == 1
+    clock.advance(0.9)
+    assert third.times == 0
+    clock.advance(0.2)
+    assert (first.times, second.times, third.times) == (0, 0, 1)
+    deadlines.set(first, 10)
+    clock.advance(2)
+    assert (first.times, second.times) == (0, 1)
+    deadlines.end(second)
+    clock.advance(7.9)
+    assert first.times == 0
+    clock.advance(0.2)
+    assert (first.times, second.times, third.times) == (1, 1, 1)
+    assert not clock.getDelayedCalls()
+
+
+def test_without_deadlines_no_timer_runs_and_being_late_may_set_another() -> None:
+    """An idle process sleeps."""
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    one, again = Late(deadlines), Late(deadlines, again=2)
+    deadlines.set(one, 3)
+    deadlines.end(one)
+    deadlines.end(one)
+    assert not clock.getDelayedCalls()
+    deadlines.set(again, 1)
+    clock.advance(1)
+    clock.advance(2)
+    assert (one.times, again.times) == (0, 2)
+    assert again in deadlines
+    assert len(clock.getDelayedCalls()) == 1
 
 
 def test_rounds_run_while_there_are_sessions() -> None:

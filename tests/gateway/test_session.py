@@ -279,7 +279,7 @@ def test_an_idle_session_lets_go_of_what_it_needs_no_more_and_goes_on(reactor: T
     assert session._relay.exchange.client.codec.data == b"SELECT 1\n"  # bytes passed since the last look
     reactor.pass_time(5.1)
     assert session._relay.exchange.client.codec.data == b""
-    assert session._deadline is None
+    assert session not in house.shared.deadlines
     client.say("SELECT 2\n")
     assert target.until(b"SELECT 2\n")
     target.say("two\n")
