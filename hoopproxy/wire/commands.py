@@ -24,7 +24,9 @@ from hoopproxy.wire.frames import Span
 __all__ = [
     "FORWARD",
     "OPAQUE_REASON",
+    "PAUSE",
     "RELAYING",
+    "RESUME",
     "WITHHOLD",
     "Cancel",
     "Close",
@@ -38,11 +40,13 @@ __all__ = [
     "Login",
     "Note",
     "Opaque",
+    "Pause",
     "Redact",
     "Refusal",
     "RegisterCancel",
     "Relaying",
     "Result",
+    "Resume",
     "StartTLS",
     "Started",
     "TLSStarted",
@@ -98,7 +102,18 @@ class Relaying:
     """From the next frame on, what the target sends goes to the client unless it is withheld."""
 
 
+@attrs.frozen
+class Pause:
+    """Read no more from the client for now; what was read already is still met. Taken back by :class:`Resume`."""
+
+
+@attrs.frozen
+class Resume:
+    """Read on from the client."""
+
+
 FORWARD, WITHHOLD, RELAYING = Forward(), Withhold(), Relaying()
+PAUSE, RESUME = Pause(), Resume()
 
 
 @attrs.frozen
@@ -332,6 +347,8 @@ Command = (
     | Forward
     | Withhold
     | Relaying
+    | Pause
+    | Resume
     | Redact
     | Opaque
     | Note

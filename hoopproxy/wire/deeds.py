@@ -25,11 +25,13 @@ from hoopproxy.wire.commands import (
     Login,
     Note,
     Opaque,
+    Pause,
     Redact,
     Refusal,
     RegisterCancel,
     Relaying,
     Result,
+    Resume,
     Started,
     StartTLS,
     ToClient,
@@ -121,6 +123,12 @@ class Deeds(Turn):
 
     def _begin_relaying(self, command: Relaying) -> None:
         self._relaying = True
+
+    def _pause(self, command: Pause) -> None:
+        self.relay.pause("client", "unanswered")
+
+    def _resume(self, command: Resume) -> None:
+        self.relay.resume("client", "unanswered")
 
     def _to_client(self, command: ToClient) -> None:
         if self._peer is self.server:
@@ -357,6 +365,8 @@ DO: Mapping[type, Callable[[Any, Any], None]] = {
     Forward: Deeds._forward,
     Withhold: Deeds._withhold,
     Relaying: Deeds._begin_relaying,
+    Pause: Deeds._pause,
+    Resume: Deeds._resume,
     Redact: Deeds._redact,
     Opaque: Deeds._opaque,
     Note: Deeds._note,

@@ -121,3 +121,21 @@ def test_ten_thousand_queries_in_one_write(gateway: Any) -> None:
         sender.join()
     requested = through.wait_for_events("command.requested", count=10_000, seconds=30)
     assert [each["event"]["text"] for each in requested][-3:] == ["SELECT 9997", "SELECT 9998", "SELECT 9999"]
+
+
+def test_a_flood_behind_a_sleeping_command_waits_outside(bounded_memory: Gateway) -> None:
+    """A Sync costs its sender 5 bytes; only so many are taken in while nobody answers, and none is lost."""
+    syncs = 100_000
+    with taken_over(bounded_memory.dsn("writer")) as raw:
+        raw.sendall(query_message("SELECT pg_sleep(2)"))
+        sender = threading.Thread(target=raw.sendall, args=(b"S\0\0\0\4" * syncs,))
+        sender.start()
+        answers, tail = 0, b""
+        while answers <= syncs:
+            data = raw.recv(1 << 20)
+            assert data, f"{answers} of {syncs} were answered"
+            tail += data
+            answers += tail.count(b"Z\0\0\0\5")
+            tail = tail[-4:]
+        sender.join()
+    assert 'hoopproxy_pauses_total{why="unanswered"}' in bounded_memory.ops("/metrics")[1]

@@ -22,6 +22,7 @@ from hoopproxy.protocols.postgres.outstanding import (
     CLOSE,
     EXECUTE,
     FUNCTION,
+    MAX_UNANSWERED,
     MAYBE,
     PARSE,
     QUERY,
@@ -55,6 +56,7 @@ from hoopproxy.protocols.postgres.requests import (
 )
 from hoopproxy.wire.commands import (
     FORWARD,
+    PAUSE,
     Command,
     Completed,
     Decide,
@@ -112,6 +114,10 @@ class Commanding:
         meet = _MEET.get(frame[0])
         if meet is None:
             raise ProtocolViolation(f"a message of type {chr(frame.kind)!r} is not legal after log-in")
+        pipeline = self._pipeline
+        if len(pipeline.queue) >= MAX_UNANSWERED and not pipeline.paused:
+            pipeline.paused = True
+            return (PAUSE, *(meet(self, frame) or ()))
         return meet(self, frame)
 
     # --- what is decided -----------------------------------------------------------------------------

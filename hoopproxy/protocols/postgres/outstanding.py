@@ -20,11 +20,13 @@ __all__ = [
     "DESCRIBE",
     "EXECUTE",
     "FUNCTION",
+    "MAX_UNANSWERED",
     "MAYBE",
     "NAMES",
     "NO",
     "PARSE",
     "QUERY",
+    "READ_ON_AT",
     "REFUSED",
     "REFUSED_QUERY",
     "SYNC",
@@ -36,6 +38,15 @@ QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, FUNCTION, SYNC = b"QPBDECFS"
 REFUSED, REFUSED_QUERY = b"rq"
 """Ours, in place of a message that was refused: its error is replaced by the reason of the refusal. After that of a
 Parse the target discards to Sync; after that of a Query it is ready."""
+
+MAX_UNANSWERED = 16_384
+"""Messages of one session that the target has not answered; then the client is not read until it has answered half.
+One costs about 1.5 KB of memory with its record (an open command is kept for the state after a crash), and a Sync
+costs the client 5 bytes. What one read brings still comes on top."""
+
+READ_ON_AT = 8_192
+"""Far more than a target keeps to itself: PostgreSQL sends answers on at each 8 KiB, which are 1,638 of the smallest,
+so that a batch of any length without a Sync goes through."""
 
 NO, YES, MAYBE = 0, 1, 2
 """Whether the target discards what it gets. Maybe: it failed a COPY in whose midst a Sync was sent, which it read
@@ -96,7 +107,7 @@ class Pipeline:
     command that the target reads CopyData for. ``copies``: CopyDone and CopyFail sent. ``swallowed``: Syncs sent
     into the present COPY, which doesn't answer them. ``owed``: ReadyForQuery that may still come for those,
     because the COPY failed. ``undone``: what was not prepared after all; until the next Sync, what follows by name
-    is about it, and not carried out.
+    is about it, and not carried out. ``paused``: the client isn't read, because too much is unanswered.
     """
 
     queue: deque[Sent] = attrs.field(factory=deque)
@@ -104,6 +115,7 @@ class Pipeline:
     fresh: bool = True
     discarding: int = NO
     answering: bool = False
+    paused: bool = False
     unsent: int = 0
     batch: bool = False
     copying: Sent | None = None

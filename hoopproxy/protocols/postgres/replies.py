@@ -20,6 +20,7 @@ from hoopproxy.protocols.postgres.outstanding import (
     NO,
     PARSE,
     QUERY,
+    READ_ON_AT,
     REFUSED,
     REFUSED_QUERY,
     SYNC,
@@ -31,6 +32,7 @@ from hoopproxy.protocols.postgres.reading import Reader
 from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.reports import Report, read_report
 from hoopproxy.wire.commands import (
+    RESUME,
     WITHHOLD,
     Close,
     Command,
@@ -90,7 +92,8 @@ class Replies:
         queue, met = self._queue, 0
         found: list[Told] = []
         head = queue[0] if queue else _NOTHING
-        if head.failed is not None or head.copy is not None or self._pipeline.owed:
+        pipeline = self._pipeline
+        if head.failed is not None or head.copy is not None or pipeline.owed or pipeline.paused:
             return found, 0
         for kind, start, end, body, count, _ in frames:
             asked = head.kind
@@ -177,7 +180,11 @@ class Replies:
             self._pipeline.owed = (
                 0  # what may still have come for a Sync inside a COPY would have come by now
             )
-        return meet(self, frame)
+        found = meet(self, frame)
+        if self._pipeline.paused and len(self._queue) <= READ_ON_AT:
+            self._pipeline.paused = False
+            return (RESUME, *(found or ()))
+        return found
 
     def _asked_for_rows(self, frame: Frame) -> Sent:
         """The Query or Execute that a reply with a result belongs to."""
