@@ -594,8 +594,48 @@ class AuditControl(Event):
 @catalogued("audit.gap")
 @attrs.frozen(kw_only=True)
 class AuditGap(Event):
-    """Records that a best-effort target could not keep, or that an operator chose to give up."""
+    """Records that are missing: a best-effort target could not keep them, an operator chose to give them up,
+    or somebody who reads the trail (``consumer``, a sink among them) did not get them. ``first`` and ``last``
+    are their numbers in ``journal``; ``bytes`` is 0 where nobody can tell."""
 
     why: str
     records: int
     bytes: int
+    consumer: str | None = None
+    journal: str | None = None
+    first: int | None = None
+    last: int | None = None
+
+
+@catalogued("audit.cursor_damaged")
+@attrs.frozen(kw_only=True)
+class AuditCursorDamaged(Event):
+    """How far somebody had read could not be told, or not to the last. ``resumed`` says from where it goes on;
+    what it gets again has the ids that it had before."""
+
+    consumer: str
+    why: str
+    resumed: str
+
+
+@catalogued("audit.sink_failed")
+@attrs.frozen(kw_only=True)
+class AuditSinkFailed(Event):
+    """A sink takes nothing; said once until it recovers. ``error`` is the kind of the failure, ``records`` and
+    ``bytes`` (on disk) what waits for it."""
+
+    sink: str
+    error: str
+    records: int
+    bytes: int
+    required: bool = False
+
+
+@catalogued("audit.sink_recovered")
+@attrs.frozen(kw_only=True)
+class AuditSinkRecovered(Event):
+    """A sink takes records again. ``seconds``: how long it had not."""
+
+    sink: str
+    seconds: int
+    records: int

@@ -1,0 +1,287 @@
+"""One journal as it grows, decoded once for everybody who is near its end.
+
+The newest records that were read are kept, up to some bytes. Who wants one of those gets it from there; who is
+further behind reads the disk with a reader of his own until he is near enough. Nobody is ever waited for.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import attrs
+
+from hoopproxy.delivery.consumer import Taken
+from hoopproxy.errors import Damaged
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.keys import GATEWAY_KEY, KeyFile
+from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.recovery import sound_segments
+from hoopproxy.journal.watermark import NO_MARK, Mark, read_mark
+
+__all__ = ["Batch", "Place", "Stream", "View"]
+
+BATCH_RECORDS: Final = 512
+BATCH_BYTES: Final = 1 << 20
+WINDOW_BYTES: Final = 8 << 20
+_RECORD_OVERHEAD: Final = 300  # bytes of memory that a decoded record takes beside its body
+_KEYS_KEPT: Final = 65536
+_TRIES: Final = 3
+
+
+@attrs.frozen
+class Place:
+    """Where a block is on disk, and when it was written (Unix ns)."""
+
+    segment: int
+    offset: int
+    time: int
+
+
+@attrs.frozen
+class Batch:
+    """Consecutive records. ``size``: bytes of memory."""
+
+    records: tuple[Taken, ...]
+    size: int
+
+    @property
+    def first(self) -> int:
+        """The first record's number."""
+        return self.records[0].jseq
+
+    @property
+    def last(self) -> int:
+        """The last record's number."""
+        return self.records[-1].jseq
+
+    @property
+    def place(self) -> Place:
+        """Where it begins."""
+        return _place(self.records[0].record)
+
+    def since(self, position: int) -> Batch:
+        """Without what comes before ``position``."""
+        if position <= self.first:
+            return self
+        left = tuple(taken for taken in self.records if taken.jseq >= position)
+        return Batch(left, self.size * len(left) // len(self.records))
+
+
+def _place(record: Record) -> Place:
+    return Place(record.segment, record.offset, record.time)
+
+
+class _Reading:
+    """A journal reader that gives batches."""
+
+    def __init__(self, stream: Stream, since: int) -> None:
+        self._stream, self._reader = stream, JournalReader(stream.folder, since=since)
+        self._records: Iterator[Record] | None = None
+
+    def close(self) -> None:
+        self._records = None
+        self._reader.close()
+
+    def read(self) -> Batch | None:
+        """The next records, ``None`` at the end of what is durable. Raises as the reader does."""
+        if self._records is None:
+            self._records = iter(self._reader)
+        found: list[Taken] = []
+        size = 0
+        for record in self._records:
+            found.append(self._stream.taken(record))
+            size += len(record.body) + _RECORD_OVERHEAD
+            if len(found) >= BATCH_RECORDS or size >= BATCH_BYTES:
+                break
+        else:
+            self._records = None
+        return Batch(tuple(found), size) if found else None
+
+
+class Stream:
+    """One journal. ``head`` is the newest watermark that was looked at."""
+
+    def __init__(self, folder: Folder, window_bytes: int = WINDOW_BYTES) -> None:
+        self.folder, self._window_bytes = folder, window_bytes
+        self.head: Mark = NO_MARK
+        self.is_live = False
+        self._window: deque[Batch] = deque()
+        self._window_size = 0
+        self._shared: _Reading | None = None
+        self._end = 0  # the next number that the shared reading gives
+        self._at_end_of = -1  # the head at which it had nothing more
+        self._keys: dict[int, bytes | None] = {GATEWAY_KEY: None}
+        self._sizes: dict[int, int] = {}
+
+    def look(self) -> bool:
+        """Look at the watermark; whether there is something that wasn't there at the last look."""
+        before = self.head.jseq, self.is_live
+        self.is_live = self.folder.is_live
+        mark = read_mark(self.folder.files, self.folder.watermark)
+        if mark.jseq >= self.head.jseq:
+            self.head = mark
+        return (self.head.jseq, self.is_live) != before
+
+    def close(self) -> None:
+        """Give the file back, and the memory."""
+        if self._shared is not None:
+            self._shared.close()
+            self._shared = None
+        self._window.clear()
+        self._window_size = 0
+
+    # -- records
+
+    def taken(self, record: Record) -> Taken:
+        """A record, as it is handed out."""
+        return Taken(record, self.folder, self._session_of)
+
+    def _session_of(self, key_id: int) -> bytes | None:
+        if key_id not in self._keys:
+            if len(self._keys) > _KEYS_KEPT:
+                self._keys = {GATEWAY_KEY: None}
+            keys = KeyFile.open(self.folder.files, self.folder.keys, self.folder.id)
+            try:
+                self._keys[key_id] = keys.get(key_id).session
+            finally:
+                keys.close()
+        return self._keys[key_id]
+
+    def shared(self, position: int) -> Batch | None:
+        """The records from ``position`` on, if they are near the end; ``None``: nothing new.
+
+        :raises LookupError: it is too far behind.
+        """
+        if self._shared is None or position > self._end:
+            self._restart(position)
+        elif position < self._end:
+            index = bisect.bisect_left(self._window, position, key=lambda batch: batch.last)
+            if index == len(self._window) or (index == 0 and position < self._window[0].first):
+                raise LookupError(position)
+            return self._window[index].since(position)
+        return self._more()
+
+    def _restart(self, position: int) -> None:
+        self.close()
+        self._shared, self._end, self._at_end_of = _Reading(self, position), position, -1
+
+    def _more(self) -> Batch | None:
+        shared = self._shared
+        assert shared is not None
+        if self._at_end_of == self.head.jseq:
+            return None
+        try:
+            batch = shared.read()
+        except BaseException:
+            self.close()
+            raise
+        if batch is None:
+            # At rest a reader goes beyond the watermark: once it has, there is no more until a writer comes.
+            self._at_end_of = self.head.jseq
+            return None
+        self._end = batch.last + 1
+        self._window.append(batch)
+        self._window_size += batch.size
+        while self._window_size > self._window_bytes and len(self._window) > 1:
+            self._window_size -= self._window.popleft().size
+        return batch
+
+    # -- how far it is
+
+    def bytes_from(self, place: Place) -> int:
+        """Bytes on disk between a place and the head; segments that are gone count as nothing."""
+        head = self.head
+        if (head.segment, head.offset) <= (place.segment, place.offset):
+            return 0
+        if head.segment == place.segment:
+            return head.offset - place.offset
+        between = [number for number in self.folder.segments() if place.segment < number < head.segment]
+        first = max(self._size(place.segment) - place.offset, 0)
+        return first + sum(map(self._size, between)) + head.offset
+
+    def _size(self, number: int) -> int:
+        if number not in self._sizes:
+            try:
+                handle = self.folder.files.open_read(self.folder.segment(number))
+            except FileNotFoundError:
+                return 0
+            try:
+                self._sizes[number] = self.folder.files.size(handle)
+            finally:
+                self.folder.files.close(handle)
+        return self._sizes[number]
+
+    def sound_after(self, position: int) -> int | None:
+        """The first number of the next segment behind ``position``: where to go on after damage."""
+        headers = sound_segments(self.folder, self.head)
+        return next((header.first_jseq for header in headers if header.first_jseq > position), None)
+
+    def place_of(self, position: int) -> Place | None:
+        """About where a record is: the start of its segment. ``None`` if there is none."""
+        headers = sound_segments(self.folder, self.head)
+        index = bisect.bisect_right(headers, position, key=lambda header: header.first_jseq) - 1
+        if not headers:
+            return None
+        header = headers[max(index, 0)]
+        return Place(header.number, 0, header.created)
+
+
+class View:
+    """One consumer's way along a stream. ``position`` is the next number that it wants; whoever took what was
+    read moves it."""
+
+    def __init__(self, stream: Stream, position: int, told: Callable[[str], None] = lambda _: None) -> None:
+        """:param told: hears, in a sentence, of damage that is passed over."""
+        self.stream, self.position, self._told = stream, position, told
+        self._passed = 0  # damage before this number
+        self._own: _Reading | None = None
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._own is not None:
+            self._own.close()
+            self._own = None
+
+    def move(self, position: int) -> None:
+        """Go on elsewhere."""
+        self.close()
+        self.position, self._passed = position, 0
+
+    def read(self) -> Batch | None:
+        """The next records, from ``position`` on; ``None`` when there are none yet.
+
+        The first may have a higher number: what was between is no longer there, or damaged.
+
+        :raises HoopproxyError: the journal can't be read there, and nothing follows. :raises OSError: the disk.
+        """
+        for _ in range(_TRIES):
+            since = max(self.position, self._passed)
+            try:
+                return self._read(since)
+            except FileNotFoundError:  # retention took the segment away
+                self.close()
+            except Damaged as damage:
+                self.close()
+                following = self.stream.sound_after(since)
+                if following is None:
+                    raise
+                self._told(str(damage))
+                self._passed = following
+        return None
+
+    def _read(self, since: int) -> Batch | None:
+        try:
+            batch = self.stream.shared(since)
+        except LookupError:
+            return self._alone(since)
+        self.close()
+        return batch
+
+    def _alone(self, since: int) -> Batch | None:
+        if self._own is None:
+            self._own = _Reading(self.stream, since)
+        batch = self._own.read()
+        return None if batch is None else batch.since(since)

@@ -1,0 +1,359 @@
+"""One consumer's way through all journals: batch after batch, at its own pace, with a cursor that lasts."""
+
+# Twisted's Deferreds are partly untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.python.failure import Failure
+
+from hoopproxy.delivery.backoff import Backoff
+from hoopproxy.delivery.consumer import Consumer, Emit
+from hoopproxy.delivery.cursors import Cursor, CursorFile
+from hoopproxy.delivery.stream import Batch, Place, Stream, View
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.events import AuditCursorDamaged, AuditGap
+
+__all__ = ["Lag", "Moved", "Track", "kind_of"]
+
+Tell = Callable[[str], None]
+InThread = Callable[[Callable[[], None]], "Deferred[Any]"]
+
+UNREADABLE_SECONDS: Final = 30.0
+
+
+class Moved(HoopproxyError):
+    """A consumer's ``take`` fails with it when it wants to go on elsewhere: ``position`` is asked again."""
+
+
+@attrs.frozen(kw_only=True)
+class Lag:
+    """How far a consumer is behind: records, bytes on disk, and since when the oldest waits (Unix ns, 0: none)."""
+
+    records: int = 0
+    bytes: int = 0
+    since: int = 0
+
+    def seconds(self, now: float) -> float:
+        """The age of the oldest that waits; ``now`` in Unix seconds."""
+        return max(0.0, now - self.since / 1e9) if self.since else 0.0
+
+
+def kind_of(failure: Failure | BaseException) -> str:
+    """An error in words that can be on record: ours say what they mean, of others the kind (and errno) is kept:
+    their text could quote what they were handed."""
+    problem = failure.value if isinstance(failure, Failure) else failure
+    if isinstance(problem, HoopproxyError):
+        return str(problem)[:300]
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"{type(problem).__name__}: {problem.strerror}"
+    return type(problem).__name__
+
+
+class Track:
+    """Hands a consumer what it has not had. One batch is under way at a time, whatever the journal.
+
+    :param clock: ``IReactorTime``. :param cursor: where the place is kept for a consumer that doesn't.
+    :param emit: gives an event to the gateway. :param tell: a sentence for the log.
+    :param in_thread: runs what blocks on the disk; gives a Deferred.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        *,
+        clock: Any,
+        cursor: CursorFile,
+        emit: Emit,
+        tell: Tell = lambda _: None,
+        in_thread: InThread = maybeDeferred,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.consumer, self._clock, self._file = consumer, clock, cursor
+        self._emit, self._tell, self._in_thread = emit, tell, in_thread
+        self._backoff = backoff or Backoff()
+        self._views: dict[bytes, View] = {}
+        self._kept: dict[bytes, int] = {}  # positions that this track keeps, as they are in memory
+        self._saved: Cursor = Cursor()
+        self._pending: tuple[View, Batch] | None = None
+        self._places: dict[bytes, Place] = {}
+        self._timer: Any = None
+        self._busy = False
+        self._saving: Deferred[Any] | None = None
+        self._worked = False
+        self._stopping: Deferred[None] | None = None
+        self._problem = ""
+        self._unreadable: dict[bytes, tuple[float, str]] = {}
+
+    # -- life
+
+    @property
+    def name(self) -> str:
+        """The consumer's."""
+        return self.consumer.name
+
+    @property
+    def problem(self) -> str:
+        """Why it does not get on, in words; empty when it does."""
+        return self._problem or next((sentence for _, sentence in self._unreadable.values()), "")
+
+    @property
+    def holds(self) -> bool:
+        """Whether retention waits for it."""
+        return bool(getattr(self.consumer, "holds", True))
+
+    def open(self) -> None:
+        """Read the cursor. Raises ``OSError``."""
+        found = self._file.read()
+        if found.damage:
+            resumed = "the copy before it" if found.cursor is not None else "the oldest record"
+            self._tell(f"the cursor of {self.name} is damaged ({found.damage}); it goes on from {resumed}")
+            self._emit(AuditCursorDamaged(consumer=self.name, why=found.damage, resumed=resumed))
+            if found.cursor is None:
+                self._file.keep_aside()
+        if found.cursor is not None:
+            self._saved = found.cursor
+            self._kept = dict(found.cursor.positions)
+
+    def add(self, stream: Stream) -> None:
+        """A journal is there."""
+        journal = stream.folder.id
+        position = self._wanted(stream)
+        self._views[journal] = View(stream, position, self._damaged)
+
+    def _wanted(self, stream: Stream) -> int:
+        journal = stream.folder.id
+        position = self.consumer.position(journal)
+        if position is None:
+            position = self._kept.get(journal, 1)
+        if stream.is_live and position > stream.head.jseq + 1:
+            why = f"it wants record {position} of a journal that ends at {stream.head.jseq}"
+            self._tell(f"the cursor of {self.name} is ahead: {why}; it goes on from the oldest record")
+            self._emit(AuditCursorDamaged(consumer=self.name, why=why, resumed="the oldest record"))
+            position = 1
+        return position
+
+    def _damaged(self, sentence: str) -> None:
+        self._tell(f"{self.name} passes over damage: {sentence}")
+
+    def stop(self) -> Deferred[Any]:
+        """Take nothing more; after what is under way, stop the consumer and save its place."""
+        if self._stopping is None:
+            self._stopping = Deferred()
+            self._cancel()
+            if not self._busy:
+                self._end()
+        return self._stopping
+
+    def _end(self) -> None:
+        assert self._stopping is not None
+        stopping = self._stopping
+        for view in self._views.values():
+            view.close()
+        stopped = maybeDeferred(self.consumer.stop)
+        stopped.addErrback(self._stop_failed)
+        stopped.addCallback(lambda _: self.save())
+        stopped.addErrback(self._stop_failed)
+        stopped.addBoth(lambda _: stopping.callback(None))
+
+    def _stop_failed(self, failure: Failure) -> None:
+        self._tell(f"{self.name} did not stop in order: {kind_of(failure)}")
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # -- turns
+
+    def go(self) -> None:
+        """There may be something to take; cheap when there isn't."""
+        if not self._busy and self._timer is None and self._stopping is None:
+            self._turn()
+
+    def _later(self, seconds: float) -> None:
+        self._timer = self._clock.callLater(seconds, self._again)
+
+    def _again(self) -> None:
+        self._timer = None
+        self.go()
+
+    def _turn(self) -> None:
+        found = self._pending or self._next()
+        if found is None:
+            if self._worked:
+                self.tick()  # caught up: what time drives, once
+            return
+        self._pending = view, batch = found
+        self._busy = True
+        self._worked = True
+        taking = maybeDeferred(self.consumer.take, view.stream.folder.id, batch.records)
+        taking.addCallbacks(self._took, self._failed, callbackArgs=(view, batch))
+        taking.addErrback(self._failed)
+
+    def _next(self) -> tuple[View, Batch] | None:
+        for journal, view in list(self._views.items()):
+            batch = self._read(journal, view)
+            if batch is not None:
+                self._views[journal] = self._views.pop(journal)  # the others first, the next time
+                self._look_for_gap(view, batch)
+                self._places[journal] = batch.place
+                return view, batch
+        return None
+
+    def _read(self, journal: bytes, view: View) -> Batch | None:
+        """One journal that can't be read keeps nobody from the others, and is tried again later."""
+        now: float = self._clock.seconds()
+        until, before = self._unreadable.get(journal, (now, ""))
+        if now < until:
+            return None
+        try:
+            batch = view.read()
+        except (HoopproxyError, OSError) as problem:
+            sentence = kind_of(problem)
+            if sentence != before:
+                self._tell(f"{self.name} can't read a journal: {sentence}")
+            self._unreadable[journal] = now + UNREADABLE_SECONDS, sentence
+            return None
+        self._unreadable.pop(journal, None)
+        return batch
+
+    def _look_for_gap(self, view: View, batch: Batch) -> None:
+        missing = batch.first - view.position
+        if missing > 0 and not _says_gap(batch):
+            self._emit(
+                AuditGap(
+                    why="the journal no longer has them, or not whole",
+                    records=missing,
+                    bytes=0,
+                    consumer=self.name,
+                    journal=view.stream.folder.path.name,
+                    first=view.position,
+                    last=batch.first - 1,
+                )
+            )
+
+    def _took(self, _: object, view: View, batch: Batch) -> None:
+        self._pending = None
+        view.position = batch.last + 1
+        self._kept[view.stream.folder.id] = view.position
+        self._done()
+        self._well()
+
+    def _well(self) -> None:
+        if self._problem:
+            self._tell(f"{self.name} goes on")
+        self._problem = ""
+        self._backoff.reset()
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(Moved):
+            self._pending = None
+            for view in self._views.values():
+                view.move(self._wanted(view.stream))
+            self._done()
+            return
+        problem = kind_of(failure)
+        if problem != self._problem:
+            self._tell(f"{self.name} can't go on: {problem}")
+        self._problem = problem
+        self._done(self._backoff.pause())
+
+    def _done(self, pause: float = 0.0) -> None:
+        self._busy = False
+        if self._stopping is not None:
+            self._end()
+        else:
+            self._later(pause)
+
+    # -- time
+
+    def tick(self) -> None:
+        """Let the consumer do what time drives, and save the place; nothing while it is at work."""
+        if self._busy or self._stopping is not None:
+            return
+        self._worked = False
+        self._busy = True
+        ticking = maybeDeferred(self.consumer.tick)
+        ticking.addErrback(self._tick_failed)
+        ticking.addCallback(self._ticked)
+
+    def _tick_failed(self, failure: Failure) -> None:
+        problem = kind_of(failure)
+        if problem != self._problem:
+            self._tell(f"{self.name} fails: {problem}")
+        self._problem = problem
+
+    def _ticked(self, _: object) -> None:
+        self._busy = False
+        if self._stopping is not None:
+            self._end()
+            return
+        if self._timer is None:
+            self.go()
+
+    # -- the place
+
+    def position(self, journal: bytes) -> int:
+        """The next number wanted of that journal, as the next start would find it at worst."""
+        own = self.consumer.position(journal)
+        return own if own is not None else self._saved.positions.get(journal, 1)
+
+    def save(self) -> Deferred[Any]:
+        """Make the place durable if it moved and is kept here. Never fails: what isn't saved comes again."""
+        if self._saving is not None:
+            return succeed(None)
+        cursor = Cursor({**self._saved.positions, **self._own_positions()})
+        if cursor == self._saved:
+            return succeed(None)
+        saving: Deferred[Any] = self._in_thread(lambda: self._file.write(cursor))
+        self._saving = saving
+
+        def saved(_: object) -> None:
+            self._saving, self._saved = None, cursor
+
+        def failed(failure: Failure) -> None:
+            self._saving = None
+            self._tell(f"the cursor of {self.name} can't be written: {kind_of(failure)}")
+
+        return saving.addCallbacks(saved, failed)
+
+    def _own_positions(self) -> Mapping[bytes, int]:
+        return {
+            journal: position
+            for journal, position in self._kept.items()
+            if journal in self._views and self.consumer.position(journal) is None
+        }
+
+    # -- how far it is
+
+    def lag(self) -> Lag:
+        """How far behind it is, over all journals."""
+        records = size = 0
+        since = 0
+        for journal, view in self._views.items():
+            behind = view.stream.head.jseq - view.position + 1
+            if behind <= 0:
+                continue
+            records += behind
+            place = self._places.get(journal) or view.stream.place_of(view.position)
+            if place is not None:
+                size += view.stream.bytes_from(place)
+                since = min(since or place.time, place.time)
+        return Lag(records=records, bytes=size, since=since)
+
+    @property
+    def positions(self) -> Mapping[bytes, int]:
+        """The next number wanted of each journal, as of now."""
+        return {journal: view.position for journal, view in self._views.items()}
+
+
+def _says_gap(batch: Batch) -> bool:
+    """Whether the batch itself begins with what says that records are missing."""
+    event = batch.records[0].event
+    return event is not None and event.get("kind") == "audit.gap"
