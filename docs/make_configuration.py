@@ -164,6 +164,11 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
                 "`full`: every byte of both directions; `requests`: not what came back; `metadata`: events only."
                 " Events hold statements and parameters in each.",
             ),
+            "durable_at": (
+                "list of sinks",
+                "A `strict` command waits until these have its record, too. They must be `required`, of format"
+                " `native`, and of a type that acknowledges records. See [sinks.md](sinks.md).",
+            ),
             "labels": ("table of texts", "In every event of its sessions."),
             "tls": (
                 "table",
@@ -192,6 +197,43 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
         {
             "user": ("text", "What the target calls it."),
             "password": ("secret", "Read again at each connection."),
+        },
+    ),
+    (
+        "[[sink]]",
+        config.Sink,
+        "Where the trail goes besides the journal. See [sinks.md](sinks.md). Keys that are not here are the type's.",
+        {
+            "name": (
+                "label",
+                "For events, metrics, the cursor's file. Another name is another sink, without a cursor.",
+            ),
+            "type": ("plugin", "`hoopproxy plugins` lists what is installed; `file` is built in."),
+            "format": ("native, ocsf, ecs, cef, leef", "How an event looks there. Absent: the type's own."),
+            "required": (
+                "true, false",
+                "`true`: nothing is ever skipped; past a quota new commands and sessions are refused."
+                " `false`: past a quota it is moved on, and an `audit.gap` says past what.",
+            ),
+            "from_": (
+                "oldest, now, number",
+                "Where it begins when it has no cursor. A number is a record's in the newest journal.",
+            ),
+            "quota_bytes": ("bytes", "Of the journal on disk that may wait for it. 0: no limit."),
+            "quota_seconds": ("seconds", "That the oldest record may wait for it. 0: no limit."),
+            "batch_events": ("events", "Most in one batch."),
+            "batch_bytes": ("bytes", "Most in one batch, unless a single event is longer."),
+            "batch_seconds": ("seconds", "Until a batch that nobody answered is given up and sent again."),
+            "max_event_bytes": (
+                "bytes",
+                "A longer event goes with its longest values replaced by their length and SHA-256.",
+            ),
+            "kinds": ("list of kinds or families", "Only these: `command`, `session.end`. Empty: all."),
+            "targets": (
+                "list of targets",
+                "Only events of these, and those that are of no target. Empty: all.",
+            ),
+            "options": ("the rest", "What is left of the table is the type's own."),
         },
     ),
     (
@@ -231,7 +273,8 @@ problem is told at once: file, key, what was found, what would do. A key that is
 * **Endpoints** are [Twisted endpoint strings](https://docs.twisted.org/en/stable/core/howto/endpoints.html); those of
   plugins work too.
 * `include = ["conf.d/*.toml"]` at the top of the main file takes in more files, in the order of their names. Lists
-  (`[[listener]]`, `[[target]]`, `[[checker]]`, `[[role]]`) are appended; a section may stand in one file only.
+  (`[[listener]]`, `[[target]]`, `[[checker]]`, `[[sink]]`, `[[role]]`) are appended; a section
+  may stand in one file only.
 * `[config] version = 1` is this format. A newer one is refused.
 
 **Restart.** SIGHUP or `hoopproxy reload` reads the file again, with certificates, keys and users. What changed is for
@@ -285,6 +328,8 @@ def restart(section: str, key: str) -> str:
     """Whether a change of the key needs a restart. :func:`hoopproxy.config.needs_restart` is the judge."""
     once = section in ("[gateway]", "[log]", "[journal]", "[ops]")
     listener = section == "[[listener]]" and key in ("name", "listen", "protocol")
+    if section == "[[sink]]" and key == "from_":
+        return "first start"
     return "restart" if once or listener or (section == "[limits]" and key == "hash_workers") else "reload"
 
 
@@ -295,8 +340,10 @@ def rows(section: str, cls: type, meanings: dict[str, Meaning]) -> Iterator[str]
     for name, field in attrs.fields_dict(cls).items():
         if section == "[target.accounts.NAME]" and name == "name":
             continue
+        if name not in meanings:
+            continue  # a fact of the reading, not a key
         kind, meaning = meanings[name]
-        yield f"| `{name}` | {kind} | {default_of(section, field)} | {restart(section, name)} | {meaning} |"
+        yield f"| `{name.rstrip('_')}` | {kind} | {default_of(section, field)} | {restart(section, name)} | {meaning} |"
 
 
 def page() -> str:

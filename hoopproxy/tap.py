@@ -51,7 +51,13 @@ def makeService(options: Options) -> IService:
     broken = broken_plugins()
 
     def read() -> Any:
-        return load(path, protocols=plugins.protocols, checkers=plugins.checkers, schemes=plugins.schemes)
+        return load(
+            path,
+            protocols=plugins.protocols,
+            checkers=plugins.checkers,
+            sinks=plugins.sinks,
+            schemes=plugins.schemes,
+        )
 
     try:
         config = read()

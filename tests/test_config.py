@@ -537,3 +537,97 @@ def test_reading_a_configuration_installs_no_reactor(tmp_path: Path) -> None:
         "sys.exit('twisted.internet.reactor' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == 0
+
+
+# --- sinks ---------------------------------------------------------------------------------------------
+
+SINK = """
+[[sink]]
+name = "siem"
+type = "file"
+path = "trail.jsonl"
+"""
+
+
+class FileLike:
+    """A sink plugin that knows one option."""
+
+    acknowledges, default_format = "record", "native"
+
+    def problems(self, options: Any, base: Path) -> list[str]:
+        return [f"{key} is not known" for key in sorted(set(options) - {"path"})]
+
+
+class Loose(FileLike):
+    acknowledges = "none"
+
+
+SINKS = {"file": FileLike(), "loose": Loose()}
+
+
+def test_a_sink_has_its_defaults_and_the_rest_is_its_types(tmp_path: Path) -> None:
+    """What isn't said is safe: everything from the oldest record on."""
+    (sink,) = load(write(tmp_path, SMALL + SINK), sinks=SINKS).sinks
+    assert (sink.name, sink.type, sink.format, sink.required, sink.from_) == (
+        "siem", "file", None, False, "oldest",
+    )  # fmt: skip
+    assert (sink.options, sink.base) == ({"path": "trail.jsonl"}, tmp_path)
+    assert (sink.quota_bytes, sink.quota_seconds) == (4 << 30, 0)
+    assert load(write(tmp_path, SMALL + SINK + "from = 7")).sinks[0].from_ == 7
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ('from = "yesterday"', 'sink[siem].from is neither "oldest" nor "now"'),
+        ("from = 0", "sink[siem].from is not the number of a record"),
+        ('format = "oscf"', 'sink[siem].format is "oscf", did you mean "ocsf"?'),
+        (
+            'kinds = ["comand"]',
+            'sink[siem].kinds names "comand", but no event is called so, did you mean "command"?',
+        ),
+        ('targets = ["ap"]', 'sink[siem].targets names "ap", but there is no such [[target]]'),
+        ("colour = 1", "sink[siem].colour is not known"),
+        ("quota_bytes = -1", "sink[siem].quota_bytes is -1"),
+        (SINK, 'sink[siem].name is "siem", as in another table of this kind'),
+        (SINK.replace("siem", ".."), "sink[..].name has characters that a name can't have"),
+        (SINK.replace("siem", "b").replace('"file"', '"fiel"'), 'sink[b].type is "fiel", but no such plugin'),
+    ],
+)
+def test_what_is_wrong_with_a_sink_is_told(tmp_path: Path, more: str, words: str) -> None:
+    """At the check, not when the first event is due."""
+    assert any(
+        sentence.startswith(words) for sentence in problems(tmp_path, SMALL + SINK + more, sinks=SINKS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("sink", "words"),
+    [
+        ("", "which may give up on records"),
+        ('required = true\nformat = "ocsf"', "whose format joins records"),
+        ('required = true\nkinds = ["session"]', "which does not get command.requested"),
+        ('required = true\ntargets = ["other"]', "which does not get this target's events"),
+        ('required = true\ntype = "loose"', "doesn't tell of each record whether it is safe"),
+    ],
+)
+def test_a_command_waits_only_for_a_sink_that_will_have_it(tmp_path: Path, sink: str, words: str) -> None:
+    """It would wait for ever, or for nothing."""
+    text = SMALL.replace("[[target]]", '[[target]]\ndurable_at = ["siem"]', 1)
+    table = SINK.replace('type = "file"\n', "") if "type" in sink else SINK
+    found = problems(tmp_path, text + table + sink, sinks=SINKS)
+    assert any(words in sentence for sentence in found), found
+
+
+def test_durable_at_a_required_native_sink_is_fine(tmp_path: Path) -> None:
+    """And one that isn't there, or of a target that doesn't wait, is not."""
+    text = SMALL.replace("[[target]]", '[[target]]\ndurable_at = ["siem"]', 1)
+    config = load(write(tmp_path, text + SINK + "required = true\n"), sinks=SINKS)
+    assert config.targets[0].durable_at == ("siem",)
+    assert config.follows
+    assert "no such [[sink]]" in problems(tmp_path, text)[0]
+    bounded = text.replace("[[target]]", '[[target]]\nmode = "bounded"', 1)
+    assert (
+        "only a strict target waits"
+        in problems(tmp_path, bounded + SINK + "required = true\n", sinks=SINKS)[0]
+    )

@@ -429,9 +429,12 @@ def test_the_full_configuration_names_every_key_that_there_is() -> None:
         config.Target,
         config.TargetTLS,
         config.Role,
+        config.Sink,
     )
     for section in sections:
-        for key in attrs.fields_dict(section):
+        for key in (name.rstrip("_") for name in attrs.fields_dict(section)):
+            if section is config.Sink and key in ("options", "base"):
+                continue
             assert re.search(rf"^(# )?(\[+\w+\.)?{key}( =|[.\]])", text, re.MULTILINE), (
                 f"{section.__name__}.{key}"
             )

@@ -36,7 +36,13 @@ def check(ctx: click.Context, file: Path, as_json: bool) -> None:
     config: Config | None = None
     plugins = installed(notes.append)
     try:
-        config = load(file, protocols=plugins.protocols, checkers=plugins.checkers, schemes=plugins.schemes)
+        config = load(
+            file,
+            protocols=plugins.protocols,
+            checkers=plugins.checkers,
+            sinks=plugins.sinks,
+            schemes=plugins.schemes,
+        )
         notes += _notes(config)
     except ConfigError as failure:
         problems = failure.problems
@@ -74,6 +80,7 @@ def _counts(config: Config) -> dict[str, int]:
         "targets": len(config.targets),
         "checkers": len(config.checkers),
         "roles": len(config.roles),
+        "sinks": len(config.sinks),
     }
 
 

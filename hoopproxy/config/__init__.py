@@ -1,7 +1,8 @@
 """TOML -> frozen values; an error names the key, what was wrong and what would do.
 
 ``model`` the values; ``table`` a checked cursor; ``sections`` each section; ``references`` what they say of
-each other, of files and of plugins; ``reading`` files and includes; ``difference`` compares two.
+each other, of files and of plugins; ``sinks`` where the trail goes; ``reading`` files and includes;
+``difference`` compares two.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from hoopproxy.config.model import (
     Ops,
     Role,
     SecretRef,
+    Sink,
     Target,
     TargetTLS,
 )
@@ -45,6 +47,7 @@ __all__ = [
     "Ops",
     "Role",
     "SecretRef",
+    "Sink",
     "Target",
     "TargetTLS",
     "digest",

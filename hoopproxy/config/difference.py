@@ -57,7 +57,13 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     return sorted(found)
 
 
-_NAMES = {"listeners": "listener", "targets": "target", "checkers": "checker", "roles": "role"}
+_NAMES = {
+    "listeners": "listener",
+    "targets": "target",
+    "checkers": "checker",
+    "roles": "role",
+    "sinks": "sink",
+}
 
 
 def _flat(config: Config) -> Iterator[tuple[str, str | int | bool]]:

@@ -29,6 +29,7 @@ __all__ = [
     "Record",
     "Role",
     "SecretRef",
+    "Sink",
     "Target",
     "TargetTLS",
 ]
@@ -171,13 +172,14 @@ class Account:
 
 @frozen(kw_only=True)
 class Target:
-    """``[[target]]``."""
+    """``[[target]]``. ``durable_at``: required sinks that a strict command waits for, besides the journal."""
 
     name: str
     protocol: str
     connect: str
     mode: Mode = "strict"
     record: Record = "full"
+    durable_at: tuple[str, ...] = ()
     labels: Mapping[str, str] = MappingProxyType({})
     tls: TargetTLS = TargetTLS()
     accounts: Mapping[str, Account] = MappingProxyType({})
@@ -191,6 +193,31 @@ class CheckerConfig:
     type: str
     options: Mapping[str, object]
     base: Path
+
+
+@frozen(kw_only=True)
+class Sink:
+    """``[[sink]]``: ``type`` names the plugin; what is not here is the plugin's, in ``options``.
+
+    ``format`` ``None``: the plugin's own. ``from_``: ``"oldest"``, ``"now"``, or a record's number in the
+    newest journal; looked at when the sink has no cursor yet. Of the quotas 0 is off.
+    """
+
+    name: str
+    type: str
+    format: str | None = None
+    required: bool = False
+    from_: str | int = "oldest"
+    quota_bytes: int = 4 << 30
+    quota_seconds: int = 0
+    batch_events: int = 500
+    batch_bytes: int = 1 << 20
+    batch_seconds: int = 30
+    max_event_bytes: int = 900 << 10
+    kinds: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    options: Mapping[str, object] = _EMPTY
+    base: Path = Path("/")
 
 
 @frozen(kw_only=True)
@@ -223,3 +250,9 @@ class Config:
     targets: tuple[Target, ...]
     checkers: tuple[CheckerConfig, ...]
     roles: tuple[Role, ...]
+    sinks: tuple[Sink, ...] = ()
+
+    @property
+    def follows(self) -> bool:
+        """Whether anything needs the process that follows the journals."""
+        return bool(self.sinks)

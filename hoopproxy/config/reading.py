@@ -13,8 +13,10 @@ from attrs import frozen
 from hoopproxy.config import sections
 from hoopproxy.config.model import VERSION, Config
 from hoopproxy.config.references import Entry, Parts, check_parts
+from hoopproxy.config.sinks import check_durable_at, check_sinks, read_sink
 from hoopproxy.config.table import Table
 from hoopproxy.errors import ConfigError
+from hoopproxy.events import CATALOGUE
 
 __all__ = ["load"]
 
@@ -32,6 +34,7 @@ def load(
     *,
     protocols: Mapping[str, object] | None = None,
     checkers: Mapping[str, object] | None = None,
+    sinks: Mapping[str, object] | None = None,
     schemes: Sequence[str] = ("env", "file"),
 ) -> Config:
     """Read the file and what it includes.
@@ -39,12 +42,13 @@ def load(
     :param protocols: the protocol plugins by name; their ``problems(listener_options, target_options)`` is
         asked. ``None``: don't check.
     :param checkers: the checker plugins by name; their ``problems(options, base)`` is asked.
+    :param sinks: the sink plugins by name; their ``problems(options, base)`` is asked.
     :param schemes: the schemes of secret references that some source resolves.
     :raises ConfigError: every problem, each a sentence that names file and key.
     """
     problems: list[str] = []
     documents = _read_all(Path(path).absolute(), problems)
-    config = _assemble(documents, problems, protocols, checkers, schemes) if documents else None
+    config = _assemble(documents, problems, protocols, checkers, sinks, schemes) if documents else None
     if problems or config is None:
         raise ConfigError(problems)
     return config
@@ -139,6 +143,7 @@ def _assemble(
     problems: list[str],
     protocols: Mapping[str, object] | None,
     checkers: Mapping[str, object] | None,
+    sinks: Mapping[str, object] | None,
     schemes: Sequence[str],
 ) -> Config:
     single = _Singles(documents)
@@ -150,6 +155,7 @@ def _assemble(
         roles=_entries(documents, "role", sections.read_role),
         limits=limits,
     )
+    outlets = _entries(documents, "sink", read_sink)
     config = Config(
         path=documents[0].path,
         files=tuple(document.path for document in documents),
@@ -162,6 +168,7 @@ def _assemble(
         targets=tuple(entry.value for entry in parts.targets),
         checkers=tuple(entry.value for entry in parts.checkers),
         roles=tuple(entry.value for entry in parts.roles),
+        sinks=tuple(entry.value for entry in outlets),
     )
     for document in documents:
         document.table.finish()
@@ -172,6 +179,9 @@ def _assemble(
         if not found and not any(document.table.has(key) for document in documents):
             documents[0].table.problem(key, f"is missing, so {what}; write at least one [[{key}]]")
     check_parts(parts, protocols, checkers)
+    check_sinks(outlets, {target.name: target for target in config.targets}, sinks, CATALOGUE)
+    for entry in parts.targets:
+        check_durable_at(entry, {sink.name: sink for sink in config.sinks}, sinks)
     return config
 
 

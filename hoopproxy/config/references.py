@@ -13,7 +13,7 @@ from hoopproxy.config.table import Table, nearest
 from hoopproxy.config.tls_files import authorities_problem, pair_problem
 from hoopproxy.secrets import file_problem
 
-__all__ = ["Entry", "Parts", "check_parts"]
+__all__ = ["Entry", "Parts", "ask_plugin", "check_parts", "check_plugin", "unique"]
 
 _T = TypeVar("_T")
 
@@ -43,26 +43,27 @@ def check_parts(
     """Add a sentence for every reference that leads nowhere and everything that contradicts another."""
     targets = {entry.value.name: entry.value for entry in parts.targets}
     for entries in (parts.listeners, parts.targets, parts.roles):
-        _unique(entries, "name", lambda value: value.name)
-    _unique(
+        unique(entries, "name", lambda value: value.name)
+    unique(
         parts.listeners, "listen", lambda value: None if value.listen.startswith("tcp:0") else value.listen
     )
     for listener in parts.listeners:
         _check_listener(listener, targets)
-        _check_plugin(listener, "protocol", listener.value.protocol, protocols)
+        check_plugin(listener, "protocol", listener.value.protocol, protocols)
         _ask_protocol(listener, protocols, listener.value.options, None)
     for target in parts.targets:
         _check_target(target)
-        _check_plugin(target, "protocol", target.value.protocol, protocols)
+        check_plugin(target, "protocol", target.value.protocol, protocols)
         _ask_protocol(target, protocols, None, target.value.options)
     for checker in parts.checkers:
-        _check_plugin(checker, "type", checker.value.type, checkers)
+        check_plugin(checker, "type", checker.value.type, checkers)
         _ask_checker(checker, checkers)
     for role in parts.roles:
         _check_role(role, targets, parts.limits)
 
 
-def _unique(entries: Iterable[Entry[Any]], key: str, of: Callable[[Any], str | None]) -> None:
+def unique(entries: Iterable[Entry[Any]], key: str, of: Callable[[Any], str | None]) -> None:
+    """Add a sentence for every name that is used twice."""
     seen: dict[str, Table] = {}
     for entry in entries:
         name = of(entry.value)
@@ -154,7 +155,8 @@ def _check_authorities(table: Table, key: str, path: Path | None) -> None:
 # -- plugins -------------------------------------------------------------------------------------
 
 
-def _check_plugin(entry: Entry[Any], key: str, name: str, known: Mapping[str, object] | None) -> None:
+def check_plugin(entry: Entry[Any], key: str, name: str, known: Mapping[str, object] | None) -> None:
+    """Add a sentence if no such plugin is there; ``known`` ``None``: nobody looked."""
     if known is None or not name or name in known:
         return
     names = ", ".join(sorted(known)) or "none"
@@ -170,15 +172,15 @@ def _ask_protocol(
     target: Mapping[str, object] | None,
 ) -> None:
     plugin = (plugins or {}).get(entry.value.protocol)
-    _ask(entry, "options.", plugin, listener, target)
+    ask_plugin(entry, "options.", plugin, listener, target)
 
 
 def _ask_checker(entry: Entry[CheckerConfig], plugins: Mapping[str, object] | None) -> None:
     plugin = (plugins or {}).get(entry.value.type)
-    _ask(entry, "", plugin, entry.value.options, entry.value.base)
+    ask_plugin(entry, "", plugin, entry.value.options, entry.value.base)
 
 
-def _ask(entry: Entry[Any], prefix: str, plugin: object, *arguments: object) -> None:
+def ask_plugin(entry: Entry[Any], prefix: str, plugin: object, *arguments: object) -> None:
     """Let a plugin check its own table. Its sentences begin with the key."""
     ask: Callable[..., Iterable[str]] | None = getattr(plugin, "problems", None)
     if ask is None:

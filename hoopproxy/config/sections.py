@@ -172,6 +172,7 @@ def read_target(table: Table, schemes: Sequence[str]) -> Target:
         connect=connect,
         mode=table.choice("mode", "strict", get_args(Mode)),
         record=table.choice("record", "full", get_args(Record)),
+        durable_at=table.texts("durable_at"),
         labels=table.text_map("labels"),
         tls=_target_tls(table, tls_table, connect, schemes),
         accounts=MappingProxyType(accounts),

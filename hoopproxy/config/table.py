@@ -197,6 +197,10 @@ class Table:
         self._known.update(dict.fromkeys(left))
         return MappingProxyType(left)
 
+    def value(self, key: str, default: object, check: Callable[[object], str | None]) -> Any:
+        """A value of whatever kind that ``check`` has nothing to say of; ``default`` when it is absent."""
+        return self._value(key, default, check, default)
+
     # inside
 
     def _value(self, key: str, default: Any, check: Callable[[object], str | None], wrong: Any) -> Any:

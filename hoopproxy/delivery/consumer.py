@@ -84,6 +84,10 @@ class Consumer(Protocol):
 
     Work that takes longer than some milliseconds belongs in a thread or in turns, behind a Deferred: the
     others share this one.
+
+    It may have more: ``holds`` (a flag: whether retention waits for it; true unless said), ``interrupt()`` (the
+    process ends: let go of what is under way, by failing), ``reopen()`` (SIGHUP), ``status()`` (a mapping of
+    facts for ``hoopproxy audit sinks``), ``judge(lag, streams)`` (how far it is behind, about once a second).
     """
 
     name: str
@@ -102,8 +106,9 @@ class Consumer(Protocol):
         """
 
     def tick(self) -> Deferred[None] | None:
-        """About once a second while there is something to do, and once after the last batch: what time drives
-        (checkpoints, rotation). Never while ``take`` is still at work."""
+        """Once after the last batch, about once a second while records come and for some seconds after, and
+        every few seconds when all is quiet: what time drives (checkpoints, rotation). Never while ``take`` is
+        still at work."""
 
     def stop(self) -> Deferred[None] | None:
         """The process ends: make durable what is still in memory, give back what is open."""

@@ -228,6 +228,18 @@ class Stream:
         header = headers[max(index, 0)]
         return Place(header.number, 0, header.created)
 
+    def within(self, size: int, oldest: int) -> int:
+        """The first record of the oldest segment from which on no more than ``size`` bytes lie before the head
+        and none is older than ``oldest`` (Unix ns); if there is none, the next record to come. 0: no limit.
+        """
+        found, total = self.head.jseq + 1, 0
+        for header in reversed(sound_segments(self.folder, self.head)):
+            total += self.head.offset if header.number == self.head.segment else self._size(header.number)
+            if (size and total > size) or header.created < oldest:
+                break
+            found = min(found, header.first_jseq)
+        return found
+
 
 class View:
     """One consumer's way along a stream. ``position`` is the next number that it wants; whoever took what was

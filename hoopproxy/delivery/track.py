@@ -58,7 +58,8 @@ def kind_of(failure: Failure | BaseException) -> str:
 class Track:
     """Hands a consumer what it has not had. One batch is under way at a time, whatever the journal.
 
-    :param clock: ``IReactorTime``. :param cursor: where the place is kept for a consumer that doesn't.
+    :param clock: ``IReactorTime``.
+    :param cursor: where the place is kept for a consumer that doesn't; ``None``: it does.
     :param emit: gives an event to the gateway. :param tell: a sentence for the log.
     :param in_thread: runs what blocks on the disk; gives a Deferred.
     """
@@ -68,7 +69,7 @@ class Track:
         consumer: Consumer,
         *,
         clock: Any,
-        cursor: CursorFile,
+        cursor: CursorFile | None,
         emit: Emit,
         tell: Tell = lambda _: None,
         in_thread: InThread = maybeDeferred,
@@ -86,6 +87,7 @@ class Track:
         self._busy = False
         self._saving: Deferred[Any] | None = None
         self._worked = False
+        self._tick_is_due = False
         self._stopping: Deferred[None] | None = None
         self._problem = ""
         self._unreadable: dict[bytes, tuple[float, str]] = {}
@@ -109,6 +111,8 @@ class Track:
 
     def open(self) -> None:
         """Read the cursor. Raises ``OSError``."""
+        if self._file is None:
+            return
         found = self._file.read()
         if found.damage:
             resumed = "the copy before it" if found.cursor is not None else "the oldest record"
@@ -146,8 +150,11 @@ class Track:
         if self._stopping is None:
             self._stopping = Deferred()
             self._cancel()
+            interrupt = getattr(self.consumer, "interrupt", None)
             if not self._busy:
                 self._end()
+            elif interrupt is not None:
+                interrupt()
         return self._stopping
 
     def _end(self) -> None:
@@ -253,9 +260,7 @@ class Track:
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(Moved):
-            self._pending = None
-            for view in self._views.values():
-                view.move(self._wanted(view.stream))
+            self._moved()
             self._done()
             return
         problem = kind_of(failure)
@@ -264,17 +269,27 @@ class Track:
         self._problem = problem
         self._done(self._backoff.pause())
 
+    def _moved(self) -> None:
+        self._pending = None
+        self._places.clear()
+        for view in self._views.values():
+            view.move(self._wanted(view.stream))
+
     def _done(self, pause: float = 0.0) -> None:
         self._busy = False
         if self._stopping is not None:
             self._end()
+        elif self._tick_is_due:
+            self._later(pause)
+            self.tick()
         else:
             self._later(pause)
 
     # -- time
 
     def tick(self) -> None:
-        """Let the consumer do what time drives, and save the place; nothing while it is at work."""
+        """Let the consumer do what time drives; if it is at work, as soon as it isn't."""
+        self._tick_is_due = self._busy
         if self._busy or self._stopping is not None:
             return
         self._worked = False
@@ -284,6 +299,9 @@ class Track:
         ticking.addCallback(self._ticked)
 
     def _tick_failed(self, failure: Failure) -> None:
+        if failure.check(Moved):
+            self._moved()
+            return
         problem = kind_of(failure)
         if problem != self._problem:
             self._tell(f"{self.name} fails: {problem}")
@@ -306,12 +324,13 @@ class Track:
 
     def save(self) -> Deferred[Any]:
         """Make the place durable if it moved and is kept here. Never fails: what isn't saved comes again."""
-        if self._saving is not None:
+        file = self._file
+        if self._saving is not None or file is None:
             return succeed(None)
         cursor = Cursor({**self._saved.positions, **self._own_positions()})
         if cursor == self._saved:
             return succeed(None)
-        saving: Deferred[Any] = self._in_thread(lambda: self._file.write(cursor))
+        saving: Deferred[Any] = self._in_thread(lambda: file.write(cursor))
         self._saving = saving
 
         def saved(_: object) -> None:

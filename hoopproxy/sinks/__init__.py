@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.internet.defer import maybeDeferred
 
 __all__ = ["Delivery", "SinkContext"]
 
@@ -61,6 +62,8 @@ class SinkContext:
     :ivar folder: its own, for what it must remember (mode 0700, exists).
     :ivar base: where relative paths of its options start.
     :ivar reactor: time (``seconds``, ``callLater``) and endpoints; a ``Clock`` in tests.
+    :ivar in_thread: ``in_thread(function, *arguments)`` calls what would block (a disk) in a thread; something to
+        await. The others share the reactor's thread with this sink: who blocks it blocks them.
     :ivar secret: ``scheme:rest`` -> the secret's bytes now; fails with ``SecretUnavailable``. Ask again at each
         connection: nothing is cached, and nothing of it belongs in a message.
     """
@@ -71,3 +74,4 @@ class SinkContext:
     node: str
     reactor: Any = attrs.field(repr=False)
     secret: Callable[[str], Awaitable[bytes]] = attrs.field(repr=False)
+    in_thread: Callable[..., Awaitable[Any]] = attrs.field(default=maybeDeferred, repr=False)

@@ -60,7 +60,7 @@ def test_a_fine_file_is_called_fine_with_its_counts_and_notes(tmp_path: Path, pr
     """An operator sees at a glance that the include was taken, and what is unusual."""
     path = write(tmp_path, protocol)
     result = run("check", path)
-    assert result.stdout == f"{path} is fine: 1 listener, 1 target, 1 checker, 0 roles\n"
+    assert result.stdout == f"{path} is fine: 1 listener, 1 target, 1 checker, 0 roles, 0 sinks\n"
     assert result.exit_code == 0
     assert [line.removeprefix("note: ") for line in result.stderr.splitlines()] == [
         "there is no [[role]], so nobody is admitted anywhere",

@@ -99,9 +99,9 @@ class Following:
         return self.turn()
 
 
-def opened(files: MemoryFiles, options: JournalOptions = TINY) -> Journal:
+def opened(files: MemoryFiles, options: JournalOptions = TINY, **more: Any) -> Journal:
     """A journal that is written to."""
-    journal = Journal(Folder.acquire(STATE, files), options=options, threaded=False)
+    journal = Journal(Folder.acquire(STATE, files), options=options, threaded=False, **more)
     journal.start()
     return journal
 

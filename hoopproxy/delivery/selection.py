@@ -1,0 +1,133 @@
+"""Records to deliveries: which of them, joined or not, in the sink's format and size."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from hoopproxy.config.model import Sink
+from hoopproxy.delivery.claim import fitted
+from hoopproxy.delivery.consumer import Taken
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.events import canonical
+from hoopproxy.export import FORMATS, Join, Operation, alone
+from hoopproxy.sinks import Delivery
+
+__all__ = ["NoFormat", "Selection", "batches"]
+
+
+class NoFormat(HoopproxyError):
+    """The format of a sink is not there."""
+
+
+class Selection:
+    """Makes a sink's deliveries. What is joined is folded here, one :class:`Join` a journal.
+
+    :raises NoFormat: there is no such format.
+    """
+
+    def __init__(self, sink: Sink, format_name: str) -> None:
+        found = FORMATS.get(format_name)  # of those that don't join, native is the only one
+        if found is None:
+            raise NoFormat(f"there is no format {format_name}; known are {', '.join(FORMATS)}")
+        self._format, self._limit = found, sink.max_event_bytes
+        self._kinds, self._targets = frozenset(sink.kinds), frozenset(sink.targets)
+        self._joins: dict[bytes, Join] = {}
+
+    # -- records
+
+    def take(self, record: Taken) -> Iterator[Delivery]:
+        """What becomes complete by this record."""
+        event = record.event
+        if event is None or not self._is_of_targets(event):
+            return
+        size = len(record.body)
+        if size <= self._limit:
+            body: bytes | None = record.body
+        else:
+            event, size = fitted(event, size, self._limit)
+            body = None
+        if not self._format.joins:
+            if self._is_wanted(event):
+                # What is native is what is in the journal: the very bytes.
+                yield Delivery(body=body or canonical(event), event=event, format=self._format.name)
+            return
+        join = self._joins.get(record.journal)
+        if join is None:
+            join = self._joins[record.journal] = Join()
+        yield from self._wanted(join.feed(event, size))
+
+    def due(self, now: float) -> Iterator[Delivery]:
+        """What has been open for long, as started; ``now`` by a clock that never steps."""
+        for join in self._joins.values():
+            yield from self._wanted(join.due(now))
+
+    def told(self, event: Mapping[str, Any]) -> Delivery:
+        """Something that the sink is to know whatever its filters say."""
+        return self._delivery(alone(event))
+
+    def _wanted(self, operations: Iterable[Operation]) -> Iterator[Delivery]:
+        for operation in operations:
+            if any(self._is_wanted(record) for record in operation.records):
+                yield self._delivery(operation)
+
+    def _delivery(self, operation: Operation) -> Delivery:
+        body = self._format.write(operation)
+        if len(body) > self._limit:
+            # Each record fits; together, or in the format's words, they did not.
+            body = self._format.write(_smaller(operation, self._limit, len(body)))
+        return Delivery(body=body, event=operation.main, format=self._format.name)
+
+    def _is_of_targets(self, event: Mapping[str, Any]) -> bool:
+        if not self._targets:
+            return True
+        target = event.get("target")
+        return target is None or target.get("name") in self._targets
+
+    def _is_wanted(self, event: Mapping[str, Any]) -> bool:
+        kinds = self._kinds
+        if not kinds:
+            return True
+        kind = str(event["kind"])
+        return kind in kinds or kind.partition(".")[0] in kinds or kind == "audit.gap"
+
+    # -- persistence
+
+    def state(self) -> dict[str, str]:
+        """What is open, for the cursor."""
+        return {
+            journal.hex(): base64.b64encode(join.state()).decode() for journal, join in self._joins.items()
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """As :meth:`state` gave it. Raises ``BadState`` or ``ValueError``; nothing is changed then."""
+        if not self._format.joins:
+            return
+        self._joins = {
+            bytes.fromhex(journal): Join.restore(base64.b64decode(text, validate=True))
+            for journal, text in state.items()
+        }
+
+
+def _smaller(operation: Operation, limit: int, size: int) -> Operation:
+    """The operation with less in each record: by as much as the format made of it is over the limit."""
+    records = operation.records
+    sizes = [len(canonical(record)) for record in records]
+    allowed = max(limit * limit // (2 * size), 512) // len(records)
+    made = (fitted(record, old, max(allowed, 512))[0] for record, old in zip(records, sizes, strict=True))
+    return operation._replace(records=tuple(made))
+
+
+def batches(deliveries: Iterable[Delivery], events: int, size: int) -> Iterator[list[Delivery]]:
+    """In their order, at most ``events`` of them and ``size`` bytes of bodies, though always one."""
+    found: list[Delivery] = []
+    total = 0
+    for delivery in deliveries:
+        if found and (len(found) >= events or total + len(delivery.body) > size):
+            yield found
+            found, total = [], 0
+        found.append(delivery)
+        total += len(delivery.body)
+    if found:
+        yield found

@@ -1,0 +1,5 @@
+"""The sinks that come with hoopproxy."""
+
+from hoopproxy.sinks.file import FilePlugin
+
+file = FilePlugin()
