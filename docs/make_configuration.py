@@ -72,6 +72,26 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
         },
     ),
     (
+        "[retention]",
+        config.Retention,
+        "How long the trail is kept. See [journal.md](journal.md).",
+        {
+            "events_days": ("days", "Events of every kind stay so long; 0: for ever. Up to 36,500."),
+            "payload_days": ("days", "Recorded bytes stay so long; not longer than events."),
+            "every_hours": ("hours", "How often it is seen to; 0: only by `hoopproxy journal compact`."),
+            "targets": ("tables", "`[retention.targets.NAME]`, see below."),
+        },
+    ),
+    (
+        "[retention.targets.NAME]",
+        config.RetentionDays,
+        "Another time for the records of one target's sessions; what isn't said is as in `[retention]`.",
+        {
+            "events_days": ("days", "As above."),
+            "payload_days": ("days", "As above."),
+        },
+    ),
+    (
         "[ops]",
         config.Ops,
         "Plain HTTP for probes and metrics. See [operations.md](operations.md).",

@@ -639,3 +639,55 @@ class AuditSinkRecovered(Event):
     sink: str
     seconds: int
     records: int
+
+
+@catalogued("audit.hold")
+@attrs.frozen(kw_only=True)
+class AuditHold(Event):
+    """A legal hold was put on a session, an identity or a target (``action`` ``add``), or lifted (``remove``).
+
+    What is held neither expires nor can it be erased.
+    """
+
+    action: str
+    what: str
+    value: str
+    reason: str
+
+
+@catalogued("audit.erasure")
+@attrs.frozen(kw_only=True)
+class AuditErasure(Event):
+    """Records of sessions are erased: their bodies, salts and data keys, by somebody's order and for a reason.
+
+    ``state`` is ``ordered`` (on record before anything is touched; the ``jseq`` of this event is what rewritten
+    segments name) and then ``completed``, with what was done. Whoever keeps copies by session (an index, a sink)
+    is told by this event which. ``what`` says how they were chosen; whose they were is not said again.
+    """
+
+    state: str
+    what: str
+    sessions: Sequence[str]
+    reason: str
+    journal: str
+    records: int | None = None
+    segments: int | None = None
+    keys: int | None = None
+
+
+@catalogued("audit.retention")
+@attrs.frozen(kw_only=True)
+class AuditRetention(Event):
+    """Records expired: their bodies are gone, and whole segments once nothing else was left in them.
+
+    ``state`` is ``ordered`` (before anything is touched), then ``completed``. ``removed_from`` to ``removed_to``
+    are the numbers that are no longer there at all.
+    """
+
+    state: str
+    journal: str
+    segments: int
+    records: int | None = None
+    segments_removed: int | None = None
+    removed_from: int | None = None
+    removed_to: int | None = None

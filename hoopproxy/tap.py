@@ -110,10 +110,12 @@ def _parts(gateway: Any) -> list[Any]:
     from hoopproxy.gateway.control import Control
     from hoopproxy.gateway.ops import OpsSite
     from hoopproxy.gateway.reading import Reading
+    from hoopproxy.gateway.upkeep import Orders, Upkeep
 
     control = Control(gateway)
     control.register("read", Reading(control).command)
-    parts: list[Any] = [control]
+    control.register("upkeep", Orders(control).command)
+    parts: list[Any] = [control, Upkeep(gateway)]
     if gateway.config.ops.listen is not None:
         parts.append(OpsSite(gateway))
     return parts

@@ -68,6 +68,11 @@ level = "debug"
 [journal]
 sync_ms = 7
 compression = "none"
+[retention]
+events_days = 1000
+[retention.targets.app]
+payload_days = 0
+events_days = 0
 [ops]
 listen = "tcp:9090:interface=127.0.0.1"
 [limits]

@@ -27,6 +27,8 @@ __all__ = [
     "Ops",
     "Read",
     "Record",
+    "Retention",
+    "RetentionDays",
     "Role",
     "SecretRef",
     "Sink",
@@ -96,6 +98,24 @@ class JournalOptions:
     segment_bytes: int = 64 << 20
     reserve_bytes: int = 16 << 20
     compression: Literal["zstd", "none"] = "zstd"
+
+
+@frozen(kw_only=True)
+class RetentionDays:
+    """``[retention.targets.NAME]``: days that records stay; 0 is for ever."""
+
+    events_days: int = 400
+    payload_days: int = 90
+
+
+@frozen(kw_only=True)
+class Retention:
+    """``[retention]``. ``every_hours`` 0: only when an operator says so."""
+
+    events_days: int = 400
+    payload_days: int = 90
+    every_hours: int = 24
+    targets: Mapping[str, RetentionDays] = MappingProxyType({})
 
 
 @frozen(kw_only=True)
@@ -244,6 +264,7 @@ class Config:
     gateway: Gateway
     log: Log
     journal: JournalOptions
+    retention: Retention = Retention()
     ops: Ops
     limits: Limits
     listeners: tuple[Listener, ...]

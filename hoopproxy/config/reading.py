@@ -162,6 +162,7 @@ def _assemble(
         gateway=single.read("gateway", sections.read_gateway),
         log=single.read("log", sections.read_log),
         journal=single.read("journal", sections.read_journal),
+        retention=single.read("retention", sections.read_retention),
         ops=single.read("ops", sections.read_ops),
         limits=limits,
         listeners=tuple(entry.value for entry in parts.listeners),

@@ -24,6 +24,8 @@ from hoopproxy.config.model import (
     Ops,
     Read,
     Record,
+    Retention,
+    RetentionDays,
     Role,
     Target,
     TargetTLS,
@@ -39,6 +41,7 @@ __all__ = [
     "read_listener",
     "read_log",
     "read_ops",
+    "read_retention",
     "read_role",
     "read_target",
 ]
@@ -82,6 +85,35 @@ def read_journal(table: Table) -> JournalOptions:
     if journal.sync_ms > journal.max_lag_ms:
         table.problem("sync_ms", f"is {journal.sync_ms}, over max_lag_ms ({journal.max_lag_ms}); use less")
     return journal
+
+
+def read_retention(table: Table) -> Retention:
+    """``[retention]``."""
+    default = _days(table, RetentionDays())
+    targets = {}
+    for name, inner in table.named_tables("targets"):
+        targets[name] = _days(inner, default)
+        inner.finish()
+    return Retention(
+        events_days=default.events_days,
+        payload_days=default.payload_days,
+        every_hours=table.number("every_hours", 24, 0, 24 * 365),
+        targets=MappingProxyType(targets),
+    )
+
+
+def _days(table: Table, default: RetentionDays) -> RetentionDays:
+    days = RetentionDays(
+        events_days=table.number("events_days", default.events_days, 0, 36_500),
+        payload_days=table.number("payload_days", default.payload_days, 0, 36_500),
+    )
+    if days.events_days and (not days.payload_days or days.payload_days > days.events_days):
+        shown = days.payload_days or "0 (for ever)"
+        table.problem(
+            "payload_days",
+            f"is {shown}, over events_days ({days.events_days}): nobody could tell whose the payload is; use less",
+        )
+    return days
 
 
 def read_ops(table: Table) -> Ops:

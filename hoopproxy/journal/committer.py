@@ -298,7 +298,9 @@ class Committer:
 
     def _roomy_segment(self) -> SegmentWriter:
         segment = self._segment
-        if segment is not None and segment.end >= self._options.segment_bytes:
+        rolling, self._inbox.roll = self._inbox.roll, False
+        full = segment is not None and (rolling or segment.end >= self._options.segment_bytes)
+        if segment is not None and full and not segment.is_empty:
             self._leave(segment)
             segment.finish()
             segment = None

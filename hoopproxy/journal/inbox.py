@@ -29,10 +29,11 @@ class Inbox:
 
     ``appended`` counts body bytes ever queued. A key is put in before the first record that uses it.
     ``lost`` has what was closed by an event that had to be dropped: the gap's ``jseq``, key id, what it was.
+    ``roll`` asks for a new segment before anything more is written.
     ``mark`` is the monotonic time in ns of the first record that waits.
     """
 
-    __slots__ = ("appended", "flat", "keys", "lost", "mark", "stop", "want")
+    __slots__ = ("appended", "flat", "keys", "lost", "mark", "roll", "stop", "want")
 
     def __init__(self) -> None:
         self.flat: list[Any] = []
@@ -40,6 +41,7 @@ class Inbox:
         self.lost: deque[tuple[int, int, bytes]] = deque()
         self.appended = 0
         self.mark: int | None = None
+        self.roll = False
         self.want = False
         self.stop = False
 

@@ -4,7 +4,8 @@ A fixed header, then entries of 64 bytes each, so that key id *n* is at a place 
 is loaded at start, however many sessions there were. An entry is durable no later than the first record that
 uses it. Each has room reserved for where a wrapped data key will be, once records are sealed.
 
-Key id 0 is the gateway's own.
+Key id 0 is the gateway's own. An entry whose session was lawfully erased keeps its id and its session, and the
+flag says so; salt and data key are gone.
 """
 
 from __future__ import annotations
@@ -26,24 +27,27 @@ __all__ = ["GATEWAY_KEY", "Key", "KeyFile"]
 GATEWAY_KEY: Final = 0
 _MAGIC: Final = b"HOOPKEYS"
 _HEADER = struct.Struct("<8sHH16s32x")
-# key id, flags (0), cipher (0), session, salt, created, wrapped key's offset and length (0: none)
+# key id, flags, cipher (0), session, salt, created, wrapped key's offset and length (0: none)
 _ENTRY = struct.Struct("<IHH16s16sQQI")
 _CRC = struct.Struct("<I")
 _SIZE: Final = 64
+_ERASED: Final = 1
 
 
 @attrs.frozen
 class Key:
-    """One entry: ``session`` is 16 bytes (zeros for the gateway), ``salt`` 16 random ones."""
+    """One entry: ``session`` is 16 bytes (zeros for the gateway), ``salt`` 16 random ones (zeros: erased)."""
 
     id: int
     session: bytes
     salt: bytes = attrs.field(repr=False)
     created: int = 0
+    is_erased: bool = False
 
     def encode(self) -> bytes:
         """The entry's 64 bytes."""
-        body = _ENTRY.pack(self.id, 0, 0, self.session, self.salt, self.created, 0, 0)
+        flags = _ERASED if self.is_erased else 0
+        body = _ENTRY.pack(self.id, flags, 0, self.session, self.salt, self.created, 0, 0)
         return body + _CRC.pack(crc32(body))
 
     @classmethod
@@ -51,8 +55,8 @@ class Key:
         """Read an entry; ``None`` if it is cut or damaged."""
         if len(data) != _SIZE or crc32(data[:-4]) != _CRC.unpack_from(data, _SIZE - 4)[0]:
             return None
-        id_, _, _, session, salt, created, _, _ = _ENTRY.unpack_from(data)
-        return cls(id_, session, salt, created)
+        id_, flags, _, session, salt, created, _, _ = _ENTRY.unpack_from(data)
+        return cls(id_, session, salt, created, bool(flags & _ERASED))
 
 
 class KeyFile:
@@ -141,6 +145,13 @@ class KeyFile:
         self._files.pwrite(self._handle, [data], _SIZE * (1 + keys[0].id))
         self._files.fdatasync(self._handle)
         self.count = keys[-1].id + 1
+
+    def erase(self, keys: Sequence[int]) -> None:
+        """Overwrite the salts of these entries where they are, and wait until that is durable."""
+        for key_id in keys:
+            gone = attrs.evolve(self.get(key_id), salt=bytes(16), is_erased=True)
+            self._files.pwrite(self._handle, [gone.encode()], _SIZE * (1 + key_id))
+        self._files.fdatasync(self._handle)
 
     def rewrite(self, keys: Sequence[Key]) -> None:
         """As :meth:`append`, but into a new file that takes this one's place: after an error, nothing of what

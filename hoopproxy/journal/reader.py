@@ -150,7 +150,7 @@ class JournalReader:
         limit = mark.jseq if live else _NO_LIMIT
         while self._segment is not None:
             yield from self._blocks(limit, mark, live)
-            if not self._next_segment():
+            if not self._next_segment(mark):
                 return
 
     # -- which segment
@@ -194,14 +194,18 @@ class JournalReader:
         number = self._segment.header.number
         return next((header for header in self._headers if header.previous == number), None)
 
-    def _next_segment(self) -> bool:
+    def _next_segment(self, mark: Mark) -> bool:
         following = self._following()
         if following is None:
             return False
         if self._expected != following.first_jseq and not following.flags & ACCEPTED_LOSS:
             return False  # at the watermark
-        self._open(following)
-        return True
+        try:
+            self._open(following)
+        except FileNotFoundError:  # retention took it meanwhile: go on with what is left
+            self._since, self._numbers = max(self._since, self._expected), []
+            self._refresh(mark)
+        return self._segment is not None
 
     # -- blocks of one segment
 

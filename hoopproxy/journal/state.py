@@ -166,6 +166,23 @@ class OpenState:
         """For each open session (its text id) its key id."""
         return {str((_loads(body) or {}).get("session", "")): key for key, body in self._sessions.items()}
 
+    def without(self, keys: frozenset[int]) -> OpenState:
+        """The same without what belongs to these key ids; this very object if nothing does."""
+        ops = [op for op, (key, _) in self._commands.items() if key in keys]
+        sessions = keys & self._sessions.keys()
+        if not ops and not sessions:
+            return self
+        left = OpenState()
+        left._sessions = {key: body for key, body in self._sessions.items() if key not in keys}
+        left._last = {key: seq for key, seq in self._last.items() if key not in keys}
+        left._commands = {op: kept for op, kept in self._commands.items() if kept[0] not in keys}
+        return left
+
+    @property
+    def starts(self) -> dict[int, bytes]:
+        """Key id -> the ``session.start`` event of what is open, as it was appended."""
+        return dict(self._sessions)
+
     def encode(self) -> bytes:
         """The payload of a ``STATE`` block."""
         text = {

@@ -435,6 +435,10 @@ class Journal:
         if self._inbox.stop:
             self._finish()
 
+    def roll(self) -> None:
+        """Have what is appended from now on in a segment of its own: what is in the others can then be changed."""
+        self._inbox.roll = True
+
     def commit_soon(self) -> None:
         """Have it within ``sync_ms``: the first call arms a timer, further ones cost nothing."""
         if self._batch_timer is None and not self._inbox.want:

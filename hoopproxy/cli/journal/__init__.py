@@ -11,7 +11,7 @@ import click
 
 __all__ = ["journal"]
 
-_COMMANDS = ("stat", "check", "accept-loss")
+_COMMANDS = ("stat", "check", "compact", "hold", "erase", "accept-loss")
 
 
 class _Late(click.Group):

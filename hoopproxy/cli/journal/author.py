@@ -11,13 +11,16 @@ from hoopproxy.gateway.voice import Voice
 from hoopproxy.journal.writer import Journal
 from hoopproxy.wire.recorder import Clock, IdSource
 
-__all__ = ["author"]
+__all__ = ["author", "who"]
+
+
+def who() -> Identity:
+    """The user at the terminal: the one that ``sudo`` came from, as far as the system knows."""
+    uid = os.getuid()
+    before = os.environ.get("SUDO_UID", "")
+    return asker_of(int(before) if uid == 0 and before.isdigit() else uid).identity
 
 
 def author(journal: Journal) -> tuple[Voice, Identity]:
-    """Who is at the terminal: the user that ``sudo`` came from, as far as the system knows."""
-    uid = os.getuid()
-    before = os.environ.get("SUDO_UID", "")
-    if uid == 0 and before.isdigit():
-        uid = int(before)
-    return Voice(journal, IdSource(), Clock(), socket.gethostname() or "gateway"), asker_of(uid).identity
+    """A voice in that journal, and :func:`who` speaks."""
+    return Voice(journal, IdSource(), Clock(), socket.gethostname() or "gateway"), who()

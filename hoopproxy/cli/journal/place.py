@@ -9,15 +9,17 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from hoopproxy.cli.audit.source import socket_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
 from hoopproxy.reading.journals import at_rest
 
-__all__ = ["chosen", "place_options", "state_of"]
+__all__ = ["chosen", "control_of", "place_options", "state_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path, readable=False)
 _STATE: Final = "/var/lib/hoopproxy"
+_CONTROL: Final = "control.sock"
 
 
 def place_options(function: F) -> F:
@@ -52,6 +54,11 @@ def state_of(config: Path | None, state: Path | None) -> Path:
     gateway = values.get("gateway", {})
     named = gateway.get("state", _STATE) if isinstance(gateway, dict) else _STATE
     return config.absolute().parent / str(named)
+
+
+def control_of(config: Path | None, state: Path | None) -> Path:
+    """Where the gateway of that place has its control socket."""
+    return socket_of(config) if config is not None else state_of(config, state) / _CONTROL
 
 
 def chosen(state: Path, journal_id: str | None) -> list[Folder]:

@@ -1,0 +1,119 @@
+"""``hoopproxy journal erase``: take the contents of sessions out of the trail, lawfully and on record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import click
+
+from hoopproxy.cli.journal.needed import readers_of
+from hoopproxy.cli.journal.orders import put_on_record
+from hoopproxy.cli.journal.place import chosen, control_of, place_options, state_of
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.events import AuditErasure
+from hoopproxy.journal.erasure import Found, erase_from, find
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.holds import Holds
+from hoopproxy.journal.upkeep import Upkeep
+
+__all__ = ["erase"]
+
+_NAMED: int = 500
+"""Sessions that one event names: what is more is said in several."""
+
+
+@click.command()
+@place_options
+@click.option("--session", metavar="ID", help="One session.")
+@click.option("--identity", metavar="ID", help="All sessions of one identity.")
+@click.option("--reason", required=True, help="For the record, which keeps it: write nothing personal here.")
+@click.option("--yes", is_flag=True, help="Do it. Without this, say what would be erased.")
+def erase(
+    config: Path | None,
+    state: Path | None,
+    journal_id: str | None,
+    session: str | None,
+    identity: str | None,
+    reason: str,
+    yes: bool,
+) -> None:
+    """Erase what sessions did and said: events and recordings become stubs, salts and data keys are destroyed.
+
+    The seal over the trail stays good: it covers commitments, and a stub keeps its record's. A session that is
+    open, or under a hold, is not erased. Copies that have left the journal are listed: they are not in reach.
+    """
+    if bool(session) == bool(identity):
+        raise click.UsageError("say whose, once: --session or --identity")
+    where = state_of(config, state)
+    control, what = control_of(config, state), "session" if session else "identity"
+    plans = [(folder, found) for folder, found in _plans(where, journal_id, session, identity) if found.keys]
+    if not plans:
+        raise HoopproxyError(f"no {what} of that id is in the trail, or all of it is erased already")
+    _check(plans, Holds(where))
+    for folder, found in plans:
+        if not yes:
+            click.echo(
+                f"{folder.path.name}: {len(found.sessions)} sessions would be erased; say --yes to do it"
+            )
+            continue
+        with Upkeep(folder) as upkeep:
+            ordered = AuditErasure(
+                state="ordered",
+                what=what,
+                sessions=sorted(found.sessions)[:_NAMED],
+                reason=reason,
+                journal=folder.path.name,
+            )
+            jseq = 0
+            for start in range(0, len(found.sessions), _NAMED):
+                names = sorted(found.sessions)[start : start + _NAMED]
+                jseq = put_on_record(folder, attrs.evolve(ordered, sessions=names), control)
+            done = erase_from(upkeep, found.keys, ordered_by=jseq)
+            completed = attrs.evolve(
+                ordered,
+                state="completed",
+                sessions=(),
+                records=done.records,
+                segments=done.segments,
+                keys=done.keys,
+            )
+            put_on_record(folder, completed, control)
+        click.echo(
+            f"{folder.path.name}: {done.records} records of {len(found.sessions)} sessions erased"
+            f" in {done.segments} segments, {done.keys} keys destroyed"
+        )
+    _tell_copies(where)
+
+
+def _plans(
+    state: Path, journal_id: str | None, session: str | None, identity: str | None
+) -> Iterator[tuple[Folder, Found]]:
+    for folder in chosen(state, journal_id):
+        yield folder, find(folder, session=session, identity=identity)
+
+
+def _check(plans: list[tuple[Folder, Found]], holds: Holds) -> None:
+    for folder, found in plans:
+        if found.open:
+            raise HoopproxyError(
+                f"{folder.path.name}: session {min(found.open)} is still open; end it first"
+                " (hoopproxy sessions kill)"
+            )
+        for whose in found.whose:
+            for hold in holds:
+                if hold.covers(whose):
+                    raise HoopproxyError(
+                        f"session {whose.session} is under a hold on {hold.kind} {json.dumps(hold.value)}"
+                        f" since {hold.since}; nothing was erased"
+                    )
+
+
+def _tell_copies(state: Path) -> None:
+    names = readers_of(state)
+    if names:
+        click.echo(
+            "These readers of the trail may have copies, which are not erased by this: " + ", ".join(names)
+        )
