@@ -37,7 +37,7 @@ Redaction = tuple[int, int, int]
 #: A stream's beginning (see :class:`Streams`), offset, mono -> the header of a chunk without redactions.
 place = _PLACED.pack
 
-_STREAMS_KEPT: Final = 4096
+_STREAMS_KEPT: Final = 512  # making one again costs less than it costs an idle session to keep it
 
 
 class Streams(dict[bytes, bytes]):

@@ -7,6 +7,7 @@ last segment. Recovery feeds the same class from the events themselves (:meth:`O
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from itertools import compress
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import orjson
 
 from hoopproxy.journal.batch import Batch
 from hoopproxy.journal.format import OPENS, Kind
+from hoopproxy.journal.starts import Starts
 
 __all__ = ["OpenState"]
 
@@ -72,7 +74,9 @@ class OpenState:
     """Fold events in the journal's order, with either method."""
 
     def __init__(self) -> None:
-        self._sessions: dict[int, bytes] = {}  # key id -> login.succeeded, and then session.start
+        self._sessions: MutableMapping[int, bytes] = (
+            Starts()
+        )  # key id -> login.succeeded, and then session.start
         self._last: dict[int, int] = {}  # key id -> seq of the session's latest event
         self._commands: dict[bytes, tuple[int, bytes]] = {}  # op -> key id, command.requested
 
