@@ -1,0 +1,5 @@
+"""The syslog sink."""
+
+from hoopproxy.sinks.syslog import SyslogPlugin
+
+syslog_sink = SyslogPlugin()
