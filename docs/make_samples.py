@@ -111,6 +111,23 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "command.cancel_completed": {"forwarded": True},
     "audit.read": {"action": "show", "session": SESSION, "user": "carol", "uid": 1002, "allowed": True},
     "audit.control": {"action": "kill", "session": SESSION, "user": "root", "uid": 0, "allowed": True},
+    "audit.gap": {
+        "why": "quota", "records": 12_000, "bytes": 4_194_304, "consumer": "sink-siem",
+        "journal": "01936b2f-7000-7a11-8b22-3c4d5e6f7000", "first": 1001, "last": 13_000,
+    },
+    "audit.cursor_damaged": {"consumer": "sink-siem", "why": "digest", "resumed": "oldest"},
+    "audit.sink_failed": {
+        "sink": "siem", "error": "ConnectionRefusedError", "records": 120, "bytes": 65_536, "required": True,
+    },
+    "audit.hold": {"action": "add", "what": "session", "value": SESSION, "reason": "INC-42"},
+    "audit.erasure": {
+        "state": "ordered", "what": "identity", "sessions": [SESSION], "reason": "a request by law",
+        "journal": "01936b2f-7000-7a11-8b22-3c4d5e6f7000",
+    },
+    "audit.retention": {
+        "state": "completed", "journal": "01936b2f-7000-7a11-8b22-3c4d5e6f7000", "segments": 3, "records": 9000,
+    },
+    "audit.sink_recovered": {"sink": "siem", "seconds": 61, "records": 120},
 }  # fmt: skip
 """Fields of a sample's ``event``, by kind."""
 

@@ -20,7 +20,7 @@ ALLOWED = {
     "events": {"errors"},
     "interfaces": {"errors", "events", "wire", "policy", "sinks"},
     "wire": {"errors", "events", "interfaces"},
-    "export": {"errors", "events"},
+    "export": {"errors", "events", "inert"},
     "policy": {"errors", "events", "interfaces", "wire"},
     "protocols": {"errors", "events", "inert", "interfaces", "wire"},
     "journal": {"errors", "events", "interfaces"},

@@ -5,6 +5,11 @@
 ``kinds``      what each kind of event is to a SIEM: one row a kind
 ``summary``    what every format says of an operation
 ``ocsf``       OCSF 1.8.0
+``facts``      the facts of an operation by name, for the tables of the next three
+``ecs``        the Elastic Common Schema
+``cef``        ArcSight's Common Event Format
+``leef``       QRadar's Log Event Extended Format
+``bounds``     an operation made to fit a receiver's limit
 ``formats``    the formats by name, and :func:`render`
 """
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import attrs
 
 from hoopproxy.events import canonical
-from hoopproxy.export import ocsf
+from hoopproxy.export import cef, ecs, leef, ocsf
+from hoopproxy.export.bounds import within
 from hoopproxy.export.operation import Operation
 
 __all__ = ["FORMATS", "Format", "render"]
@@ -20,7 +22,7 @@ class Format:
 
     :ivar joins: whether records are to be joined first. Where not, each is given as it is (``alone``).
     :ivar media_type: for transports that name it.
-    :ivar write: one line of UTF-8 without an end. Pure; it raises for no record that a journal can hold.
+    :ivar write: one line of UTF-8 without an end. Pure. :func:`render` bounds it.
     """
 
     name: str
@@ -41,15 +43,20 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         for each in (
             Format(name="native", joins=False, write=_native),
             Format(name="ocsf", write=ocsf.write),
+            Format(name="ecs", write=ecs.write),
+            Format(name="cef", media_type="text/plain", write=cef.write),
+            Format(name="leef", media_type="text/plain", write=leef.write),
         )
     }
 )
 """What ``format = ...`` of a sink may say."""
 
 
-def render(operation: Operation, format: str) -> bytes:
+def render(operation: Operation, format: str, limit: int = 0) -> bytes:
     """An operation in a format: one line of UTF-8, no line end.
 
+    :param limit: bytes that it may have, :data:`~hoopproxy.export.bounds.LEAST` or more; of what is too long the
+        SHA-256 and the length are told. 0: as long as it is.
     :raises KeyError: if there is no such format.
     """
-    return FORMATS[format].write(operation)
+    return within(operation, limit or sys.maxsize, FORMATS[format].write)

@@ -83,6 +83,14 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "command.cancel_completed": Kind("Cancel passed on", ("command", 99), _COMMAND, ("info",), LOW),
         "audit.read": Kind("Trail read", ("api_activity", 2), _AUDIT, ("access",), LOW),
         "audit.control": Kind("Gateway controlled", ("api_activity", 99), _AUDIT, ("change",), LOW),
+        "audit.cursor_damaged": Kind(
+            "Reading position damaged", ("application_error", 1), ("process",), ("info",), MEDIUM
+        ),
+        "audit.sink_failed": Kind("Sink failed", ("application_error", 1), ("process",), ("info",), HIGH),
+        "audit.sink_recovered": Kind("Sink recovered", ("application_lifecycle", 6), ("process",), ("info",)),
+        "audit.hold": Kind("Legal hold changed", ("api_activity", 3), _AUDIT, ("change",), MEDIUM),
+        "audit.erasure": Kind("Records erased", ("api_activity", 4), _AUDIT, ("deletion",), MEDIUM),
+        "audit.retention": Kind("Records expired", ("api_activity", 4), _AUDIT, ("deletion",)),
         "audit.gap": Kind("Records lost", ("application_error", 1), ("process",), ("info",), HIGH),
     }
 )

@@ -58,7 +58,7 @@ def text_of(value: object) -> str:
         if isinstance(value.get("head"), str):
             return f"{value['head']}…"
         if "sha256" in value:
-            return f"sha256:{value['sha256']} length:{value.get('length', value.get('bytes', '?'))}"
+            return f"sha256:{value['sha256']}:{value.get('length', value.get('bytes', '?'))}"
         if isinstance(value.get("b64"), str):
             return f"b64:{value['b64']}"
     return "" if value is None else orjson.dumps(value).decode()

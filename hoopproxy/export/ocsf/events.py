@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
@@ -11,6 +10,7 @@ from orjson import dumps
 
 from hoopproxy.export import kinds
 from hoopproxy.export.kinds import Kind
+from hoopproxy.export.line import one_line
 from hoopproxy.export.ocsf.classes import CLASSES, COMMANDS, Class, activity_of
 from hoopproxy.export.ocsf.session import PRODUCT, Parts, decided, endpoint, parts_of, user_of
 from hoopproxy.export.operation import Operation, Record
@@ -20,9 +20,6 @@ __all__ = ["VERSION", "class_of", "event", "write"]
 
 VERSION: Final = "1.8.0"
 """Of the schema."""
-
-_LINES: Final = re.compile(rb"\xc2\x85|\xe2\x80[\xa8\xa9]")
-_ESCAPES: Final = {b"\xc2\x85": rb"\u0085", b"\xe2\x80\xa8": rb"\u2028", b"\xe2\x80\xa9": rb"\u2029"}
 
 _STATUS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
@@ -42,8 +39,7 @@ Fields = dict[str, Any]
 
 def write(operation: Operation) -> bytes:
     """An operation as one event, in JSON on one line: the separators of Unicode are escaped as well."""
-    data = dumps(event(operation))
-    return data if data.isascii() else _LINES.sub(lambda found: _ESCAPES[found[0]], data)
+    return one_line(dumps(event(operation)))
 
 
 def class_of(operation: Operation) -> Class:
@@ -168,8 +164,9 @@ def _datastore(
 def _api(fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts) -> None:
     main = operation.main
     said = told.said
-    name = text_of(said.get("action") or told.asked.get("verb")) or main["kind"]
-    fields.update(cls.classification(_ACTIONS.get(name, kind.ocsf[1]), name))
+    action = text_of(said.get("action"))
+    name = f"{main['kind']}:{action}" if action else text_of(told.asked.get("verb")) or main["kind"]
+    fields.update(cls.classification(_ACTIONS.get(action, kind.ocsf[1]), name))
     service = "hoopproxy" if main["kind"].startswith("audit.") else main.get("protocol") or "hoopproxy"
     fields["api"] = {"operation": name, "service": {"name": service}}
     fields["actor"] = _local_user(said) if "user" in said and not main.get("identity") else parts.actor
