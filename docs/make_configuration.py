@@ -181,8 +181,8 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
             "mode": ("strict, bounded, best-effort", "What may be lost. See [journal.md](journal.md)."),
             "record": (
                 "full, requests, metadata",
-                "`full`: every byte of both directions; `requests`: not what came back; `metadata`: events only."
-                " Events hold statements and parameters in each.",
+                "`full`: every byte of both directions; `requests`: not what came back; `metadata`: events only,"
+                " not even of the log-in. Events hold statements and parameters in each.",
             ),
             "durable_at": (
                 "list of sinks",

@@ -119,7 +119,10 @@ class Player:
                 answer = journal_refusal(refused)
         elif isinstance(answer, Connected):
             self.recorder.bind(target=TargetFacts(name=answer.target, account=answer.account))
-            self.exchange.admit(self._admission)
+            try:
+                self.exchange.admit(self._admission)
+            except JournalRefused as refused:
+                answer = journal_refusal(refused)
         self.exchange.answer(token, answer)
 
     def answer(self, answer: object) -> None:

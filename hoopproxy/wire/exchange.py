@@ -12,6 +12,7 @@ Pure: it talks to a relay (:class:`hoopproxy.interfaces.IRelay`), a recorder and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from hoopproxy import events
@@ -71,13 +72,17 @@ class Exchange(Deeds):
         self._end_turn()
 
     def admit(self, admission: Admission) -> None:
-        """Policy admitted the session: from now on its target's modes are in force."""
-        self.admission = admission
-        self._policy = admission.decide
+        """Policy admitted the session: from now on its target's modes are in force.
+
+        :raises JournalRefused: the recording of the log-in can't be written; then it is not admitted.
+        """
         self._strict, self._best_effort = admission.mode == "strict", admission.mode == "best-effort"
         self.recorder.droppable = self._best_effort
         self._record_requests = admission.record != "metadata"
         self._record_responses = admission.record == "full"
+        self._settle_recording()
+        self.admission = admission
+        self._policy = admission.decide
         self._max_lag_bytes, self._max_lag_ns = admission.max_lag_bytes, admission.max_lag_ns
 
     def client_received(self, data: bytes) -> None:
@@ -162,6 +167,8 @@ class Exchange(Deeds):
         self.ended = True
         self._drop_held()
         if self.recorder.opened:
+            with suppress(JournalRefused):  # the end says so
+                self._settle_recording()
             self._put_end_on_record(client, target)
         else:
             self.recorder.drop()
@@ -461,6 +468,17 @@ class Exchange(Deeds):
             self.journal.commit_soon()
         except JournalRefused:
             self._events.clear()  # nothing can be written, not even into the reserve; recovery closes the session
+
+    def _settle_recording(self) -> None:
+        """What the client said before its target was known: into the journal, as far as it is recorded."""
+        try:
+            self.recorder.settle(requests=self._record_requests, responses=self._record_responses)
+        except JournalRefused:
+            peer = self.client
+            lost, peer.decoded = peer.decoded, 0
+            peer.opaque += lost
+            self._say_opaque(peer, 0, peer.recorded, lost, "the journal could not keep these bytes")
+            raise
 
     def _account_for(self, peer: Peer) -> None:
         """What is not in the recording, what was received and never met, and what came after the end."""

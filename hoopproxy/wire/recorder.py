@@ -225,15 +225,22 @@ class Recorder:
         self._forms.clear()
 
     def open(self) -> None:
-        """Begin to write: the session's key, then everything that waited, in order."""
+        """Begin to write. Of the recording nothing yet: what of it is kept is the target's to say (:meth:`settle`)."""
         if self.opened:
             return
         self.opened = True
         if self.session:
             self.key_id = self.journal.open_key(self._session16)
+
+    def settle(self, *, requests: bool = True, responses: bool = True) -> None:
+        """It is known what is recorded: put what waited for that into the journal, in order, or forget it.
+
+        :raises JournalRefused: the journal can't take it; the rest of it is lost.
+        """
         early, self._early = self._early, None
         for entry in early or ():
-            self._append_chunk(*entry)  # type: ignore[arg-type]
+            if responses if entry[1] == TO_CLIENT else requests:
+                self._append_chunk(*entry)  # type: ignore[arg-type]
 
     def drop(self) -> None:
         """Forget what waited: nobody logged in."""
@@ -399,9 +406,10 @@ class Recorder:
         ranges: Sequence[tuple[int, int, int]] = ()
         if spans:
             data, ranges = fill(data, offset, spans)
-        if not self.opened:
-            if self._early is not None:
-                self._early.append((leg, direction, offset, self.now, data, ranges))
+        if self._early is not None:
+            self._early.append((leg, direction, offset, self.now, data, ranges))
+        elif not self.opened:
+            return
         elif self.droppable:
             self.last_jseq = self.journal.append_chunk(
                 self.key_id, self._session16, leg, direction, offset, self.now, data, ranges, False, True
