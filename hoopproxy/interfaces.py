@@ -234,6 +234,28 @@ class IJournal(Interface):
     ) -> int:
         """Queue recorded bytes; return their jseq. As :meth:`append_event`."""
 
+    def append_turn(
+        count: int,
+        key_id: int,
+        size: int,
+        render: Callable[[Any, int], tuple[Any, ...]],
+        turn: tuple[tuple[bytes, int, int], tuple[Any, ...]],
+        data: bytes,
+        now: int,
+    ) -> int:
+        """Queue a plain turn of a session as ``count`` records at once, and have them committed soon: the chunk
+        ``data`` of the client's leg, then the events about it, which are rendered later.
+
+        :param size: about how many bytes it is. :param turn: the session's 16 bytes, the chunk's direction and
+            offset; and what ``render`` gets, with the number of the first event. It returns the chunk's time
+            (monotonic ns since the session's start), the operation's id, and, towards the target, the event that
+            opens the operation, or, towards the client, two events of which the last closes it.
+        :param now: monotonic nanoseconds.
+
+        Returns the chunk's number, or 0: nothing was taken, because something is out of the ordinary. Then say the
+        same by the other methods, which know what to do.
+        """
+
     def commit_now() -> None:
         """Ask the writer to make what waits durable at once."""
 

@@ -18,6 +18,7 @@ from hoopproxy.gateway.visit import Visit
 from hoopproxy.policy.roles import Grant
 from hoopproxy.wire.commands import Connect, Connected, Decide, Refusal, Verdict
 from hoopproxy.wire.exchange import Admission
+from hoopproxy.wire.express import MOST
 
 __all__ = ["Admitting"]
 
@@ -81,6 +82,7 @@ class Admitting(Visit):
             listener=self.listener,
             max_lag_bytes=journal.max_lag_bytes,
             max_lag_ns=journal.max_lag_ms * 1_000_000,
+            by_kind=self._by_kind(answer),
         )
         self._relay.exchange.admit(alike(admission))
         self._dialling = Dialling(upstream, self._relay.server, self._shared.resolve, self._shared.clock)
@@ -110,6 +112,12 @@ class Admitting(Visit):
         if not isinstance(problem, Unreachable):
             return self._failure(failure)
         return self._failed("connect", "connect", problem.sentence)
+
+    def _by_kind(self, grant: Grant) -> int:
+        """Up to how many bytes :meth:`_decider`'s verdicts depend on a command's verbs alone."""
+        if not getattr(self._settings.policy, "prepared", False):
+            return 0
+        return MOST if grant.max_statement is None else grant.max_statement
 
     def _decider(self, grant: Grant) -> Callable[[Decide], Verdict | None]:
         if getattr(self._settings.policy, "prepared", False):

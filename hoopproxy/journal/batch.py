@@ -7,11 +7,23 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, Final
 
-__all__ = ["WIDTH", "Batch", "Run"]
+from hoopproxy.journal.chunks import HEADER_SIZE, TOWARDS_TARGET, Streams, place
+from hoopproxy.journal.format import CLOSES, OPENS, Kind
+
+__all__ = ["TURN", "WIDTH", "Batch", "Run", "expanded"]
 
 #: A record is that many entries of a flat list: ``kind | flags << 8``, key id, the body's length, the id that
 #: an event opens or closes (or ``None``), and the body in two pieces of which the second may be empty.
 WIDTH: Final = 6
+
+#: In place of the first of them: a turn, which is several records (see ``IJournal.append_turn``). Then its entries
+#: are: this, key id, about how many bytes, the function that renders it, its arguments, the chunk's data.
+TURN: Final = -1
+
+_CHUNK: Final = int(Kind.CHUNK)
+_EVENT: Final = int(Kind.EVENT)
+_OPENING: Final = _EVENT | OPENS << 8
+_CLOSING: Final = _EVENT | CLOSES << 8
 
 _MANY_RECORDS: Final = 4096
 
@@ -28,12 +40,43 @@ class Run:
         return len(self.codes)
 
 
+def expanded(flat: list[Any], first: int, streams: Streams) -> list[Any]:
+    """The same with each turn as the records that it is. ``first`` is the number of the first record."""
+    found: list[Any] = []
+    put, jseq = found.extend, first
+    for code, key, size, note, head, tail in zip(*[iter(flat)] * WIDTH, strict=True):
+        if code != TURN:
+            put((code, key, size, note, head, tail))
+            jseq += 1
+            continue
+        (session, direction, offset), turn = head
+        if direction == TOWARDS_TARGET:
+            mono, op, line = note(turn, jseq + 1)
+            events = [_OPENING, key, len(line), op, line, b""]
+            jseq += 2
+        else:
+            mono, op, line, end = note(turn, jseq + 1)
+            events = [_EVENT, key, len(line), None, line, b"", _CLOSING, key, len(end), op, end, b""]
+            jseq += 3
+        at = place(streams[session, direction], offset, mono)
+        put((_CHUNK, key, HEADER_SIZE + len(tail), None, at, tail))
+        put(events)
+    return found
+
+
 class Batch:
-    """Columns of consecutive records. ``size`` is the sum of their lengths."""
+    """Columns of consecutive records, the first of which has the number ``first``.
 
-    __slots__ = ("codes", "heads", "keys", "lengths", "notes", "size", "tails")
+    ``size`` is the sum of their lengths, ``queued`` what they were counted for while they waited: the same, but
+    for turns.
+    """
 
-    def __init__(self, flat: list[Any]) -> None:
+    __slots__ = ("codes", "heads", "keys", "lengths", "notes", "queued", "size", "tails")
+
+    def __init__(self, flat: list[Any], first: int = 1, streams: Streams | None = None) -> None:
+        self.queued = sum(flat[2::WIDTH])
+        if TURN in flat[0::WIDTH]:
+            flat = expanded(flat, first, Streams() if streams is None else streams)
         self.codes: list[int] = flat[0::WIDTH]
         self.keys: list[int] = flat[1::WIDTH]
         self.lengths: list[int] = flat[2::WIDTH]

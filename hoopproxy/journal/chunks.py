@@ -17,6 +17,7 @@ __all__ = [
     "Chunk",
     "Redaction",
     "Streams",
+    "place",
 ]
 
 CLIENT_LEG: Final = 0
@@ -40,17 +41,17 @@ place = _PLACED.pack
 _STREAMS_KEPT: Final = 512  # making one again costs less than it costs an idle session to keep it
 
 
-class Streams(dict[bytes, bytes]):
-    """Session -> what the header of each chunk of its stream in one direction of one leg begins with."""
+class Streams(dict[tuple[bytes, int], bytes]):
+    """Session and direction -> what the header of each chunk of that stream of the client's leg begins with.
 
-    def __init__(self, leg: int, direction: int) -> None:
-        super().__init__()
-        self._leg, self._direction = leg, direction
+    Each thread has one of its own.
+    """
 
-    def __missing__(self, session: bytes) -> bytes:
+    def __missing__(self, stream: tuple[bytes, int]) -> bytes:
         if len(self) >= _STREAMS_KEPT:
             self.clear()
-        start = self[session] = _STREAM.pack(session, self._leg, self._direction, 0, 0)
+        session, direction = stream
+        start = self[stream] = _STREAM.pack(session, CLIENT_LEG, direction, 0, 0)
         return start
 
 

@@ -13,14 +13,15 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from zope.interface import implementer
 
 from hoopproxy.errors import JournalRefused
 from hoopproxy.interfaces import IJournal
-from hoopproxy.journal.chunks import HEADER_SIZE, Redaction, Streams, encode_header, place
+from hoopproxy.journal.batch import TURN
+from hoopproxy.journal.chunks import CLIENT_LEG, HEADER_SIZE, Redaction, Streams, encode_header, place
 from hoopproxy.journal.committer import Committer
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import CLOSES, MAX_BODY, OPENS, Kind
@@ -81,7 +82,7 @@ class Journal:
         self._refusals = Refusals(self.options, call_later, self._set_attention, self.commit_now)
         self._inbox = Inbox()
         self._put = self._inbox.flat.extend
-        self._streams = tuple(tuple(Streams(leg, direction) for direction in (0, 1)) for leg in (0, 1))
+        self._streams = Streams()
         self._committer: Committer | None = None
         self._next_key = 1
         self._durable_bytes = 0
@@ -358,16 +359,41 @@ class Journal:
         inbox = self._inbox
         size = HEADER_SIZE + len(data)
         appended = inbox.appended + size
-        if redactions or appended > self._attention:
+        if redactions or appended > self._attention or leg != CLIENT_LEG:
             head = encode_header(session, leg, direction, offset, mono_ns, redactions)
             return self._append(_CHUNK, key_id, None, head, data, reserve, droppable)
         inbox.appended = appended
         if inbox.mark is None:
             inbox.mark = self._clock()
-        head = place(self._streams[leg][direction][session], offset, mono_ns)
+        head = place(self._streams[session, direction], offset, mono_ns)
         self._put((_CHUNK, key_id, size, None, head, data))
         jseq = self.next_jseq
         self.next_jseq = jseq + 1
+        return jseq
+
+    def append_turn(
+        self,
+        count: int,
+        key_id: int,
+        size: int,
+        render: Callable[[Any, int], tuple[Any, ...]],
+        turn: tuple[tuple[bytes, int, int], tuple[Any, ...]],
+        data: bytes,
+        now: int,
+    ) -> int:
+        """Queue the records of a plain turn; see :class:`hoopproxy.interfaces.IJournal`."""
+        inbox = self._inbox
+        appended = inbox.appended + size
+        if appended > self._attention:
+            return 0
+        inbox.appended = appended
+        if inbox.mark is None:
+            inbox.mark = now
+        self._put((TURN, key_id, size, render, turn, data))
+        jseq = self.next_jseq
+        self.next_jseq = jseq + count
+        if self._batch_timer is None and not inbox.want:
+            self.commit_soon()
         return jseq
 
     def _consider(self, size: int, reserve: bool, droppable: bool) -> int:

@@ -74,6 +74,8 @@ class MemoryJournal:
         self.full_at: int | None = None
         self.reserve = True
         """Whether what ends a session is still taken while it refuses."""
+        self.turns = 0
+        """How many turns came the short way, whole."""
         self.gaps = 0
         """Records that a ``best-effort`` session lost."""
         self.unsynced_bytes = 0
@@ -158,6 +160,31 @@ class MemoryJournal:
         )
         self.order.append("chunk")
         return self._take(len(data))
+
+    def append_turn(
+        self,
+        count: int,
+        key_id: int,
+        size: int,
+        render: Callable[[Any, int], tuple[Any, ...]],
+        turn: tuple[tuple[bytes, int, int], tuple[Any, ...]],
+        data: bytes,
+        now: int,
+    ) -> int:
+        """Keep the same records as the other methods would."""
+        jseq = self.next_jseq
+        if self.refusal is not None or (self.full_at is not None and jseq + count > self.full_at):
+            return 0
+        (session, direction, offset), about = turn
+        mono, op, *lines = render(about, jseq + 1)
+        assert count == 1 + len(lines), "a turn is a chunk and its events"
+        self.append_chunk(key_id, session, 0, direction, offset, mono, data)
+        for number, line in enumerate(lines):
+            opens = op if direction == 0 else None
+            closes = op if direction == 1 and number == 1 else None
+            self.append_event(line, key_id, opens=opens, closes=closes)
+        self.turns += 1
+        return jseq
 
     def _take(self, size: int) -> int:
         jseq = self.next_jseq

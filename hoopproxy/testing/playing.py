@@ -68,6 +68,7 @@ class Player:
     :param build: what ``IAuditableProtocol.build_pair`` gave the session, or ``plugin.build_pair`` itself
         with a :class:`FakeSession`.
     :param decide: policy; allows everything unless given.
+    :param by_kind: as ``Admission.by_kind``: up to how many bytes ``decide`` looks at the verbs alone.
     :param answers: to the other questions, by type; a log-in succeeds as ``alice`` and the target is
         connected unless said otherwise.
     """
@@ -81,6 +82,7 @@ class Player:
         mode: str = "strict",
         record: str = "full",
         at_once: bool = True,
+        by_kind: int = 0,
     ) -> None:
         self.journal = MemoryJournal(at_once)
         self.ended: dict[str, Any] | None = None
@@ -106,7 +108,9 @@ class Player:
         )
         self.recorder.bind(client=ClientFacts(addr="127.0.0.1", port=1))
         self.exchange = Exchange(*built, relay=self.relay, recorder=self.recorder, journal=self.journal)
-        self._admission = Admission(decide=decide, mode=mode, record=record, role="role", listener="test")
+        self._admission = Admission(
+            decide=decide, mode=mode, record=record, role="role", listener="test", by_kind=by_kind
+        )
         self.relay.answer = self._answer
         self.received = {"client": 0, "target": 0}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -37,6 +37,16 @@ class DurableJournal(Protocol):
     @property
     def oldest_unsynced(self) -> int | None: ...
 
+    def append_turn(
+        self,
+        count: int,
+        key_id: int,
+        size: int,
+        render: Callable[[Any, int], tuple[Any, ...]],
+        turn: tuple[tuple[bytes, int, int], tuple[Any, ...]],
+        data: bytes,
+        now: int,
+    ) -> int: ...
     def commit_now(self) -> None: ...
     def commit_soon(self) -> None: ...
     def when_durable(self, jseq: int, callback: Callable[[], None]) -> None: ...
@@ -48,7 +58,8 @@ class Admission:
 
     ``decide`` answers a :class:`Decide` with a :class:`Verdict`, or with ``None`` when the answer comes later
     through ``Exchange.answer``. Reading pauses at ``max_lag_bytes`` un-synced bytes, or when the oldest
-    un-synced record is ``max_lag_ns`` old.
+    un-synced record is ``max_lag_ns`` old. ``by_kind`` is up to how many bytes of a command the verdict depends on
+    its verbs alone; 0: it may depend on anything.
     """
 
     decide: Callable[[Decide], Verdict | None]
@@ -58,6 +69,7 @@ class Admission:
     listener: str = ""
     max_lag_bytes: int = 16 << 20
     max_lag_ns: int = 200_000_000
+    by_kind: int = 0
 
 
 @attrs.frozen(kw_only=True)

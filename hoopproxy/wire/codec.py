@@ -144,6 +144,11 @@ class Codec:
         self.base += self._used
         self.data, self._used, self.frames = b"", 0, []
 
+    def skip(self, size: int) -> None:
+        """Whole messages of so many bytes passed by that somebody else has decoded. Only between two messages."""
+        self.release()
+        self.base += size
+
     def tail(self) -> bytes:
         """The bytes of the unfinished message, for the record of a stream that ends inside one."""
         kept = b"".join(self._parts)

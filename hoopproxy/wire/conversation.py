@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.wire.commands import Close, Command, Refusal, ToClient, Told
+from hoopproxy.wire.express import Express
 from hoopproxy.wire.frames import Frame
 
 __all__ = ["Commands", "Conversation", "ProtocolViolation"]
@@ -20,6 +21,9 @@ Commands = Iterable[Command] | None
 
 class Conversation:
     """Base with the least surprising behaviour: nothing is said, nothing goes on."""
+
+    express: Express | None = None
+    """This protocol's short way, if it has one."""
 
     def opened(self) -> Commands:
         """The client connected (and its TLS, where the listener begins with TLS, is up)."""

@@ -50,6 +50,8 @@ __all__ = ["DO", "Deeds", "journal_refusal"]
 _ENDS = {kind: f"command.{kind}".encode() for kind in ("completed", "skipped", "unfinished")}
 _OUTCOMES = {outcome: outcome_and_parent(outcome, None) for outcome in ("success", "failure")}
 _NO_FORM = Form(b"", 0, True)
+_KINDS = 64
+"""Kinds of command of one session whose verdict is remembered for the short way."""
 _new = tuple.__new__  # one is made for each command; a named tuple's own constructor costs twice as much
 
 
@@ -272,6 +274,10 @@ class Deeds(Turn):
                 form = self._usual_form
             self._events.append((form, body, op, op))
             self._asks = True
+            if decide.verbs not in self._decided and len(self._decided) < _KINDS and decide.parent is None:
+                if not self._decided:
+                    self._decided = {}
+                self._decided[decide.verbs] = recorder.decision("allow", rules) if rules else b""
         answer = _new(Verdict, (True, rules, None, op.decode(), recorder.now))
         commands = self.conversation.answered(decide, answer)
         if commands is None:

@@ -21,10 +21,11 @@ from hoopproxy.wire.admission import Admission, Counts, DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import Connect, Decide, Refusal, StartTLS, TLSStarted
 from hoopproxy.wire.conversation import Conversation
-from hoopproxy.wire.deeds import DO, Deeds
+from hoopproxy.wire.deeds import DO
 from hoopproxy.wire.frames import Frame, Span
 from hoopproxy.wire.peer import Peer
 from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Recorder
+from hoopproxy.wire.short import Short
 
 __all__ = ["Admission", "Counts", "DurableJournal", "Exchange", "Relay"]
 
@@ -33,7 +34,7 @@ _NOT_FED: list[Frame] = []
 """Stands for the frames of a feed that raised: an object of its own, never an answer of a codec's."""
 
 
-class Exchange(Deeds):
+class Exchange(Short):
     """The gate of one session.
 
     :param conversation: says what frames mean. :param relay: does I/O. :param recorder: the session's voice.
@@ -84,9 +85,12 @@ class Exchange(Deeds):
         self.admission = admission
         self._policy = admission.decide
         self._max_lag_bytes, self._max_lag_ns = admission.max_lag_bytes, admission.max_lag_ns
+        self._open_to(admission)
 
-    def client_received(self, data: bytes) -> None:
-        """Bytes of the client, in order. All that can be done with them is done before this returns."""
+    def _client_received(self, data: bytes) -> None:
+        """Bytes of the client, the general way."""
+        if self._short:
+            self._fold()
         peer = self.client
         if self._attention:
             self._received(peer, data)
@@ -106,8 +110,10 @@ class Exchange(Deeds):
             self._not_met(peer, frames, error)
         self._end_turn()
 
-    def server_received(self, data: bytes) -> None:
-        """Bytes of the target, in order."""
+    def _server_received(self, data: bytes) -> None:
+        """Bytes of the target, the general way."""
+        if self._short:
+            self._fold()
         peer = self.server
         if self._attention:
             self._received(peer, data)
@@ -122,6 +128,8 @@ class Exchange(Deeds):
                 self._flush_server_run()
                 if self._attention:
                     self._attend()
+                elif self._most:
+                    self._open_short()
                 return
         except (ProtocolViolation, JournalRefused) as error:
             self._not_met(peer, frames, error)
@@ -140,6 +148,8 @@ class Exchange(Deeds):
 
         May be called from within ``relay.ask``: it is dealt with as soon as that returns.
         """
+        if self._short:
+            self._fold()
         self._answers += ((token, answer),)
         self._deal_with_answers()
 
@@ -147,6 +157,8 @@ class Exchange(Deeds):
         """The gateway ends this session: say so in the protocol's words, then close."""
         if self.ended or self._closing is not None:
             return
+        if self._short:
+            self._fold()
         self.recorder.tick()
         self._guarded(lambda: self._give_up(refusal, refusal.code))
         self._end_turn()
@@ -154,6 +166,8 @@ class Exchange(Deeds):
     def journal_refuses(self, refused: JournalRefused) -> None:
         """The journal can't write: a command that waits for its record will not happen, so say that."""
         if self._held and not self.ended and self._closing is None:
+            if self._short:
+                self._fold()
             self.recorder.tick()
             self._journal_refused(refused)
             self._send()
@@ -163,6 +177,8 @@ class Exchange(Deeds):
         """Both connections are gone; the transport's own counts. Puts the end of the session on record."""
         if self.ended:
             return
+        if self._short:
+            self._fold()
         self.recorder.tick()
         self.ended = True
         self._drop_held()
@@ -418,6 +434,8 @@ class Exchange(Deeds):
     # --- the ends ------------------------------------------------------------------------------------
 
     def _lost(self, peer: Peer) -> None:
+        if self._short:
+            self._fold()
         if self._closing is not None or self.ended:
             return
         if peer is self.client and (peer.question is not None or self._connecting):

@@ -85,6 +85,24 @@ class Peer:
         else:
             self.opaque_marks = [(start, end)]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether everything received was met, recorded and settled, and the stream is between two messages."""
+        return (
+            self.position == self.recorded
+            and not (self.marks or self.opaque_marks or self.spans or self.unmet)
+            and self.violation is None
+            and not self.codec.inside(self.position)
+        )
+
+    def skip(self, size: int) -> None:
+        """So many bytes were decoded, recorded and dealt with without the codec: whole messages."""
+        if size:
+            self.codec.skip(size)
+            self.position += size
+            self.recorded += size
+            self.decoded += size
+
     def settle(self) -> None:
         """Count what the conversation marked as secret or opaque in the frames that it met."""
         met = self.position

@@ -16,6 +16,7 @@ import orjson
 from hoopproxy.events import REASON_MAX, ClientFacts, Decision, Event, Identity, TargetFacts, canonical
 from hoopproxy.wire.frames import Span
 from hoopproxy.wire.ids import Clock, IdSource
+from hoopproxy.wire.rendering import Constants
 
 __all__ = [
     "CLIENT",
@@ -111,42 +112,37 @@ class Recorder:
     """
 
     __slots__ = (
-        "_after_id",
-        "_after_mono",
-        "_after_seq",
-        "_before_event",
-        "_before_seq",
         "_client",
         "_clock",
         "_decoder",
         "_difference",
         "_early",
         "_forms",
-        "_from",
-        "_head",
-        "_id_prefix",
         "_identity",
-        "_ids",
         "_look_again",
         "_micros",
-        "_mono_ns",
         "_node",
         "_protocol",
         "_second",
-        "_second_text",
-        "_session16",
         "_target",
         "_tenant",
-        "_until",
+        "constants",
         "droppable",
+        "id_prefix",
+        "ids",
         "journal",
         "key_id",
         "last_jseq",
+        "mono_ns",
         "now",
         "opened",
+        "second_at",
+        "second_text",
         "seq",
         "session",
+        "session16",
         "started",
+        "until",
     )
 
     def __init__(
@@ -162,15 +158,15 @@ class Recorder:
         decoder: str = "",
         tenant: str | None = None,
     ) -> None:
-        self.journal, self._ids, self._clock = journal, ids, clock
-        self._session16, self.session = session or bytes(16), session_text
+        self.journal, self.ids, self._clock = journal, ids, clock
+        self.session16, self.session = session or bytes(16), session_text
         self.started = clock.mono_ns()
         self.now = 0
         """Monotonic nanoseconds since the session began, as of the last tick."""
-        self._mono_ns = clock.mono_ns
-        self._look_again = self._until = self._from = self._difference = 0
-        self._second, self._second_text, self._micros = -1, b"", 0
-        self._id_prefix = b""
+        self.mono_ns = clock.mono_ns
+        self._look_again = self.until = self.second_at = self._difference = 0
+        self._second, self.second_text, self._micros = -1, b"", 0
+        self.id_prefix = b""
         self.seq = 0
         self.last_jseq = 0
         """The number of the last record that this recorder made."""
@@ -213,15 +209,19 @@ class Recorder:
         if self._client is not None:
             head += b'"client":' + canonical(self._client) + b","
         decoder = b'"decoder":' + self._decoder + b"," if self._decoder else b""
-        self._head, self._before_event = head, _shared(decoder + b'"event":')
         identity = b'"identity":' + canonical(self._identity) + b"," if self._identity else b""
-        self._after_id = _shared(b'",' + identity + b'"journal":' + canonical(self.journal.id) + b',"jseq":')
-        self._after_mono = _shared(b',"node":' + self._node)
-        self._before_seq = _shared(b',"protocol":' + self._protocol)
         tail = b',"session":' + canonical(self.session) if self.session else b""
         tail += b',"target":' + canonical(self._target) if self._target else b""
         tail += b',"tenant":' + self._tenant if self._tenant else b""
-        self._after_seq = tail + b',"time":"'
+        self.constants = Constants(
+            head=head,
+            before_event=_shared(decoder + b'"event":'),
+            after_id=_shared(b'",' + identity + b'"journal":' + canonical(self.journal.id) + b',"jseq":'),
+            after_mono=_shared(b',"node":' + self._node),
+            before_seq=_shared(b',"protocol":' + self._protocol),
+            after_seq=tail + b',"time":"',
+            started=self.started,
+        )
         self._forms.clear()
 
     def open(self) -> None:
@@ -230,7 +230,7 @@ class Recorder:
             return
         self.opened = True
         if self.session:
-            self.key_id = self.journal.open_key(self._session16)
+            self.key_id = self.journal.open_key(self.session16)
 
     def settle(self, *, requests: bool = True, responses: bool = True) -> None:
         """It is known what is recorded: put what waited for that into the journal, in order, or forget it.
@@ -249,41 +249,41 @@ class Recorder:
     def rest(self) -> None:
         """Let go of what is rendered again when it is needed. The next record must come after a :meth:`tick`."""
         self._forms.clear()
-        self._look_again = self._until = self._from = self._difference = self._micros = 0
-        self._second, self._second_text, self._id_prefix = -1, b"", b""
+        self._look_again = self.until = self.second_at = self._difference = self._micros = 0
+        self._second, self.second_text, self.id_prefix = -1, b"", b""
 
     def tick(self) -> None:
         """Read the clock; what is recorded until the next tick carries this time.
 
         Wall time is the monotonic clock's plus their difference, looked at again once a second.
         """
-        now = self._mono_ns()
+        now = self.mono_ns()
         self.now = now - self.started
-        micros = (now - self._from) // 1000
-        if now >= self._until:
-            micros = self._new_millisecond(now)
+        micros = (now - self.second_at) // 1000
+        if now >= self.until:
+            micros = self.new_millisecond(now)
         self._micros = micros
 
-    def _new_millisecond(self, now: int) -> int:
+    def new_millisecond(self, now: int) -> int:
         """What of a time stamp changes seldom; returns the microseconds of the present second."""
         if now >= self._look_again:
             self._difference = self._clock.wall_ns() - now
             self._look_again = now + _SECOND
         wall = now + self._difference
-        self._id_prefix = self._ids.prefix(wall)
+        self.id_prefix = self.ids.prefix(wall)
         second, rest = divmod(wall, _SECOND)
         if second != self._second:
             self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
-        self._from = now - rest
-        self._until = now + _MILLISECOND - rest % _MILLISECOND
+            self.second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
+        self.second_at = now - rest
+        self.until = now + _MILLISECOND - rest % _MILLISECOND
         return rest // 1000
 
     def new_id(self) -> bytes:
         """An id for a record or an operation."""
-        ids = self._ids
+        ids = self.ids
         ids.counter = counter = ids.counter + 1
-        return b"%b%012x" % (self._id_prefix, counter)
+        return b"%b%012x" % (self.id_prefix, counter)
 
     def decision(self, effect: str, rules: tuple[str, ...], approval: str | None = None) -> bytes:
         """A decision as :meth:`emit` wants it; rendered once for each that differs."""
@@ -306,13 +306,14 @@ class Recorder:
         return form
 
     def _new_form(self, kind: bytes, decision: bytes, more: bytes, reason: bytes, joined: bool) -> Form:
+        head, before_event, after_id, after_mono, before_seq, after_seq, _ = self.constants
         parts = [
-            (self._head + decision + self._before_event, b'%b,"id":"%b'),
-            (self._after_id, b"%d"),
+            (head + decision + before_event, b'%b,"id":"%b'),
+            (after_id, b"%d"),
             (b',"kind":"' + kind + b'","mono":', b"%d"),
-            (self._after_mono + b',"op":"', b'%b"') if joined else (self._after_mono, b""),
-            (more + self._before_seq + reason + b',"seq":', b"%d"),
-            (self._after_seq, b'%b%06dZ","v":1}'),
+            (after_mono + b',"op":"', b'%b"') if joined else (after_mono, b""),
+            (more + before_seq + reason + b',"seq":', b"%d"),
+            (after_seq, b'%b%06dZ","v":1}'),
         ]
         template = b"".join(constant.replace(b"%", b"%%") + hole for constant, hole in parts)
         meaning = _CLOSES if kind in _OUTCOMES else _STOPS if kind in _ENDS else _PLAIN
@@ -335,8 +336,8 @@ class Recorder:
         """:meth:`put` for each of several events; :attr:`seq` tells how many were recorded when it raises."""
         if not self.opened:
             self.open()
-        journal, ids, key_id, droppable = self.journal, self._ids, self.key_id, self.droppable
-        now, second, micros, prefix = self.now, self._second_text, self._micros, self._id_prefix
+        journal, ids, key_id, droppable = self.journal, self.ids, self.key_id, self.droppable
+        now, second, micros, prefix = self.now, self.second_text, self._micros, self.id_prefix
         append = journal.append_event
         for (template, meaning, joined), body, op, own_id in said:
             id = own_id
@@ -355,9 +356,9 @@ class Recorder:
             elif meaning == _CLOSES:
                 self.last_jseq = append(line, key_id, reserve, droppable, None, op)
             elif meaning == _STARTS:
-                self.last_jseq = append(line, key_id, reserve, droppable, self._session16)
+                self.last_jseq = append(line, key_id, reserve, droppable, self.session16)
             else:
-                self.last_jseq = append(line, key_id, reserve, droppable, None, self._session16)
+                self.last_jseq = append(line, key_id, reserve, droppable, None, self.session16)
             self.seq = seq  # only now: what was not taken was not said, and leaves no gap
 
     def emit(
@@ -412,11 +413,11 @@ class Recorder:
             return
         elif self.droppable:
             self.last_jseq = self.journal.append_chunk(
-                self.key_id, self._session16, leg, direction, offset, self.now, data, ranges, False, True
+                self.key_id, self.session16, leg, direction, offset, self.now, data, ranges, False, True
             )
         else:
             self.last_jseq = self.journal.append_chunk(
-                self.key_id, self._session16, leg, direction, offset, self.now, data, ranges
+                self.key_id, self.session16, leg, direction, offset, self.now, data, ranges
             )
 
     def _append_chunk(
@@ -429,7 +430,7 @@ class Recorder:
         ranges: Sequence[tuple[int, int, int]],
     ) -> None:
         self.last_jseq = self.journal.append_chunk(
-            self.key_id, self._session16, leg, direction, offset, now, data, ranges
+            self.key_id, self.session16, leg, direction, offset, now, data, ranges
         )
 
 

@@ -7,8 +7,9 @@ record, no action).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 from hoopproxy.errors import JournalRefused
 from hoopproxy.wire.admission import Admission, DurableJournal, Relay
@@ -25,6 +26,8 @@ _NONE: frozenset[bytes] = frozenset()
 NO_FRAME = Frame(0, 0, 0)
 """Stands for the present frame where there is none."""
 
+NO_DECISIONS: Mapping[tuple[str, ...], bytes] = MappingProxyType({})
+"""Of all sessions that have none yet: what one session is allowed must never reach another."""
 _LOGIN = 1  # position in events.REDACTIONS
 _LOOK_NS = 10_000_000
 """How often a session that relays looks at the age of the oldest un-synced record."""
@@ -51,6 +54,7 @@ class Turn:
         "_attention",
         "_best_effort",
         "_closing",
+        "_decided",
         "_denied_now",
         "_events",
         "_frame",
@@ -72,6 +76,7 @@ class Turn:
         "_run_start",
         "_served",
         "_shift",
+        "_short",
         "_strict",
         "_to_client_now",
         "_to_server_now",
@@ -106,6 +111,7 @@ class Turn:
         self.commands = 0
         self._closing: str | None = None
         self._attention = True  # something is to be done at the end of this turn: a question, the end
+        self._short = 0  # the short way's state; see there
         self._strict = self._best_effort = False
         self._record_requests = self._record_responses = True
         self._max_lag_bytes, self._max_lag_ns = 16 << 20, 200_000_000
@@ -126,6 +132,8 @@ class Turn:
         self._denied_now = False  # a refusal is among them: it may use the space kept for endings
         self._odd = False  # this turn does more than to let one stretch go on
         self._never = _NONE  # operations whose request the journal did not take
+        # Verbs that policy allows, to the words of the decision.
+        self._decided: dict[tuple[str, ...], bytes] = cast(Any, NO_DECISIONS)
         self._wait_for = 0
         self._held: list[tuple[int, Piece]] = []
         self._held_bytes = 0
@@ -139,7 +147,13 @@ class Turn:
 
     @closing.setter
     def closing(self, cause: str | None) -> None:
+        if self._short:
+            self._fold()
         self._closing, self._attention = cause, True
+
+    def _fold(self) -> None:
+        """Close the short way (:mod:`hoopproxy.wire.short`)."""
+        raise NotImplementedError
 
     @property
     def held(self) -> int:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoopproxy.journal.batch import WIDTH, Batch, cuts
-from hoopproxy.journal.chunks import Streams, encode_header, place
+from hoopproxy.journal.chunks import CLIENT_LEG, Streams, encode_header, place
 from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import decode_records, encode_records
 from hoopproxy.journal.options import JournalOptions
@@ -57,15 +57,14 @@ def test_cuts_leave_nothing_out_and_always_go_on(lengths: list[int], limit: int,
 
 def test_a_chunks_header_is_the_same_however_it_is_made() -> None:
     """The short cut for a stream without redactions must be the format's header; and it is bounded."""
-    for leg in (0, 1):
-        for direction in (0, 1):
-            streams = Streams(leg, direction)
-            for number in range(5000):
-                session = number.to_bytes(16, "big")
-                assert place(streams[session], number, 2**64 - 1) == encode_header(
-                    session, leg, direction, number, 2**64 - 1
-                )
-            assert len(streams) < 5000
+    for direction in (0, 1):
+        streams = Streams()
+        for number in range(5000):
+            session = number.to_bytes(16, "big")
+            assert place(streams[session, direction], number, 2**64 - 1) == encode_header(
+                session, CLIENT_LEG, direction, number, 2**64 - 1
+            )
+        assert len(streams) < 5000
 
 
 @pytest.fixture
@@ -91,6 +90,9 @@ def test_no_record_is_torn_between_the_threads(tmp_path: Path) -> None:
     journal.when_durable(6000, last.set)
     journal.commit_now()
     assert last.wait(30)
+    stopped = threading.Event()
+    journal.stop(lambda reason: stopped.set())
+    assert stopped.wait(10)
     with JournalReader(journals(tmp_path)[0]) as reader:
         found = list(reader)
     assert [record.jseq for record in found] == list(range(1, 6001))
@@ -98,6 +100,3 @@ def test_no_record_is_torn_between_the_threads(tmp_path: Path) -> None:
     chunks = [chunk_of(record) for record in found[1::2]]
     assert [chunk.offset for chunk in chunks] == list(range(1, 6000, 2))
     assert [chunk.data for chunk in chunks] == [b"chunk %d" % number for number in range(1, 6000, 2)]
-    stopped = threading.Event()
-    journal.stop(lambda reason: stopped.set())
-    assert stopped.wait(10)

@@ -109,6 +109,11 @@ class Commanding:
         """Nothing is being decided: let go of what was decided last."""
         self._pending, self._portal, self._remember = _NOTHING, _NO_PORTAL, None
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is half done here: no refusal, no skipped message, no good-bye."""
+        return not self._doomed and self._oversize is None and not self.terminated
+
     def frame(self, frame: Frame) -> Sequence[Command] | None:
         """What a frame of the client asks for. :raises ProtocolViolation: for one that is not legal here."""
         meet = _MEET.get(frame[0])

@@ -7,6 +7,7 @@ from typing import Any
 
 from hoopproxy.protocols.postgres.codec import ClientCodec, ServerCodec
 from hoopproxy.protocols.postgres.commanding import Commanding
+from hoopproxy.protocols.postgres.express import PostgresExpress
 from hoopproxy.protocols.postgres.outstanding import Pipeline
 from hoopproxy.protocols.postgres.prepared import Names
 from hoopproxy.protocols.postgres.reading import Reader
@@ -28,7 +29,7 @@ class PostgresConversation(Conversation):
         self._pipeline = Pipeline()
         reader = Reader()
         names = Names(reader)
-        self._reader = reader
+        self._reader, self._names = reader, names
         self._commanding = Commanding(self._pipeline, reader, names, client_codec)
         self._replies = Replies(self._pipeline, reader, names)
 
@@ -51,6 +52,7 @@ class PostgresConversation(Conversation):
     def _begin(self, startup: Startup) -> None:
         for name, value in startup.parameters.items():
             self._reader.report(name, value)
+        self.express = PostgresExpress(self._commanding, self._pipeline, self._reader, self._names)
         self._startup = None  # an idle session is not to pay for how it began
         # From here on the calls of the hot path go where they end, without a step in between.
         self.client_frame = self._commanding.frame  # type: ignore[method-assign]

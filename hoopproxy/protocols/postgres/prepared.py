@@ -155,6 +155,28 @@ class Names:
         self._remember(self._statements, name, statement)
         return statement
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no name is in doubt and no portal is open."""
+        return not self.moving and not self._portals
+
+    def ready(self, name: bytes) -> Prepared | None:
+        """The statement of this name if the target has confirmed it, it was run before, and there is nothing to hide
+        or to follow in it."""
+        found = self._statements.get(name)
+        if (
+            found is None
+            or not found.told
+            or found.before is not None
+            or found.instead is not None
+            or found.source is not None
+            or found.executes is not None
+            or found.secret
+            or found.echo
+        ):
+            return None
+        return found
+
     def confirmed(self, statement: Prepared) -> None:
         """The target has prepared it."""
         statement.before = None

@@ -20,7 +20,16 @@ from hoopproxy.protocols.postgres.redact import redacted, secrets_in
 from hoopproxy.protocols.postgres.sql import UNCLASSIFIED, statements
 from hoopproxy.wire.frames import Span
 
-__all__ = ["EVENT_TEXT", "REMEMBERED", "Part", "Reader", "Reading", "bounded_text"]
+__all__ = [
+    "DIGITS",
+    "EVENT_TEXT",
+    "REMEMBERED",
+    "SHAPES_READ",
+    "Part",
+    "Reader",
+    "Reading",
+    "bounded_text",
+]
 
 EVENT_TEXT = 1 << 20
 """Bytes of a statement's text that an event holds; a longer one is there by digest, and whole in the recording."""
@@ -62,8 +71,8 @@ SHAPES = 4096
 REMEMBERED = frozenset({"EXECUTE", "PREPARE", "DEALLOCATE", "DISCARD", "DISCARD ALL"})
 """What concerns a prepared statement by name, and so means something else each time."""
 
-_DIGITS = bytes.maketrans(b"123456789", b"000000000")
-_shapes: dict[bytes, tuple[tuple[str, ...], bytes]] = {}
+DIGITS = bytes.maketrans(b"123456789", b"000000000")
+SHAPES_READ: dict[bytes, tuple[tuple[str, ...], bytes]] = {}
 """Texts by shape, which is the text with all digits 0; to their verbs, and the end of their event's JSON. Only
 plain texts are in it: printable ASCII without quotes, backslashes and dollar-quotes, so that neither a setting
 nor a digit can change how such a text is read, and JSON needs no escapes for it."""
@@ -150,11 +159,16 @@ class Reader:
         found = statements(text, standard_conforming_strings=conforming, safe_encoding=safe)
         return tuple(Part(text[each.start : each.end], each.verbs) for each in found)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a text of a shape that was read before means what it meant then."""
+        return not self._doubtful and self.encoding == "utf-8"
+
     def plain(self, text: bytes) -> tuple[tuple[str, ...], bytes] | None:
         """For a text of a shape that was read before: its verbs, and the end of its event's JSON behind the text."""
-        if self._doubtful or self.encoding != "utf-8":
+        if not self.is_plain:
             return None
-        return _shapes.get(text.translate(_DIGITS))
+        return SHAPES_READ.get(text.translate(DIGITS))
 
     def read(self, text: bytes, under_way: bool) -> Reading:
         """Read a statement text. ``under_way``: earlier commands were sent whose end isn't known yet."""
@@ -181,9 +195,9 @@ class Reader:
         if self._moves_encoding(verbs, text):
             self._doubtful = True
         elif safe and not secrets and REMEMBERED.isdisjoint(verbs) and len(text) <= SHAPE and _plain(text):
-            if len(_shapes) >= SHAPES:
-                _shapes.clear()
-            _shapes[text.translate(_DIGITS)] = (
+            if len(SHAPES_READ) >= SHAPES:
+                SHAPES_READ.clear()
+            SHAPES_READ[text.translate(DIGITS)] = (
                 verbs,
                 b'","verb":%b,"verbs":%b}' % (canonical(verbs[0]), canonical(verbs)),
             )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from hoopproxy.protocols.postgres.plugin import PostgresProtocol
 from hoopproxy.testing import FakeSession, Player
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
+from hoopproxy.wire.express import MOST
 
 
 def m(kind: str, body: bytes = b"") -> bytes:
@@ -102,7 +103,7 @@ def logged_in(**options: object) -> Player:
     session = FakeSession()
     PostgresProtocol().build_pair(session)
     assert session.built is not None
-    player = Player(session.built, **options)  # type: ignore[arg-type]
+    player = Player(session.built, **{"by_kind": MOST, **options})  # type: ignore[arg-type]
     player.exchange.open()
     player.client(hello())
     player.client(m("p", b"secret-of-alice\0"))

@@ -67,7 +67,7 @@ def test_while_the_encoding_is_on_the_move_other_than_ascii_is_unclassified() ->
 def test_a_text_that_is_remembered_is_read_and_rendered_as_if_it_were_new(text: str, before: str) -> None:
     """The short way of the hot path builds JSON by hand: it must be what the long way says, byte for byte."""
     sql = (before + text).encode()
-    reading._shapes.clear()
+    reading.SHAPES_READ.clear()
     first = fresh().read(sql, False)
     second = fresh().read(sql, False)
     assert first == second
@@ -85,14 +85,14 @@ def test_a_text_that_is_remembered_is_read_and_rendered_as_if_it_were_new(text: 
 )
 def test_what_json_would_have_to_escape_never_takes_the_short_way(sql: bytes) -> None:
     """A new line in a record is two records."""
-    reading._shapes.clear()
+    reading.SHAPES_READ.clear()
     fresh().read(sql, False)
     assert fresh().plain(sql) is None
 
 
 def test_a_digit_does_not_change_what_a_text_is_and_everything_else_does() -> None:
     """The shapes are shared by all sessions: one's DROP must not be another's SELECT."""
-    reading._shapes.clear()
+    reading.SHAPES_READ.clear()
     fresh().read(b"SELECT 17", False)
     assert fresh().plain(b"SELECT 99") is not None
     for other in (b"SELECT 1", b"DELECT 17", b"SELECT 17;", b"SELECT $1", b"SELECT a17"):
@@ -101,7 +101,7 @@ def test_a_digit_does_not_change_what_a_text_is_and_everything_else_does() -> No
 
 def test_in_another_encoding_nothing_is_taken_the_short_way() -> None:
     """A shape says nothing of how this session reads."""
-    reading._shapes.clear()
+    reading.SHAPES_READ.clear()
     fresh().read(b"SELECT 1", False)
     reader = fresh()
     reader.report("client_encoding", "SJIS")

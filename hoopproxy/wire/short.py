@@ -1,0 +1,206 @@
+"""The gate's short way: a plain turn in one go. See :mod:`hoopproxy.wire.express`.
+
+It is open while nothing is out of the ordinary, and closes as soon as anything else is to be done: then
+:meth:`Short._fold` brings what the general way keeps up to date. Its promises are those of the general way: the
+chunk and the events about it are in the journal's queue before the bytes go on, and in ``strict`` the bytes of a
+command wait until its record is durable.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from hoopproxy.wire.admission import Admission, DurableJournal, Relay
+from hoopproxy.wire.codec import Codec
+from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.deeds import Deeds
+from hoopproxy.wire.express import MOST, Express
+from hoopproxy.wire.recorder import TO_CLIENT, TO_TARGET, Recorder
+from hoopproxy.wire.rendering import render_answered, render_asked
+from hoopproxy.wire.turn import NO_DECISIONS, Piece
+
+__all__ = ["Short"]
+
+_CLOSED, _OPEN, _ASKED = 0, 1, 2
+"""The short way: closed; open, nothing is under way; open, its command is."""
+
+
+class Short(Deeds):
+    """The part of an exchange that takes the short way where it can."""
+
+    __slots__ = ("_began", "_express", "_in", "_most", "_op_counter", "_op_prefix", "_out", "_weight")
+
+    def __init__(
+        self,
+        client_codec: Codec,
+        server_codec: Codec,
+        conversation: Conversation,
+        *,
+        relay: Relay,
+        recorder: Recorder,
+        journal: DurableJournal,
+    ) -> None:
+        super().__init__(
+            client_codec, server_codec, conversation, relay=relay, recorder=recorder, journal=journal
+        )
+        self._express: Express | None = None
+        self._most = 0  # bytes of a chunk that may come this way
+        self._weight = 0  # bytes of an event, about
+        self._in = self._out = (
+            0  # bytes of the client and of the target that came this way since the last fold
+        )
+        self._op_prefix, self._op_counter, self._began = b"", 0, 0  # of the command under way
+
+    def _open_to(self, admission: Admission) -> None:
+        """How much of a chunk may take the short way under these modes."""
+        self._most = min(MOST, admission.by_kind) if admission.record == "full" else 0
+
+    def client_received(self, data: bytes) -> None:
+        """Bytes of the client, in order. All that can be done with them is done before this returns."""
+        size = len(data)
+        express = self._express
+        if self._short == _OPEN and size <= self._most and express is not None:
+            client = self.client
+            start = client.position + self._in
+            asked = express.ask(data, start)
+            if asked is not None:
+                verbs, form, fields = asked
+                decision = self._decided.get(verbs)
+                if decision is not None:
+                    recorder = self.recorder
+                    now = recorder.mono_ns()
+                    if now >= recorder.until:
+                        recorder.new_millisecond(now)
+                    ids, prefix = recorder.ids, recorder.id_prefix
+                    counter = ids.counter + 1
+                    seq = recorder.seq + 1
+                    jseq = self.journal.append_turn(
+                        2,
+                        recorder.key_id,
+                        size + self._weight,
+                        render_asked,
+                        (
+                            (recorder.session16, TO_TARGET, start),
+                            (
+                                recorder.constants, decision, form, fields, now, prefix, counter,
+                                recorder.second_at, recorder.second_text, seq,
+                            ),
+                        ),
+                        data,
+                        now,
+                    )  # fmt: skip
+                    if jseq:
+                        ids.counter, recorder.seq = counter, seq
+                        self._op_prefix, self._op_counter, self._began = prefix, counter, now
+                        self._in += size
+                        self._short = _ASKED
+                        self.commands += 1
+                        if self._strict:
+                            self._wait(data, jseq + 1)
+                        else:
+                            self.relay.to_server(data)
+                        return
+                express.forget()
+        self._client_received(data)
+
+    def _wait(self, data: bytes, jseq: int) -> None:
+        """(``strict``) The command's bytes go on when its record is durable."""
+        journal = self.journal
+        journal.commit_now()
+        self._wait_for = jseq
+        if jseq > journal.durable:
+            self._hold(Piece(data, 0))
+        else:
+            self._go(Piece(data, 0))
+
+    def server_received(self, data: bytes) -> None:
+        """Bytes of the target, in order."""
+        express = self._express
+        if self._short == _ASKED and len(data) <= MOST and express is not None:
+            recorder = self.recorder
+            now = recorder.mono_ns()
+            start = self.client.out + self._out
+            answered = express.answer(data, start, now - self._began)
+            if answered is not None:
+                form, fields, end_form, end_fields = answered
+                if now >= recorder.until:
+                    recorder.new_millisecond(now)
+                ids = recorder.ids
+                counter = ids.counter
+                seq = recorder.seq
+                if self.journal.append_turn(
+                    3,
+                    recorder.key_id,
+                    len(data) + 2 * self._weight,
+                    render_answered,
+                    (
+                        (recorder.session16, TO_CLIENT, start),
+                        (
+                            recorder.constants, form, fields, end_form, end_fields, now, self._op_prefix,
+                            self._op_counter, recorder.id_prefix, counter + 1, recorder.second_at,
+                            recorder.second_text, seq + 1,
+                        ),
+                    ),
+                    data,
+                    now,
+                ):  # fmt: skip
+                    ids.counter, recorder.seq = counter + 2, seq + 2
+                    self._out += len(data)
+                    self._short = _OPEN
+                    self.relay.to_client(data)
+                    if now > self._look_at_lag:
+                        recorder.tick()
+                        self._watch_lag()
+                    return
+        self._server_received(data)
+
+    def _client_received(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _server_received(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _fold(self) -> None:
+        """Close the short way: the general way finds everything as if it had done it."""
+        short, self._short = self._short, _CLOSED
+        client, server = self.client, self.server
+        size, self._in = self._in, 0
+        client.skip(size)
+        if not self._strict:  # there, what went on was counted when it went
+            server.out += size
+            server.forwarded += size
+        size, self._out = self._out, 0
+        server.skip(size)
+        client.out += size
+        client.forwarded += size
+        if short == _ASKED and self._express is not None:
+            op = b"%b%012x" % (self._op_prefix, self._op_counter)
+            self._express.unfold(op.decode(), self._began - self.recorder.started)
+
+    def rest(self) -> None:
+        """As of the general way; a command that is under way is kept as it is."""
+        if self._short == _ASKED:
+            return
+        if self._short:
+            self._fold()
+        self._decided = cast(Any, NO_DECISIONS)
+        if self._express is not None:
+            self._express.forget()
+        super().rest()
+
+    def _open_short(self) -> None:
+        """Open the short way if everything is plain. Asked at the end of a turn of the target's."""
+        express = self._express = self.conversation.express
+        if (
+            express is None
+            or not self._most
+            or not self.started
+            or self._attention
+            or self._held
+            or self._events
+            or self._kept_runs
+            or not (self.client.is_plain and self.server.is_plain and express.quiet())
+        ):
+            return
+        self._weight = self.recorder.constants.weight
+        self._short = _OPEN
