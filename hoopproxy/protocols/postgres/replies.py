@@ -126,7 +126,7 @@ class Replies:
                 if asked == EXECUTE:
                     done = _COMPLETED % (size, now - head.began, index + 1, head.all_rows)
                     found.append(_new(Told, (b"command.completed", _SUCCESS, done, op)))
-                    queue.popleft()
+                    del queue[0]
                     head = queue[0] if queue else _NOTHING
             elif kind == _READY and body in _STATUSES:
                 if asked == QUERY:
@@ -136,7 +136,7 @@ class Replies:
                     found.append(_new(Told, (b"command.completed", _SUCCESS, done, head.op.encode())))
                 elif asked != SYNC:
                     break
-                queue.popleft()
+                del queue[0]
                 head = queue[0] if queue else _NOTHING
                 self._is_ready(body[0])
             elif kind == _ROW_DESCRIPTION and asked == QUERY:
@@ -149,7 +149,7 @@ class Replies:
             ):
                 if asked == PARSE and head.statement is not None:
                     head.statement.before = None  # as Names.confirmed
-                queue.popleft()
+                del queue[0]
                 head = queue[0] if queue else _NOTHING
             else:
                 break
@@ -201,7 +201,7 @@ class Replies:
 
     def _row_description(self, frame: Frame) -> Sequence[Command] | None:
         if self._queue and self._queue[0].kind == DESCRIBE:
-            self._queue.popleft()
+            del self._queue[0]
             return None
         head = self._asked_for_rows(frame)
         if head.kind != QUERY or head.copy is not None:
@@ -234,7 +234,7 @@ class Replies:
                 self._names.completed(parts[index], str(result.fields["tag"]), text)
         if head.kind == QUERY:
             return (result,)
-        self._queue.popleft()
+        del self._queue[0]
         return (result, _completed(head))
 
     def _ended(self, head: Sent, frame: Frame, fields: dict[str, object]) -> Sequence[Command]:
@@ -248,7 +248,7 @@ class Replies:
         result = Result(head.op, start, frame.end, fields)
         if head.kind == QUERY:
             return (result,)
-        self._queue.popleft()
+        del self._queue[0]
         return (result, _completed(head))
 
     def _copied(self, head: Sent) -> dict[str, object]:
@@ -285,11 +285,11 @@ class Replies:
         if queue and queue[0].kind in (QUERY, FUNCTION):
             if pipeline.copying is queue[0]:
                 raise ProtocolViolation("the target is ready in the midst of a COPY")
-            done = (_completed(queue.popleft(), body[0]),)
+            done = (_completed(queue.pop(0), body[0]),)
         elif queue and (
             queue[0].kind == SYNC or (queue[0].kind == REFUSED_QUERY and queue[0].failed is not None)
         ):
-            queue.popleft()
+            del queue[0]
         elif pipeline.owed and (not queue or pipeline.discarding == NO):
             pipeline.owed -= 1
             if pipeline.discarding == MAYBE:
@@ -322,24 +322,24 @@ class Replies:
         statement = self._expect(frame, PARSE).statement
         if statement is not None:
             self._names.confirmed(statement)
-        self._queue.popleft()
+        del self._queue[0]
         return None
 
     def _bound(self, frame: Frame) -> Sequence[Command] | None:
         self._expect(frame, BIND)
-        self._queue.popleft()
+        del self._queue[0]
         return None
 
     def _closed(self, frame: Frame) -> Sequence[Command] | None:
         head = self._expect(frame, CLOSE)
         if head.statement is not None:
             self._names.closed(head.about, head.statement.meant)
-        self._queue.popleft()
+        del self._queue[0]
         return None
 
     def _no_data(self, frame: Frame) -> Sequence[Command] | None:
         self._expect(frame, DESCRIBE)
-        self._queue.popleft()
+        del self._queue[0]
         return None
 
     def _parameters(self, frame: Frame) -> Sequence[Command] | None:
