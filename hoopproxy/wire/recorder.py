@@ -53,12 +53,12 @@ _ENDS = frozenset({b"session.end", b"session.interrupted"})
 
 # What an event does to the journal's list of what is open.
 _PLAIN, _OPENS, _CLOSES, _STARTS, _STOPS = range(5)
-_FORMS = 100
+_FORMS = 1000
 _OFTEN = frozenset({b"command.requested", b"command.result", b"command.completed"})
 
 
 class Form(NamedTuple):
-    """The envelope of a kind of event in one session: a template, and what such an event opens or closes."""
+    """The envelope of a kind of event: a template, and what such an event opens or closes."""
 
     template: bytes
     meaning: int
@@ -182,7 +182,6 @@ class Recorder:
         named = b'{"name":%b,"version":%b}' % (self._protocol, _constant(decoder)) if decoder else b""
         self._decoder = _shared(named)
         self._tenant = _constant(tenant) if tenant else b""
-        self._forms: dict[tuple[bytes, bytes, bytes, bytes, bool], Form] = {}
         self._render_session()
         self.tick()
 
@@ -222,7 +221,8 @@ class Recorder:
             after_seq=tail + b',"time":"',
             started=self.started,
         )
-        self._forms.clear()
+        constants = self.constants
+        self._forms = _forms_of(constants.before_event, constants.after_mono, constants.before_seq)
 
     def open(self) -> None:
         """Begin to write. Of the recording nothing yet: what of it is kept is the target's to say (:meth:`settle`)."""
@@ -248,7 +248,6 @@ class Recorder:
 
     def rest(self) -> None:
         """Let go of what is rendered again when it is needed. The next record must come after a :meth:`tick`."""
-        self._forms.clear()
         self._look_again = self.until = self.second_at = self._difference = self._micros = 0
         self._second, self.second_text, self.id_prefix = -1, b"", b""
 
@@ -292,7 +291,8 @@ class Recorder:
     def form(
         self, kind: bytes, decision: bytes = b"", more: bytes = b"", reason: bytes = b"", joined: bool = True
     ) -> Form:
-        """A kind's envelope, with everything in it that doesn't change from one such event to the next.
+        """A kind's envelope, with everything in it that doesn't change from one such event to the next, but for what
+        the session itself adds: sessions share it.
 
         :param more: ``,"outcome":...`` and ``,"parent":...``, in this order. :param reason: ``,"reason":...``.
         :param joined: whether such an event belongs to an operation.
@@ -301,19 +301,23 @@ class Recorder:
         form = self._forms.get(key)
         if form is None:
             form = self._new_form(*key)
-            if kind in _OFTEN and len(self._forms) < _FORMS:
-                self._forms[key] = form  # the others would only cost an idle session memory
+            if kind in _OFTEN and not reason and b'"parent"' not in more:
+                if len(self._forms) >= _FORMS:
+                    self._forms.clear()
+                self._forms[key] = form
         return form
 
     def _new_form(self, kind: bytes, decision: bytes, more: bytes, reason: bytes, joined: bool) -> Form:
-        head, before_event, after_id, after_mono, before_seq, after_seq, _ = self.constants
+        constants = self.constants
+        after_mono, before_seq = constants.after_mono, constants.before_seq
         parts = [
-            (head + decision + before_event, b'%b,"id":"%b'),
-            (after_id, b"%d"),
+            (b"", b"%b"),  # the session's head
+            (decision + constants.before_event, b'%b,"id":"%b'),
+            (b"", b"%b%d"),  # what comes after an id in the session's events
             (b',"kind":"' + kind + b'","mono":', b"%d"),
             (after_mono + b',"op":"', b'%b"') if joined else (after_mono, b""),
             (more + before_seq + reason + b',"seq":', b"%d"),
-            (after_seq, b'%b%06dZ","v":1}'),
+            (b"", b'%b%b%06dZ","v":1}'),  # what comes after a number in its sequence
         ]
         template = b"".join(constant.replace(b"%", b"%%") + hole for constant, hole in parts)
         meaning = _CLOSES if kind in _OUTCOMES else _STOPS if kind in _ENDS else _PLAIN
@@ -338,6 +342,7 @@ class Recorder:
             self.open()
         journal, ids, key_id, droppable = self.journal, self.ids, self.key_id, self.droppable
         now, second, micros, prefix = self.now, self.second_text, self._micros, self.id_prefix
+        head, _, after_id, _, _, after_seq, _ = self.constants
         append = journal.append_event
         for (template, meaning, joined), body, op, own_id in said:
             id = own_id
@@ -346,9 +351,13 @@ class Recorder:
                 id = b"%b%012x" % (prefix, counter)
             seq = self.seq + 1
             if joined:
-                line = template % (body, id, journal.next_jseq, now, op, seq, second, micros)
+                line = template % (
+                    head, body, id, after_id, journal.next_jseq, now, op, seq, after_seq, second, micros,
+                )  # fmt: skip
             else:
-                line = template % (body, id, journal.next_jseq, now, seq, second, micros)
+                line = template % (
+                    head, body, id, after_id, journal.next_jseq, now, seq, after_seq, second, micros,
+                )  # fmt: skip
             if meaning == _PLAIN:
                 self.last_jseq = append(line, key_id, reserve, droppable)
             elif meaning == _OPENS:
@@ -438,6 +447,15 @@ class Recorder:
 def _constant(text: str) -> bytes:
     """Canonical JSON of a text that sessions share, in a copy of its own size: the renderer's buffers are larger."""
     return bytes(memoryview(canonical(text)))
+
+
+_Forms = dict[tuple[bytes, bytes, bytes, bytes, bool], Form]
+
+
+@lru_cache(maxsize=64)
+def _forms_of(before_event: bytes, after_mono: bytes, before_seq: bytes) -> _Forms:
+    """The forms of all sessions with these constants: protocol, decoder and node. Nobody is named in them."""
+    return {}
 
 
 @lru_cache(maxsize=1024)
