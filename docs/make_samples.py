@@ -1,12 +1,10 @@
-"""Write ``docs/samples/``: one sample of every kind of event in every format, one line a kind.
+"""One sample of every kind of event in every format, one line a kind: ``docs/make_formats.py`` writes them.
 
-Run it after a change to the events or the formats; a test fails until the files say what the code does. A kind
-without a sample of its own below gets one with made-up values by its fields' types.
+A kind without a sample of its own below gets one with made-up values by its fields' types.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -225,10 +223,3 @@ def made() -> dict[str, bytes]:
         )
         for name, format in FORMATS.items()
     }
-
-
-if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for name, content in made().items():
-        (FOLDER / name).write_bytes(content)
-    print(json.dumps({name: len(content) for name, content in made().items()}))

@@ -40,7 +40,7 @@ These kinds are in the catalogue, but no export knows them: {kinds}.
      If it only ever follows a record of the same op and is told with that one's end, name it in FOLDED
      (hoopproxy/export/operation.py) as well.
   2. A sample with values of its own goes into SAMPLES (docs/make_samples.py); without one it gets made-up values.
-  3. Run docs/make_samples.py, docs/make_formats.py and docs/make_schema.py.
+  3. Run docs/make_formats.py: it writes docs/formats.md, docs/samples/ and docs/events.schema.json.
 """
 
 
@@ -56,6 +56,18 @@ def test_the_page_is_what_the_code_says() -> None:
     """Run docs/make_events.py after a change to the events."""
     made = runpy.run_path(str(ROOT / "docs/make_events.py"))
     assert (ROOT / "docs/events.md").read_text("utf-8") == made["page"]()
+
+
+def test_formats_samples_and_schema_are_what_the_code_says() -> None:
+    """Run docs/make_formats.py after a change to the events or the exports: it writes all three."""
+    formats = runpy.run_path(str(ROOT / "docs/make_formats.py"))
+    assert (ROOT / "docs/formats.md").read_text("utf-8") == formats["page"]()
+    samples = runpy.run_path(str(ROOT / "docs/make_samples.py"))["made"]()
+    assert {path.name for path in (ROOT / "docs/samples").iterdir()} == set(samples)
+    for name, content in samples.items():
+        assert (ROOT / "docs/samples" / name).read_bytes() == content, name
+    schema = runpy.run_path(str(ROOT / "docs/make_schema.py"))
+    assert schema["FILE"].read_text("utf-8") == schema["dumped"](schema["schema"]())
 
 
 def test_the_page_has_every_kind_and_every_field() -> None:

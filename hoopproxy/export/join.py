@@ -25,6 +25,7 @@ from hoopproxy.export.operation import (
     Operation,
     Record,
     alone,
+    outcome_of,
 )
 
 __all__ = ["AGE", "BadState", "Join"]
@@ -53,7 +54,6 @@ _DOES: Mapping[str, int] = {
     **{kind: _ADDS for kind in FOLDED if kind != "command.requested"},
     **{end: _CLOSES for ends in FOLDED.values() for end in ends},
 }
-_SAID = {"command.skipped": "skipped", "command.unfinished": "unfinished"}
 _SESSION_ENDS = frozenset({"session.end", "session.interrupted"})
 _VERSION = 1
 
@@ -124,8 +124,7 @@ class Join:
         if does == _CLOSES:
             self._forget(op, found)
             records.append(event)
-            outcome = _SAID.get(kind) or event.get("outcome", "")
-            return [Operation(tuple(records), outcome, "", self._facts_of(found.session))]
+            return [Operation(tuple(records), outcome_of(event), "", self._facts_of(found.session))]
         if event["jseq"] <= records[-1]["jseq"]:
             return []  # it is held already
         return self._add(op, found, event, size)
@@ -192,7 +191,7 @@ class Join:
         return self._make_room(op, entry) if self.bytes > self._max_bytes else []
 
     def _orphan(self, does: int, event: Record) -> Operation:
-        outcome = STARTED if does == _ADDS else _SAID.get(event["kind"]) or event.get("outcome", "")
+        outcome = STARTED if does == _ADDS else outcome_of(event)
         return Operation((event,), outcome, NO_BEGINNING, self._facts_of(event.get("session", "")))
 
     # --- what goes -----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ __all__ = [
     "Operation",
     "Record",
     "alone",
+    "outcome_of",
 ]
 
 Record: TypeAlias = Mapping[str, Any]
@@ -47,6 +48,7 @@ NO_BEGINNING = "no_beginning"
 NO_END = "no_end"
 """Mark: the session ended, and the end of this operation was not among its records."""
 
+_SAID = {"command.skipped": "skipped", "command.unfinished": "unfinished"}
 _OPEN = frozenset({STARTED, UNKNOWN})
 NOTHING: Mapping[str, str] = MappingProxyType({})
 """No facts of a session."""
@@ -83,4 +85,9 @@ class Operation(NamedTuple):
 
 def alone(event: Record, facts: Mapping[str, str] = NOTHING) -> Operation:
     """A record as an operation of its own."""
-    return Operation((event,), str(event.get("outcome", "")), "", facts)
+    return Operation((event,), outcome_of(event), "", facts)
+
+
+def outcome_of(end: Record) -> str:
+    """The outcome of the operation that a record ends."""
+    return _SAID.get(end["kind"]) or str(end.get("outcome", ""))

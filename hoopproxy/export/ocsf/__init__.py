@@ -5,6 +5,7 @@
 ``events``    an operation as an event, and its bytes
 """
 
-from hoopproxy.export.ocsf.events import VERSION, write
+from hoopproxy.export.ocsf.events import STATUS, VERSION, write
+from hoopproxy.export.ocsf.places import PLACES
 
-__all__ = ["VERSION", "write"]
+__all__ = ["PLACES", "STATUS", "VERSION", "write"]

@@ -16,12 +16,12 @@ from hoopproxy.export.ocsf.session import PRODUCT, Parts, decided, endpoint, par
 from hoopproxy.export.operation import Operation, Record
 from hoopproxy.export.summary import Summary, number_of, severity, summarised, text_of
 
-__all__ = ["VERSION", "class_of", "event", "write"]
+__all__ = ["STATUS", "VERSION", "class_of", "event", "write"]
 
 VERSION: Final = "1.8.0"
 """Of the schema."""
 
-_STATUS: Mapping[str, tuple[int, str]] = MappingProxyType(
+STATUS: Mapping[str, tuple[int, str]] = MappingProxyType(
     {
         "success": (1, "Success"),
         "failure": (2, "Failure"),
@@ -32,6 +32,8 @@ _STATUS: Mapping[str, tuple[int, str]] = MappingProxyType(
         "unknown": (0, "Unknown"),
     }
 )
+"""``status_id`` and ``status`` by the operation's outcome."""
+
 _SEVERITIES: Final = ("Unknown", "Informational", "Low", "Medium", "High", "Critical")
 
 Fields = dict[str, Any]
@@ -72,7 +74,7 @@ def event(operation: Operation) -> Fields:
     }
     outcome = operation.outcome
     if outcome:
-        status = _STATUS.get(outcome) or (99, outcome)
+        status = STATUS.get(outcome) or (99, outcome)
         fields["status_id"], fields["status"] = status
         if told.code:
             fields["status_code"] = told.code
