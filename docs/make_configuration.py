@@ -298,8 +298,9 @@ problem is told at once: file, key, what was found, what would do. A key that is
 * `[config] version = 1` is this format. A newer one is refused.
 
 **Restart.** SIGHUP or `hoopproxy reload` reads the file again, with certificates, keys and users. What changed is for
-new sessions. What the last column calls *restart* is named in the log, in `gateway.config_changed` and by
-`hoopproxy reload`, and stays as it was. A file with a problem changes nothing.
+new sessions; listeners are opened, moved and closed, and their sessions go on. What the last column calls *restart* is
+named in the log, in `gateway.config_changed` and by `hoopproxy reload`, and stays as it was. A file with a problem, or
+with an address that can't be listened on, changes nothing.
 """
 
 CHECKERS = """\
@@ -347,10 +348,9 @@ def default_of(section: str, field: Any) -> str:
 def restart(section: str, key: str) -> str:
     """Whether a change of the key needs a restart. :func:`hoopproxy.config.needs_restart` is the judge."""
     once = section in ("[gateway]", "[log]", "[journal]", "[ops]")
-    listener = section == "[[listener]]" and key in ("name", "listen", "protocol")
     if section == "[[sink]]" and key == "from_":
         return "first start"
-    return "restart" if once or listener or (section == "[limits]" and key == "hash_workers") else "reload"
+    return "restart" if once or (section == "[limits]" and key == "hash_workers") else "reload"
 
 
 def rows(section: str, cls: type, meanings: dict[str, Meaning]) -> Iterator[str]:

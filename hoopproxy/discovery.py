@@ -56,6 +56,25 @@ class Installed:
     sinks: dict[str, Any] = field(factory=dict)
 
     @property
+    def by_kind(self) -> tuple[tuple[str, dict[str, Any]], ...]:
+        """Each kind of plugin, as people call it, and those of that kind by name."""
+        return (
+            ("protocol", self.protocols),
+            ("checker", self.checkers),
+            ("secret source", self.sources),
+            ("sink", self.sinks),
+        )
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """``kind name`` to version (empty where there is none): plugins of two kinds may have one name."""
+        return {
+            f"{kind} {name}": str(getattr(plugin, "version", ""))
+            for kind, named in self.by_kind
+            for name, plugin in named.items()
+        }
+
+    @property
     def schemes(self) -> tuple[str, ...]:
         """The schemes of secret references."""
         return tuple(sorted({"env", "file", *self.sources}))

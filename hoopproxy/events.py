@@ -219,7 +219,10 @@ def catalogued(kind: str) -> Callable[[_E], _E]:
 @catalogued("gateway.started")
 @attrs.frozen(kw_only=True)
 class GatewayStarted(Event):
-    """The gateway is ready to accept. ``config`` is the digest of the configuration in force."""
+    """The gateway is ready to accept. ``config`` is the digest of the configuration in force.
+
+    ``plugins`` are versions by kind and name (``"protocol postgres"``).
+    """
 
     version: str
     plugins: Mapping[str, str]

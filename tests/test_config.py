@@ -521,7 +521,7 @@ def test_what_is_read_only_at_the_start_is_named(tmp_path: Path) -> None:
     """SIGHUP must say which of the changes it could not apply."""
     text = WHOLE.replace("sync_ms = 7", "sync_ms = 8").replace('node = "gw1"', 'node = "gw2"')
     before, after = changed(tmp_path, "tcp:6432", "tcp:6433", text)
-    assert needs_restart(before, after) == ["gateway.node", "journal.sync_ms", "listener[pg].listen"]
+    assert needs_restart(before, after) == ["gateway.node", "journal.sync_ms"]
 
 
 def test_values_can_not_be_changed_and_reprs_show_references_only(tmp_path: Path) -> None:

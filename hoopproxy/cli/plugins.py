@@ -49,14 +49,7 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
 
 
 def _listed(notes: list[str]) -> Iterator[Listed]:
-    there = installed(notes.append)
-    groups = (
-        ("protocol", there.protocols),
-        ("checker", there.checkers),
-        ("secret source", there.sources),
-        ("sink", there.sinks),
-    )
-    for kind, named in groups:
+    for kind, named in installed(notes.append).by_kind:
         for name, plugin in named.items():
             version = str(getattr(plugin, "version", ""))
             yield Listed(kind=kind, name=name, version=version, module=type(plugin).__module__)

@@ -17,7 +17,7 @@ from hoopproxy.config.model import CheckerConfig, Config, SecretRef
 __all__ = ["RESTART", "Change", "digest", "needs_restart", "redacted_difference"]
 
 RESTART = ("gateway.", "journal.", "ops.", "log.")
-"""Sections that are used once, at the start. Of a listener it is ``listen``, and its coming or going."""
+"""Sections that are used once, at the start."""
 
 _REDACTED = "(redacted)"
 _SECRETIVE = ("password", "passphrase", "secret", "token", "credential", "private", "apikey", "api_key")
@@ -52,9 +52,7 @@ def redacted_difference(old: Config, new: Config) -> list[Change]:
 def needs_restart(old: Config, new: Config) -> list[str]:
     """The keys that differ and are only read at the start, sorted."""
     keys = [change.key for change in redacted_difference(old, new)]
-    found = {key for key in keys if key.startswith(RESTART)}
-    found |= {key for key in keys if key.startswith("listener[") and key.endswith("].listen")}
-    return sorted(found)
+    return sorted(key for key in keys if key.startswith(RESTART))
 
 
 _NAMES = {

@@ -9,7 +9,6 @@ A Unix socket, mode 0660. Requests and answers are JSON, one a line: ``{"do": "s
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -61,7 +60,6 @@ class Control:
             "reload": self._reload,
             "sessions": self._sessions,
             "kill": self._kill,
-            "audit": self._audit,
         }
 
     def register(self, name: str, command: Command) -> None:
@@ -224,42 +222,6 @@ class Control:
             return {"session": found[0].id}
 
         return recorded.addCallback(kill)
-
-    def _audit(self, asker: Asker, request: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
-        """Permission to read the trail: on record and durable before it is given."""
-        scope, targets = self.scope_of(asker)
-        filters = request.get("filters")
-        session = request.get("session")
-        event = AuditRead(
-            action=str(request.get("action", ""))[:64],
-            session=None if session is None else str(session)[:64],
-            filters=_bounded(filters) if isinstance(filters, dict) else {},
-            user=asker.user,
-            uid=asker.uid,
-            allowed=scope != "none",
-        )
-        answer = {
-            "allowed": scope != "none",
-            "scope": scope,
-            "targets": sorted(targets),
-            "identity": f"unix:{asker.user}",
-            "journals": self._journals() if scope != "none" else [],
-        }
-        return self.record(event, asker, scope != "none").addCallback(lambda _: answer)
-
-    def _journals(self) -> list[str]:
-        root = self.gateway.config.gateway.state / "journals"
-        with contextlib.suppress(OSError):
-            return sorted(os.fspath(path) for path in root.iterdir() if path.is_dir())
-        return []
-
-
-def _bounded(filters: Mapping[str, Any]) -> dict[str, str]:
-    """Filters as the trail keeps them: a few short texts."""
-    kept = list(filters.items())[:20]
-    return {
-        str(name)[:64].encode("ascii", "backslashreplace").decode(): str(value)[:200] for name, value in kept
-    }
 
 
 def _sees(session: Session, asker: Asker, scope: str, targets: frozenset[str]) -> bool:

@@ -55,7 +55,9 @@ class Listener(Factory):
         shared = self._shared
         if shared.draining:
             return None
-        entrance = shared.settings.entrances[self.name]
+        entrance = shared.settings.entrances.get(self.name)
+        if entrance is None:
+            return None  # it is just coming, or going
         shared.figures.add(shared.figures.accepted, self.name)
         facts = peer_facts(addr)
         refusal = shared.crowd.knock()
@@ -76,7 +78,7 @@ class Listener(Factory):
 
     def begin(self, entrance: Entrance, facts: ClientFacts) -> Session | Refusal:
         """A session, or why there is none; then the place before log-in is given back."""
-        refusal = self._shared.crowd.enter(self.name, facts.addr)
+        refusal = self._shared.crowd.enter(entrance.config.name, facts.addr)
         if refusal is not None:
             self._shared.crowd.pre_login.leave()
             return refusal

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from hoopproxy.gateway.faults import described
 
-__all__ = ["broken_plugins", "versions"]
+__all__ = ["broken_plugins"]
 
 
 def broken_plugins(package: ModuleType | None = None) -> dict[str, str]:
@@ -31,8 +31,3 @@ def broken_plugins(package: ModuleType | None = None) -> dict[str, str]:
                 raise
             broken[name] = described(problem)
     return broken
-
-
-def versions(plugins: dict[str, object]) -> dict[str, str]:
-    """Name -> version of plugins that have one."""
-    return {name: str(getattr(plugin, "version", "")) for name, plugin in plugins.items()}

@@ -48,28 +48,11 @@ def needs_restart(old: conf.Config, new: conf.Config) -> list[str]:
     found |= {
         f"limits.{name}" for name in _RESTART_LIMITS if getattr(old.limits, name) != getattr(new.limits, name)
     }
-    kept = {listener.name: listener for listener in old.listeners}
-    for listener in new.listeners:
-        before = kept.get(listener.name)
-        if before is not None and before.protocol != listener.protocol:
-            found.add(f"listener[{listener.name}].protocol")
     return sorted(found)
 
 
 def in_force(old: conf.Config, new: conf.Config) -> conf.Config:
     """The new configuration with the old values of what needs a restart."""
-    was = {listener.name: listener for listener in old.listeners}
-    now = {listener.name: listener for listener in new.listeners}
-    targets = {target.name for target in new.targets}
-    listeners = []
-    for name, before in was.items():
-        after = now.get(name)
-        if after is None or after.protocol != before.protocol:
-            # It still listens, on what is left of its targets.
-            left = tuple(target for target in before.targets if target in targets)
-            listeners.append(attrs.evolve(before, targets=left))
-        else:
-            listeners.append(attrs.evolve(after, listen=before.listen))
     limits = attrs.evolve(new.limits, **{name: getattr(old.limits, name) for name in _RESTART_LIMITS})
     return attrs.evolve(
         new,
@@ -78,7 +61,6 @@ def in_force(old: conf.Config, new: conf.Config) -> conf.Config:
         journal=old.journal,
         ops=old.ops,
         limits=limits,
-        listeners=tuple(listeners),
     )
 
 
@@ -140,6 +122,7 @@ class Reload:
             if wanted.limits != old.limits:
                 gateway.throttle = gateway.make_throttle(wanted.limits)
             settings: Settings = yield gateway.build(wanted)
+            yield gateway.ports.open(wanted.listeners)
         except ConfigError as problem:
             return Outcome(digest=previous, previous=previous, problems=problem.problems)
         except HoopproxyError as problem:
@@ -153,6 +136,7 @@ class Reload:
         self._file = new
         gateway.shared.settings = settings
         gateway.shared.crowd.apply(wanted.limits)
+        yield gateway.ports.settle(wanted.listeners)
         return Outcome(digest=settings.digest, previous=previous, changes=changes, needs_restart=restart)
 
     def _tell(self, outcome: Outcome) -> None:

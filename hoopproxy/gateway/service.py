@@ -16,7 +16,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, inlineCallbacks
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -33,8 +32,7 @@ from hoopproxy.gateway.clockwatch import ClockWatch
 from hoopproxy.gateway.faults import described
 from hoopproxy.gateway.figures import Figures
 from hoopproxy.gateway.limits import Crowd
-from hoopproxy.gateway.listener import Listener
-from hoopproxy.gateway.plugins import versions
+from hoopproxy.gateway.ports import Ports, where_not
 from hoopproxy.gateway.reload import Reload
 from hoopproxy.gateway.settings import build, read_materials
 from hoopproxy.gateway.shared import Settings, Shared
@@ -85,7 +83,6 @@ class GatewayService(Service):
         self.figures = Figures()
         self.is_open = False
         self.closed_by_us = 0
-        self._ports: list[Any] = []
         self._parts: list[Any] = []
         self._folder: Folder | None = None
 
@@ -133,13 +130,7 @@ class GatewayService(Service):
     def _opening_failed(self, failure: Failure) -> None:
         problem = failure.value
         if isinstance(problem, CannotListenError):
-            reason = getattr(problem.socketError, "strerror", None) or "it can't be opened"
-            if isinstance(problem.port, int):
-                where = f"port {problem.port} of {problem.interface or '*'}"
-            else:
-                where = os.fsdecode(problem.port)
-                reason = f"{reason}; is another process there?"
-            raise StartFailed(f"can't listen on {where}: {reason}")
+            raise StartFailed(where_not(problem))
         if isinstance(problem, (HoopproxyError, OSError)):
             raise problem
         raise StartFailed(f"the start failed: {described(failure)}")
@@ -270,11 +261,8 @@ class GatewayService(Service):
         )
         self.clock_watch = ClockWatch(self.reactor, self.times, self._say_clock)
         self.reload = Reload(self)
-        for entry in self.config.listeners:
-            endpoint = serverFromString(self.reactor, entry.listen)
-            port = yield endpoint.listen(Listener(self.shared, entry.name))
-            self._ports.append(port)
-            self.log.info("listener {name}: {where}", name=entry.name, where=str(port.getHost()))
+        self.ports = Ports(self.reactor, self.shared)
+        yield self.ports.open(self.config.listeners)
         self._parts = self._parts_of(self)
         for part in self._parts:
             yield part.start()
@@ -286,11 +274,10 @@ class GatewayService(Service):
             self.voice.say(GatewayPluginFailed(plugin=name, error=problem), outcome="failure")
         self.clock_watch.start()
         self.shared.rounds.also = self.clock_watch.look
-        plugins = self.plugins
         self.voice.say(
             GatewayStarted(
                 version=__version__,
-                plugins=versions({**plugins.protocols, **plugins.checkers, **plugins.sources}),
+                plugins=self.plugins.versions,
                 broken_plugins=self.broken,
                 config=settings.digest,
                 pid=os.getpid(),
@@ -305,7 +292,7 @@ class GatewayService(Service):
         self.reactor.callWhenRunning(self._running)
 
     def _running(self) -> None:
-        notify.ready(f"{len(self._ports)} listeners")
+        notify.ready(f"{len(self.ports)} listeners")
         self.log.info("hoopproxy {version} accepts", version=__version__)
 
     def _summary(self, summary: FailureSummary) -> None:
@@ -341,8 +328,7 @@ class GatewayService(Service):
         seconds = self.config.gateway.drain_seconds
         self.shared.draining = True
         notify.stopping(f"waiting up to {seconds} s for {len(self.shared.sessions)} sessions")
-        for port in self._ports:
-            yield port.stopListening()
+        yield self.ports.close()
         yield self._drain(seconds)
         self.clock_watch.stop()
         self.shared.rounds.stop()

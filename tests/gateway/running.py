@@ -95,7 +95,7 @@ class Running:
         return [self.control, OpsSite(gateway)]
 
     def write(self, text: str) -> None:
-        for name in ("ops.sock", "front.sock", "target.sock"):
+        for name in ("ops.sock", "front.sock", "moved.sock", "target.sock"):
             text = text.replace(f"unix:{name}", f"unix:{self.folder / name}")
         (self.folder / "gateway.toml").write_text(text)
 
@@ -131,8 +131,7 @@ class Running:
     def crash(self) -> None:
         """Be gone as after kill -9, but for the lock, which the kernel would release."""
         self.gateway.journal.folder.release()
-        for port in [*self.gateway._ports]:
-            port.stopListening()
+        self.gateway.ports.close()
         assert self.control is not None
         for part in self.gateway._parts:
             part.stop()
@@ -156,9 +155,9 @@ class Running:
             self._target.setblocking(False)
         return self._target
 
-    def session(self, who: str = "alice") -> tuple[Client, Client]:
+    def session(self, who: str = "alice", at: str = "front.sock") -> tuple[Client, Client]:
         target = self.target()
-        client = self.connect("front.sock")
+        client = self.connect(at)
         client.say(f"LOGIN {who} pw\nTARGET\n")
         found: list[socket.socket] = []
 
