@@ -53,7 +53,7 @@ class JournalRefused(HoopproxyError):
     """The journal can't take a record now, so what depends on the record must not happen.
 
     :param code: ``"full"`` (no space), ``"io"`` (the disk failed), ``"lagging"`` (quota of un-synced
-        bytes reached) or ``"closed"``.
+        bytes reached), ``"sink"`` (a required sink is past its quota) or ``"closed"``.
     :param sentence: what happened and what the operator can do, for logs and for the client.
     """
 

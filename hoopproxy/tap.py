@@ -110,12 +110,15 @@ def _parts(gateway: Any) -> list[Any]:
     from hoopproxy.gateway.control import Control
     from hoopproxy.gateway.ops import OpsSite
     from hoopproxy.gateway.reading import Reading
+    from hoopproxy.gateway.trail import Trail
     from hoopproxy.gateway.upkeep import Orders, Upkeep
 
     control = Control(gateway)
     control.register("read", Reading(control).command)
     control.register("upkeep", Orders(control).command)
-    parts: list[Any] = [control, Upkeep(gateway)]
+    gateway.trail = trail = Trail(gateway)
+    control.register("sinks", trail.command)
+    parts: list[Any] = [control, Upkeep(gateway), trail]
     if gateway.config.ops.listen is not None:
         parts.append(OpsSite(gateway))
     return parts

@@ -3,18 +3,25 @@
 ``python -m hoopproxy.trail`` answers one question and ends: it reads a request, one line of JSON, from its
 standard input and writes the answer as lines to its standard output (:mod:`hoopproxy.reading.answers`). The
 gateway starts one for each read that it has authorised and put on record. It ends when its input does.
+
+``python -m hoopproxy.trail --follow`` stays: the gateway starts one, which follows the journals and hands what
+becomes durable to sinks, and ends with the gateway (:mod:`hoopproxy.delivery`).
 """
+
+# Twisted's reactor is mostly untyped.
+# mypy: allow-untyped-calls
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import orjson
 
@@ -25,9 +32,16 @@ from hoopproxy.reading.ask import ask
 from hoopproxy.reading.journals import at_rest
 from hoopproxy.reading.scope import Scope
 
-__all__ = ["main", "reply"]
+if TYPE_CHECKING:
+    from hoopproxy.config import Config
+    from hoopproxy.delivery.child import Child, Made
+    from hoopproxy.delivery.surroundings import Surroundings
+
+__all__ = ["consumers", "follow", "main", "reply"]
 
 NICENESS: Final = 10
+FOLLOWING_NICENESS: Final = 5
+STUCK_EXIT: Final = 70
 MAX_REQUEST: Final = 1 << 20
 _BUFFER: Final = 1 << 16
 
@@ -98,5 +112,124 @@ def _first_line(handle: int) -> bytes:
     return line
 
 
+# --- following -----------------------------------------------------------------------------------------
+
+
+def consumers(config: Config, around: Surroundings, pauses: Mapping[str, float]) -> Iterator[Made]:
+    """Everybody who reads the whole trail, by the configuration. Each is made when it is called."""
+    from hoopproxy.delivery.runner import SinkRunner
+    from hoopproxy.discovery import plugins_of
+    from hoopproxy.errors import ConfigError
+    from hoopproxy.interfaces import ISinkPlugin
+
+    plugins = plugins_of(ISinkPlugin, "name", told=around.tell) if config.sinks else {}
+
+    def runner(sink: Any) -> SinkRunner:
+        plugin = plugins.get(sink.type)
+        if plugin is None:
+            raise ConfigError([f"no plugin for sinks of type {sink.type} is installed"])
+        return SinkRunner(sink, plugin, around, pause=pauses.get(f"sink-{sink.name}", 0.0))
+
+    for sink in config.sinks:
+        yield f"sink-{sink.name}", partial(runner, sink)
+
+
+def follow() -> int:
+    """Follow the journals until the gateway says that it is enough, or is gone."""
+    os.nice(FOLLOWING_NICENESS)
+    # The gateway's terminal or service manager signals the whole group; what ends this process is its pipe.
+    ignored = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    out = os.dup(1)
+    os.set_inheritable(out, False)
+    os.dup2(2, 1)  # whatever a plugin prints is no message
+
+    from twisted.internet import reactor as installed
+    from twisted.internet.stdio import StandardIO
+
+    from hoopproxy.delivery.child import Child
+    from hoopproxy.delivery.pipe import Pipe, encoded
+    from hoopproxy.delivery.watchdog import Watchdog
+
+    reactor: Any = installed
+
+    def bark(name: str) -> None:
+        os.write(out, encoded("stuck", name=name))
+        os._exit(STUCK_EXIT)
+
+    watchdog = Watchdog(bark)
+
+    def end() -> None:
+        # One turn for what was said last; then nothing may hold the process: a thread could be at work.
+        reactor.callLater(0.05, reactor.stop)
+
+    pipe = Pipe(lambda said: child.hear(said), lambda: child.lost())
+    child = Child(
+        reactor,
+        write=pipe.send,
+        around=partial(_around, reactor=reactor, at_work=watchdog.at_work),
+        build=consumers,
+        end=end,
+    )
+    _log_to(child)
+    standard_io: Any = StandardIO  # the stubs know Windows' only
+    standard_io(pipe, stdin=0, stdout=out, reactor=reactor)
+    watchdog.start()
+
+    def ignore() -> None:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
+
+    reactor.callWhenRunning(ignore)
+    reactor.run()
+    watchdog.stop()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _around(config: Config, child: Child, *, reactor: Any, at_work: Callable[[str], None]) -> Surroundings:
+    from twisted.internet.threads import deferToThreadPool
+
+    from hoopproxy.delivery.surroundings import Surroundings
+    from hoopproxy.discovery import plugins_of
+    from hoopproxy.interfaces import ISecretSource
+    from hoopproxy.secrets import Secrets
+
+    secrets = Secrets(plugins_of(ISecretSource, "scheme").values())
+    return Surroundings(
+        state=config.gateway.state,
+        node=config.gateway.node,
+        reactor=reactor,
+        emit=child.emit,
+        tell=child.tell,
+        resolve=secrets.resolve,
+        in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),
+        at_work=at_work,
+        acknowledged=child.acknowledged,
+    )
+
+
+def _log_to(child: Child) -> None:
+    """What Twisted and plugins log as an error goes to the gateway's log, without its text: that could quote
+    anything."""
+    from twisted.logger import ILogObserver, LogLevel, globalLogBeginner
+    from zope.interface import implementer
+
+    @implementer(ILogObserver)
+    def observe(event: Mapping[str, Any]) -> None:
+        failure = event.get("log_failure")
+        if failure is not None:
+            where = failure.getTracebackObject()
+            while where is not None and where.tb_next is not None:
+                where = where.tb_next
+            place = f" at {Path(where.tb_frame.f_code.co_filename).name}:{where.tb_lineno}" if where else ""
+            child.tell(f"{event.get('log_namespace', 'somebody')}: {failure.type.__name__}{place}")
+        elif event.get("log_level") in (LogLevel.error, LogLevel.critical):
+            child.tell(f"{event.get('log_namespace', 'somebody')} logged an error")
+
+    globalLogBeginner.beginLoggingTo([observe], redirectStandardIO=False, discardBuffer=True)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(follow() if sys.argv[1:] == ["--follow"] else main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -23,6 +24,7 @@ from hoopproxy.config import (
     needs_restart,
     redacted_difference,
 )
+from hoopproxy.config.carried import NotCarried, carried, received
 from hoopproxy.errors import ConfigError
 
 
@@ -636,3 +638,44 @@ def test_durable_at_a_required_native_sink_is_fine(tmp_path: Path) -> None:
         "only a strict target waits"
         in problems(tmp_path, bounded + SINK + "required = true\n", sinks=SINKS)[0]
     )
+
+
+# --- to another process --------------------------------------------------------------------------------
+
+
+def test_a_configuration_arrives_equal_in_another_process(tmp_path: Path) -> None:
+    """A default that is filled in twice, or a tuple that becomes a list, is another configuration."""
+    whole(tmp_path)
+    more = '\n[sink.headers]\nwhen = 2026-01-01T00:00:00Z\nday = 2026-01-01\nlist = [1, 2.5, "x"]\n'
+    write(tmp_path, WHOLE + SINK + more)
+    config = load(tmp_path / "gateway.toml")
+    again = received(json.loads(json.dumps(carried(config))))
+    assert again == config
+    assert again.sinks[0].options["headers"]["list"] == (1, 2.5, "x")
+    assert digest(again) == digest(config)
+    assert isinstance(again.targets[0].accounts["app_ro"].password, SecretRef)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"!": "os", "v": {}},
+        {"!": "Any", "v": {}},
+        {"!": "MappingProxyType", "v": {}},
+        {"!": "Sink", "v": {"colour": 1}},
+        {"!": "network", "v": "x"},
+        {"v": 1},
+        {"!": 7, "v": 1},
+        {"!": "datetime", "v": 7},
+    ],
+)
+def test_nothing_else_comes_out_of_it(said: Any) -> None:
+    """Only classes of the configuration are made, with their own fields."""
+    with pytest.raises(NotCarried):
+        received(said)
+
+
+def test_what_is_no_value_of_a_configuration_is_not_sent() -> None:
+    """An object of a plugin would be another one at the other end."""
+    with pytest.raises(NotCarried):
+        carried({"x": object()})

@@ -43,6 +43,7 @@ ALLOWED = {
     "reading": {"errors", "events", "index", "inert", "interfaces", "journal", "wire"},
     "gateway": {
         "config",
+        "delivery",
         "discovery",
         "errors",
         "events",

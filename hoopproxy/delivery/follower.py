@@ -63,6 +63,14 @@ class Follower:
         self._go()
         self._arm()
 
+    def add(self, track: Track) -> None:
+        """One more consumer. Raises ``OSError``."""
+        track.open()
+        for stream in self.streams.values():
+            track.add(stream)
+        self.tracks.append(track)
+        track.go()
+
     def stop(self) -> Deferred[Any]:
         """Stop every consumer after what it is doing; fires when all places are saved."""
         self._stopped = True

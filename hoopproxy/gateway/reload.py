@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -73,6 +73,8 @@ class Reload:
         self._gateway = gateway
         self._file = gateway.config  # as the file was read last, restart keys included
         self._running: Deferred[Outcome] | None = None
+        self.on_reload: list[Callable[[Outcome], None]] = []
+        """Called after each reload, also one that changed nothing."""
 
     def on_signal(self) -> None:
         """From now on SIGHUP reloads."""
@@ -105,6 +107,8 @@ class Reload:
 
     def _finished(self, outcome: Outcome, running: Deferred[Outcome]) -> Outcome:
         self._tell(outcome)
+        for told in self.on_reload:
+            told(outcome)
         notify.ready("reloaded" if not outcome.problems else "the reload failed; the old configuration stays")
         if self._running is running:
             self._running = None

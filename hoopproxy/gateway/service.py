@@ -36,11 +36,12 @@ from hoopproxy.gateway.ports import Ports, where_not
 from hoopproxy.gateway.reload import Reload
 from hoopproxy.gateway.settings import build, read_materials
 from hoopproxy.gateway.shared import Settings, Shared
+from hoopproxy.gateway.trail import Trail
 from hoopproxy.gateway.voice import Voice
 from hoopproxy.identity.hashes import HashPool
 from hoopproxy.identity.throttle import FailureReports, FailureSummary, Throttle
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.options import JournalOptions
+from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Recovered
 from hoopproxy.journal.writer import Journal
 from hoopproxy.secrets import Secrets
@@ -48,6 +49,9 @@ from hoopproxy.wire.commands import Refusal
 from hoopproxy.wire.recorder import Clock, IdSource
 
 __all__ = ["GatewayService", "StartFailed"]
+
+LAST_WORD_SECONDS = 5.0
+"""At the end: how long the disk may take for the gateway's last word before the trail's process is ended."""
 
 GOODBYE_SECONDS = 5.0
 """At the end of draining: how long the clients may take to read why they are closed."""
@@ -83,7 +87,10 @@ class GatewayService(Service):
         self.figures = Figures()
         self.is_open = False
         self.closed_by_us = 0
+        self.trail: Trail | None = None
         self._parts: list[Any] = []
+        self.on_commit: list[Callable[[CommitFacts], None]] = [self.figures.committed]
+        """Called after each commit of the journal."""
         self._folder: Folder | None = None
 
     # --- start ---------------------------------------------------------------------------------------
@@ -187,13 +194,17 @@ class GatewayService(Service):
             call_from_thread=reactor.callFromThread,
             call_later=reactor.callLater,
             options=self._journal_options(),
-            on_commit=self.figures.committed,
+            on_commit=self._committed,
             on_alarm=self._alarm,
         )
         recovered = self.journal.start()
         self.journal.on_refusal(self._journal_refuses)
         self.journal.on_recovered(self._journal_recovered)
         return recovered
+
+    def _committed(self, facts: CommitFacts) -> None:
+        for told in self.on_commit:
+            told(facts)
 
     def _alarm(self, sentence: str) -> None:
         self.log.error("{sentence}", sentence=sentence)
@@ -333,13 +344,33 @@ class GatewayService(Service):
         self.clock_watch.stop()
         self.shared.rounds.stop()
         self.shared.reports.flush()
+        last = [part for part in self._parts if getattr(part, "is_last", False)]
         for part in reversed(self._parts):
-            yield part.stop()
+            if part not in last:
+                yield part.stop()
         self.voice.say(
             GatewayStopped(sessions_closed=self.closed_by_us, seconds=round(time.monotonic() - began)),
             outcome="success",
         )
+        if last:
+            yield self._until_durable(LAST_WORD_SECONDS)
+        for part in last:
+            yield part.stop()
         yield self._close()
+
+    def _until_durable(self, seconds: float) -> Deferred[None]:
+        """Wait until everything so far is durable; for so long at most: the disk may be the trouble."""
+        waiting: Deferred[None] = Deferred()
+        timer = self.reactor.callLater(seconds, waiting.callback, None)
+
+        def durable() -> None:
+            if timer.active():
+                timer.cancel()
+                waiting.callback(None)
+
+        self.journal.commit_now()
+        self.journal.when_durable(self.journal.next_jseq - 1, durable)
+        return waiting
 
     @inlineCallbacks
     def _drain(self, seconds: int) -> Generator[Deferred[Any], Any, None]:

@@ -97,6 +97,7 @@ class Journal:
         self._stopped: Callable[[JournalRefused | None], None] | None = None
         self._working = False
         self._thread: threading.Thread | None = None
+        self.held: JournalRefused | None = None
 
     # -- life
 
@@ -490,13 +491,20 @@ class Journal:
 
     @property
     def refusal(self) -> JournalRefused | None:
-        """Why records are refused now, or ``None``. Its ``code`` is full, io, lagging or closed."""
-        return self._refusals.now
+        """Why commands must not be begun now, or ``None``. Its ``code`` is full, io, lagging, closed or sink."""
+        return self._refusals.now or self.held
 
     @property
     def refusal_for_new_sessions(self) -> JournalRefused | None:
         """As :attr:`refusal`, and also when space is so low that what runs should have it."""
-        return self._refusals.new_sessions
+        return self._refusals.new_sessions or self.held
+
+    def hold(self, reason: JournalRefused | None) -> None:
+        """Have commands and sessions refused for a reason that is not the journal's own, or no longer.
+
+        Records are taken as ever: what runs goes on, and is on record to its end.
+        """
+        self.held = reason
 
     @property
     def unsynced_bytes(self) -> int:
