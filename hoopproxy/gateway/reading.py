@@ -95,7 +95,8 @@ class Reading:
 
 def _event(asker: Asker, values: Mapping[str, Any], question: Question, allowed: bool) -> AuditRead:
     session = values.get("session")
-    filters = question.filter.as_json() | ({"query": question.query} if question.query else {})
+    filters = question.filter.as_json()
+    filters |= {name: each for name, each in _words(question) if each}
     return AuditRead(
         action=str(values.get("action", ""))[:64],
         session=str(session)[:100] if session else None,
@@ -104,6 +105,10 @@ def _event(asker: Asker, values: Mapping[str, Any], question: Question, allowed:
         uid=asker.uid,
         allowed=allowed,
     )
+
+
+def _words(question: Question) -> tuple[tuple[str, str], ...]:
+    return ("query", question.query), ("format", question.format)
 
 
 class _Reader(ProcessProtocol, Lines):

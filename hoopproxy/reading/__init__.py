@@ -6,6 +6,7 @@
 ``summary``   sessions in one line each, added up from their events
 ``journals``  events of one or several journals: all, the last ones, or as they become durable
 ``sessions``  finding a session, listing them, and what was recorded of one
+``sealed``    which checkpoint covers what was read
 ``searching`` events by what was said in them, with the help of the index
 ``ask``       question in, answer out
 """

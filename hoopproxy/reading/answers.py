@@ -22,6 +22,7 @@ from hoopproxy.reading.summary import SessionSummary
 __all__ = [
     "ACTIONS",
     "Answer",
+    "Covering",
     "EventLine",
     "LeftOut",
     "Problem",
@@ -32,10 +33,12 @@ __all__ = [
     "encode_line",
 ]
 
-ACTIONS: Final = ("sessions", "show", "replay", "tail", "search")
+ACTIONS: Final = ("sessions", "show", "replay", "tail", "search", "export")
 MAX_LIMIT: Final = 100_000
 """Events or sessions that "the last N" may mean: something of each is kept in memory before the first is
 shown."""
+
+MAX_FORMAT: Final = 40
 
 _ANSWER: Final = b'{"answer":'
 
@@ -43,7 +46,8 @@ _ANSWER: Final = b'{"answer":'
 @attrs.frozen(kw_only=True)
 class Question:
     """What somebody wants to read. ``limit`` 0 is no limit; ``every`` lists failed log-ins as sessions
-    too; ``query`` is what a search looks for (:class:`hoopproxy.index.words.Query`)."""
+    too; ``query`` is what a search looks for (:class:`hoopproxy.index.words.Query`),
+    ``format`` what an export is made into."""
 
     action: str
     session: str = ""
@@ -52,11 +56,13 @@ class Question:
     follow: bool = False
     every: bool = False
     query: str = ""
+    format: str = ""
 
     def as_json(self) -> dict[str, object]:
         """For a request."""
         return {
             **({"query": self.query} if self.query else {}),
+            **({"format": self.format} if self.format else {}),
             "action": self.action,
             "session": self.session,
             "filter": self.filter.as_json(),
@@ -79,7 +85,7 @@ class Question:
             raise BadFilter(f"action must be one of {', '.join(ACTIONS)}")
         if not isinstance(session, str) or len(session) > 100:
             raise BadFilter("session must be an id of at most 100 characters")
-        if action in ("show", "replay") and not session:
+        if action in ("show", "replay", "export") and not session:
             raise BadFilter("session is missing: an id, the beginning or the end of one, or last")
         if not isinstance(limit, int) or isinstance(limit, bool) or not 0 <= limit <= MAX_LIMIT:
             raise BadFilter(f"limit must be a number from 0 to {MAX_LIMIT}")
@@ -89,6 +95,9 @@ class Question:
         if not isinstance(query, str) or len(query) > MAX_QUERY:
             raise BadFilter(f"query must be a text of at most {MAX_QUERY} characters")
         Query.parse(query)
+        form = values.get("format") or ""
+        if not isinstance(form, str) or len(form) > MAX_FORMAT:
+            raise BadFilter(f"format must be a name of at most {MAX_FORMAT} characters")
         wanted = Filter.from_json(values.get("filter") or {})
         return cls(
             action=action,
@@ -98,6 +107,7 @@ class Question:
             follow=follow,
             every=every,
             query=query,
+            format=form,
         )
 
 
@@ -125,6 +135,16 @@ class LeftOut:
 
 
 @attrs.frozen
+class Covering:
+    """What seals the records of a journal that were given: its newest checkpoint, and whether it covers them."""
+
+    journal: str
+    sentence: str
+    note: str
+    covered: bool
+
+
+@attrs.frozen
 class Remark:
     """Something worth knowing about the answer, such as why it takes long."""
 
@@ -139,7 +159,7 @@ class Problem:
     sentence: str
 
 
-Answer = EventLine | Chunk | SessionSummary | Progress | LeftOut | Remark | Problem
+Answer = EventLine | Chunk | SessionSummary | Progress | LeftOut | Covering | Remark | Problem
 
 
 def encode_line(answer: Answer) -> bytes:
@@ -188,6 +208,7 @@ def decode_line(line: bytes) -> Answer:
 _SMALL: Final[dict[str, Any]] = {
     "progress": Progress,
     "leftout": LeftOut,
+    "covering": Covering,
     "problem": Problem,
     "remark": Remark,
 }

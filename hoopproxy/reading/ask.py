@@ -18,7 +18,7 @@ from hoopproxy.reading.answers import Answer, Problem, Question
 from hoopproxy.reading.journals import follow, last_events
 from hoopproxy.reading.scope import Scope
 from hoopproxy.reading.searching import Search, search
-from hoopproxy.reading.sessions import find_session, list_sessions, recording, session_events
+from hoopproxy.reading.sessions import exported, find_session, list_sessions, recording, session_events
 
 __all__ = ["ask", "request"]
 
@@ -73,5 +73,7 @@ def _of_session(folders: Sequence[Folder], question: Question, scope: Scope) -> 
     found = find_session(folders, question.session, scope)
     if question.action == "show":
         yield from session_events(found, question.filter, scope)
-    else:
+    elif question.action == "replay":
         yield from recording(found, scope)
+    else:
+        yield from exported(found, scope)

@@ -20,11 +20,13 @@ from hoopproxy.reading.answers import Answer, EventLine, LeftOut, Problem
 from hoopproxy.reading.filters import Envelope, Filter
 from hoopproxy.reading.journals import Looking, Told, event_of, matching, nanoseconds
 from hoopproxy.reading.scope import Scope
+from hoopproxy.reading.sealed import covering
 from hoopproxy.reading.summary import TELLING, SessionSummary, Summaries
 
 __all__ = [
     "Found",
     "NoSuchSession",
+    "exported",
     "find_session",
     "list_sessions",
     "recording",
@@ -243,6 +245,16 @@ def recording(found: Found, scope: Scope) -> Iterator[Answer]:
             yield Problem("damaged", str(error))
         except (OSError, ValueError) as error:
             yield Problem("failed", f"{found.folder.path}: {error}")
+
+
+def exported(found: Found, scope: Scope) -> Iterator[Answer]:
+    """The same, and in the end what seals it."""
+    last = 0
+    for piece in recording(found, scope):
+        if isinstance(piece, EventLine):
+            last = max(last, int(piece.event.get("jseq", 0)))
+        yield piece
+    yield covering(found.folder, last)
 
 
 _AFTER_CHUNKS: Final = ("session.end", "session.interrupted", "session.violation")

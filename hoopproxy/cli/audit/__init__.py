@@ -13,7 +13,7 @@ import click
 
 __all__ = ["COMMANDS", "audit"]
 
-COMMANDS = ("sessions", "search", "show", "replay", "tail", "index")
+COMMANDS = ("sessions", "search", "show", "replay", "tail", "export", "index")
 
 
 class _Lazy(click.Group):

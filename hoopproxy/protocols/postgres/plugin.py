@@ -84,6 +84,15 @@ class PostgresProtocol:
 
         return replay(pieces, cell_width=cell_width)
 
+    wire_port = 5432
+    """Where protocol analysers expect it."""
+
+    def wire(self, pieces: Any) -> Any:
+        """A recorded session's bytes for an analyser; see :mod:`~hoopproxy.protocols.postgres.wire`."""
+        from hoopproxy.protocols.postgres.wire import wire
+
+        return wire(pieces)
+
     def row_texts(self, data: bytes) -> Iterator[str]:
         """The texts in a result's bytes, for the search index."""
         from hoopproxy.protocols.postgres.rowtexts import row_texts

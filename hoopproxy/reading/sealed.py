@@ -1,0 +1,49 @@
+"""Which checkpoint covers what was read: looked up in the ledger's own files, nothing is verified here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from hoopproxy.journal.folder import Folder
+from hoopproxy.reading.answers import Covering
+
+__all__ = ["covering"]
+
+_MOST: Final = 1 << 16  # bytes; a checkpoint has some hundred
+_SIZE: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
+
+
+def covering(folder: Folder, last: int) -> Covering:
+    """The newest checkpoint of a journal's tree, and whether record ``last`` is under it.
+
+    A leaf's index is below its record's number (numbers may jump, never repeat), so a tree of at least ``last``
+    leaves has it.
+    """
+    name = folder.path.name
+    path = _ledger(folder) / "checkpoint"
+    try:
+        with path.open("rb") as file:
+            note = file.read(_MOST).decode("utf-8")
+    except FileNotFoundError:
+        return Covering(name, f"Journal {name} has no ledger: no checkpoint covers this.", "", False)
+    except (OSError, UnicodeDecodeError):
+        return Covering(name, f"The checkpoint of journal {name} can't be read.", "", False)
+    lines = note.split("\n")
+    if len(lines) < 3 or not _SIZE.fullmatch(lines[1]):
+        return Covering(name, f"The checkpoint of journal {name} is none.", "", False)
+    if int(lines[1]) >= last:
+        sentence = (
+            f"All of it, up to record {last}, is in journal {name} under its checkpoint of size {lines[1]}."
+        )
+        return Covering(name, sentence, note, True)
+    sentence = (
+        f"The newest checkpoint of journal {name} has size {lines[1]} and need not cover all of this: the last "
+        f"record is {last}."
+    )
+    return Covering(name, sentence, note, False)
+
+
+def _ledger(folder: Folder) -> Path:
+    return folder.path.parent.parent / "trail" / "ledger" / folder.path.name
