@@ -1,8 +1,9 @@
 """Write ``docs/events.schema.json``: a JSON Schema of the native format, from the classes that define the events.
 
-Run it after a change to ``hoopproxy/events.py``; a test fails until the file says the same as the code. What was
-there once stays: ``tests/export/golden/events.schema.json`` is what a reader may count on. ``--golden`` writes that
-one: after kinds or fields were added, or, before a release, after a change on purpose.
+Run it (or ``docs/make_formats.py``) after a change to ``hoopproxy/events.py``; a test fails until the file says the
+same as the code. What was there once stays: ``tests/export/golden/events.schema.json`` is what a reader may count on.
+What is new is added to it; what would be lost is said and refused, unless ``--golden`` says that it is on purpose,
+which it can be before a release.
 """
 
 from __future__ import annotations
@@ -154,11 +155,17 @@ def dumped(value: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write the schema, and what readers may count on where that was asked for."""
-    FILE.write_text(dumped(schema()), "utf-8")
-    if "--golden" in sys.argv[1:]:
-        GOLDEN.parent.mkdir(exist_ok=True)
-        GOLDEN.write_text(dumped(schema()), "utf-8")
+    """Write the schema, and what readers may count on.
+
+    :raises SystemExit: if they would lose something.
+    """
+    made = schema()
+    FILE.write_text(dumped(made), "utf-8")
+    found = list(lost(json.loads(GOLDEN.read_text("utf-8")), made)) if GOLDEN.exists() else []
+    if found and "--golden" not in sys.argv[1:]:
+        raise SystemExit("\n".join(["what readers count on would be lost:", *found]))
+    GOLDEN.parent.mkdir(exist_ok=True)
+    GOLDEN.write_text(dumped(made), "utf-8")
 
 
 if __name__ == "__main__":

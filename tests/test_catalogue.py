@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import runpy
 from collections.abc import Iterator
@@ -68,6 +69,20 @@ def test_formats_samples_and_schema_are_what_the_code_says() -> None:
         assert (ROOT / "docs/samples" / name).read_bytes() == content, name
     schema = runpy.run_path(str(ROOT / "docs/make_schema.py"))
     assert schema["FILE"].read_text("utf-8") == schema["dumped"](schema["schema"]())
+
+
+def test_what_a_reader_counts_on_is_still_there() -> None:
+    """A field that disappears or changes its type breaks every reader's query in silence.
+
+    Give it another name and keep the old one. Run docs/make_schema.py for what is new; before a release, ``--golden``
+    takes a change on purpose.
+    """
+    schema = runpy.run_path(str(ROOT / "docs/make_schema.py"))
+    golden, now = json.loads(schema["GOLDEN"].read_text("utf-8")), schema["schema"]()
+    assert list(schema["lost"](golden, now)) == []
+    assert golden["$defs"].keys() == now["$defs"].keys(), "what was added is kept from now on"
+    for name, each in now["$defs"].items():
+        assert golden["$defs"][name].get("properties", {}).keys() == each.get("properties", {}).keys(), name
 
 
 def test_the_page_has_every_kind_and_every_field() -> None:

@@ -15,9 +15,9 @@ from orjson import OPT_SORT_KEYS, dumps
 from hoopproxy.export import kinds
 from hoopproxy.export.kinds import Kind
 from hoopproxy.export.operation import Operation, Record
-from hoopproxy.export.summary import Summary, number_of, severity, summarised, text_of
+from hoopproxy.export.summary import Summary, number_of, sentence, severity, summarised, text_of
 
-__all__ = ["FACTS", "Fact", "Field", "Value", "View", "claimed", "message", "short", "values", "view"]
+__all__ = ["FACTS", "Fact", "Field", "Value", "View", "claimed", "short", "values", "view"]
 
 Value: TypeAlias = "str | int | list[str] | None"
 
@@ -66,15 +66,8 @@ def view(operation: Operation) -> View:
     )
 
 
-def message(seen: View) -> str:
-    """A sentence: what, who, where."""
-    words = seen.kind.title
-    verb = text_of(seen.told.asked.get("verb"))
-    if verb:
-        words = f"{words}: {verb}"
-    if seen.identity:
-        words = f"{words} by {text_of(seen.identity.get('id'))}"
-    return f"{words} at {text_of(seen.target.get('name'))}" if seen.target else words
+def _message(seen: View) -> str:
+    return sentence(seen.kind.title, seen.main, seen.told)
 
 
 def _who(seen: View) -> str:
@@ -142,14 +135,14 @@ FACTS: Mapping[str, Fact] = MappingProxyType(
         "id": Fact("`id`: the key to drop repetitions by", lambda seen: text_of(seen.main.get("id"))),
         "kind": _envelope("kind"),
         "family": Fact("`kind`, before its point", lambda seen: seen.main["kind"].partition(".")[0]),
-        "message": Fact("a sentence: what, who, where", message),
+        "message": Fact("a sentence: what, who, where", _message),
         "node": _envelope("node"),
         "journal": _envelope("journal"),
         "jseq": Fact("`jseq`", lambda seen: seen.main.get("jseq")),
         "seq": Fact("`seq`", lambda seen: seen.main.get("seq")),
         "session": _envelope("session"),
         "op": _envelope("op"),
-        "parent": _envelope("parent"),
+        "parent": Fact("`parent`", lambda seen: text_of(seen.operation.records[0].get("parent"))),
         "tenant": _envelope("tenant"),
         "protocol": _envelope("protocol"),
         # who

@@ -11,7 +11,7 @@ import orjson
 
 from hoopproxy.export.operation import Operation, Record
 
-__all__ = ["Summary", "millis", "number_of", "severity", "summarised", "text_of"]
+__all__ = ["Summary", "millis", "number_of", "sentence", "severity", "summarised", "text_of"]
 
 _ASKING = frozenset({"command.requested", "command.denied"})
 _FEW: Final = 3_600
@@ -95,6 +95,17 @@ def _trouble(said: Mapping[str, Any], record: Record) -> tuple[str, str]:
     code = said.get("code") or said.get("cause") or said.get("stage")
     detail = record.get("reason") or said.get("because") or said.get("why") or said.get("sentence") or error
     return text_of(code), text_of(detail)
+
+
+def sentence(title: str, main: Record, told: Summary) -> str:
+    """What, who, where, for people."""
+    verb = told.asked.get("verb")
+    if verb:
+        title = f"{title}: {text_of(verb)}"
+    identity, target = main.get("identity"), main.get("target")
+    if identity:
+        title = f"{title} by {text_of(identity.get('id'))}"
+    return f"{title} at {text_of(target.get('name'))}" if target else title
 
 
 _AT_LEAST: Final = {"failure": 2, "unfinished": 2, "denied": 3}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -16,8 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoopproxy.export import Join, Operation, alone, render
+from hoopproxy.export.ocsf import PLACES
 from hoopproxy.export.ocsf.classes import CLASSES, activity_of
 from hoopproxy.export.ocsf.events import class_of
+from hoopproxy.export.ocsf.events import event as event_of
+from hoopproxy.export.ocsf.session import parts_of
+from hoopproxy.export.ocsf.usual import usual
 from hoopproxy.export.operation import STARTED
 from tests.export.records import ENVELOPE, completed, record, requested, result
 
@@ -243,6 +248,31 @@ def test_one_session_is_never_told_with_anothers_facts() -> None:
         assert (event["actor"]["user"]["name"], event["src_endpoint"]) == ("mallory", {"ip": "10.9.9.9"})
 
 
+def test_where_the_page_says_things_are_they_are() -> None:
+    """docs/formats.md sends people there."""
+    (operation,) = [operation for name, operation in OPERATIONS if name == "an operation"]
+    event = told(operation)
+    for ours, theirs in PLACES.items():
+        at: Any = event
+        for name in re.findall(r"`([^`]+)`", theirs)[0].split("."):
+            assert name in at, (ours, theirs)
+            at = at[name]
+        assert at not in (None, "", [], {}), (ours, theirs)
+
+
+def slow(operation: Operation) -> dict[str, Any]:
+    return orjson.loads(orjson.dumps(event_of(operation)))
+
+
+def test_the_fast_way_is_taken() -> None:
+    """A guard: what is compared below must be two ways."""
+    operation = one(requested(), result(), completed())
+    parts = parts_of(operation.main, operation.facts)
+    assert usual(operation, parts, event_of) is not None
+    assert parts.frames
+    assert b"  " not in render(operation, "ocsf")
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | TEXT,
@@ -315,3 +345,50 @@ def test_whatever_a_record_says_its_event_is_valid_and_one_line(
     line = render(alone(made), "ocsf")
     assert len(line.decode().splitlines()) == 1
     assert schema.errors(json.loads(line)) == []
+
+
+SOMEBODY = st.sampled_from(["alice", "bob"])
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "who": SOMEBODY,
+                "session": st.sampled_from("ab"),
+                "text": TEXT | st.just({"b64": "AA=="}),
+                "verbs": st.lists(st.sampled_from(["SELECT", "DROP TABLE", "VACUUM"]), max_size=2),
+                "rules": st.none() | st.lists(SOMEBODY, max_size=2),
+                "parent": st.none() | st.just("op0"),
+                "results": st.integers(0, 2),
+                "tenant": st.none() | SOMEBODY,
+                "journal": SOMEBODY,
+                "protocol": st.sampled_from(["postgres", "lines"]),
+                "outcome": st.sampled_from(["success", "failure"]),
+                "said": st.dictionaries(
+                    st.sampled_from(["duration", "bytes", "rows"]), st.integers(0, 2**53) | TEXT
+                ),
+                "facts": st.dictionaries(st.just("database"), SOMEBODY),
+            }
+        ),
+        max_size=6,
+    )
+)
+def test_the_fast_way_says_what_the_slow_one_does(commands: list[dict[str, Any]]) -> None:
+    """Two ways to one event are two events, sooner or later."""
+    for command in commands:
+        envelope = {
+            "identity": {**ENVELOPE["identity"], "id": command["who"]},
+            **{name: command[name] for name in ("session", "tenant", "journal", "protocol")},
+        }
+        rules = command["rules"]
+        decision = None if rules is None else {"effect": "allow", "rules": rules}
+        first = requested(
+            text=command["text"], parent=command["parent"], **{**envelope, "decision": decision}
+        )
+        first["event"]["verbs"] = command["verbs"]
+        came = [result(index=number, **envelope) for number in range(command["results"])]
+        last = completed(outcome=command["outcome"], **envelope)
+        last["event"] |= command["said"]
+        operation = Operation((first, *came, last), command["outcome"], "", command["facts"])
+        assert told(operation) == slow(operation)

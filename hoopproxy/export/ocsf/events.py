@@ -13,8 +13,9 @@ from hoopproxy.export.kinds import Kind
 from hoopproxy.export.line import one_line
 from hoopproxy.export.ocsf.classes import CLASSES, COMMANDS, Class, activity_of
 from hoopproxy.export.ocsf.session import PRODUCT, Parts, decided, endpoint, parts_of, user_of
+from hoopproxy.export.ocsf.usual import usual
 from hoopproxy.export.operation import Operation, Record
-from hoopproxy.export.summary import Summary, number_of, severity, summarised, text_of
+from hoopproxy.export.summary import Summary, number_of, sentence, severity, summarised, text_of
 
 __all__ = ["STATUS", "VERSION", "class_of", "event", "write"]
 
@@ -36,11 +37,20 @@ STATUS: Mapping[str, tuple[int, str]] = MappingProxyType(
 
 _SEVERITIES: Final = ("Unknown", "Informational", "Low", "Medium", "High", "Critical")
 
+_DATASTORES: Final = frozenset(name for name, cls in COMMANDS.items() if cls == "datastore_activity")
+
 Fields = dict[str, Any]
 
 
 def write(operation: Operation) -> bytes:
     """An operation as one event, in JSON on one line: the separators of Unicode are escaped as well."""
+    records, outcome, mark, facts = operation
+    if outcome == "success" and not mark:
+        last = records[-1]
+        if last["kind"] == "command.completed" and last.get("protocol") in _DATASTORES:
+            line = usual(operation, parts_of(last, facts), event)
+            if line is not None:
+                return one_line(line)
     return one_line(dumps(event(operation)))
 
 
@@ -70,7 +80,7 @@ def event(operation: Operation) -> Fields:
         "time": told.ended,
         "severity_id": (number := severity(kind.severity, operation)),
         "severity": _SEVERITIES[number],
-        "message": _message(kind, main, told),
+        "message": sentence(kind.title, main, told),
     }
     outcome = operation.outcome
     if outcome:
@@ -93,8 +103,8 @@ def event(operation: Operation) -> Fields:
     }
     if operation.mark:
         unmapped["mark"] = operation.mark
-    if "parent" in main:
-        unmapped["parent"] = main["parent"]
+    if "parent" in operation.records[0]:
+        unmapped["parent"] = operation.records[0]["parent"]
     fields["metadata"] = metadata = _metadata(main, parts, profiles)
     if kind_name in _COMMAND_KINDS:
         _FILL[cls.name](fields, cls, kind, operation, told, parts)
@@ -124,17 +134,6 @@ def _metadata(main: Record, parts: Parts, profiles: list[str]) -> Fields:
     if "tenant" in main:
         metadata["tenant_uid"] = main["tenant"]
     return metadata
-
-
-def _message(kind: Kind, main: Record, told: Summary) -> str:
-    words = kind.title
-    verb = told.asked.get("verb")
-    if verb:
-        words = f"{words}: {text_of(verb)}"
-    identity, target = main.get("identity"), main.get("target")
-    if identity:
-        words = f"{words} by {identity['id']}"
-    return f"{words} at {target['name']}" if target else words
 
 
 def _decision(operation: Operation) -> Mapping[str, Any] | None:

@@ -15,8 +15,8 @@ from hoopproxy.export.summary import text_of
 
 __all__ = ["PRODUCT", "Parts", "Who", "decided", "endpoint", "parts_of", "rendered", "user_of"]
 
-_SESSIONS = 4_096
-"""Sessions whose parts are kept, 2 KB each; then all are made anew."""
+_SESSIONS = 2_048
+"""Sessions whose parts are kept, 2 KB each and as much for each kind of command; then all are made anew."""
 
 _LABELS = 64
 """Labels of a target that an event carries."""
@@ -53,20 +53,22 @@ class Parts(NamedTuple):
     reporter: Fragment
     labels: Fragment | None
     more: Mapping[str, Any]
+    frames: dict[Any, Any]
+    """For :mod:`.usual`: what its events share."""
 
 
-_kept: dict[str, tuple[Who, Parts]] = {}
+_kept: dict[str, tuple[tuple[Any, ...], Parts]] = {}
 
 
 def parts_of(record: Record, facts: Mapping[str, str]) -> Parts:
     """The parts of the session that a record is of. The same input gives the same parts, kept or not."""
     get = record.get
     session = get("session") or ""
-    who = Who(get("identity"), get("client"), get("target"), get("protocol"), get("node"), facts)
+    who = (get("identity"), get("client"), get("target"), get("protocol"), get("node"), facts)
     kept = _kept.get(session)
     if kept is not None and kept[0] == who:
         return kept[1]
-    parts = _parts(who, session)
+    parts = _parts(Who(*who), session)
     if len(_kept) >= _SESSIONS:
         _kept.clear()
     _kept[session] = who, parts
@@ -98,6 +100,7 @@ def _parts(who: Who, session: str) -> Parts:
         reporter=rendered({"name": node}),
         labels=rendered([f"{key}:{value}" for key, value in labels.items()][:_LABELS]) if labels else None,
         more={key: rendered(value) for key, value in more.items() if value},
+        frames={},
     )
 
 
