@@ -343,11 +343,16 @@ class Track:
         return saving.addCallbacks(saved, failed)
 
     def _own_positions(self) -> Mapping[bytes, int]:
-        return {
-            journal: position
-            for journal, position in self._kept.items()
-            if journal in self._views and self.consumer.position(journal) is None
-        }
+        """Also of who keeps its own place, if retention waits for it: that looks at cursors, and nowhere else."""
+        found = {}
+        for journal in self._views:
+            position = self.consumer.position(journal)
+            if position is None:
+                position = self._kept.get(journal, 1)
+            elif not self.holds:
+                continue
+            found[journal] = position
+        return found
 
     # -- how far it is
 

@@ -179,6 +179,7 @@ class Control:
                 "unsynced_bytes": journal.unsynced_bytes,
                 "refusal": None if journal.refusal is None else journal.refusal.sentence,
             },
+            "trail": None if gateway.trail is None else gateway.trail.summary,
             "listeners": [each.config.name for each in gateway.shared.settings.entrances.values()],
             "broken_plugins": gateway.broken,
         }

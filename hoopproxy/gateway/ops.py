@@ -20,6 +20,7 @@ from twisted.web.server import Request, Site
 
 from hoopproxy import __version__
 from hoopproxy.gateway.figures import SYNC_BUCKETS
+from hoopproxy.gateway.trail_figures import Rate, trail_families
 
 if TYPE_CHECKING:
     from hoopproxy.gateway.service import GatewayService
@@ -102,12 +103,14 @@ class Collector:
 
     def __init__(self, gateway: GatewayService) -> None:
         self._gateway = gateway
+        self._rate = Rate()
 
     def collect(self) -> Iterator[Any]:
         """What ``prometheus_client`` asks a collector for."""
         yield from self._sessions()
         yield from self._logins()
         yield from self._journal()
+        yield from self._trail()
         yield from self._process()
 
     def _sessions(self) -> Iterator[Any]:
@@ -151,11 +154,17 @@ class Collector:
         journal, figures = self._gateway.journal, self._gateway.figures
         oldest = journal.oldest_unsynced
         lag = 0.0 if oldest is None else max(0.0, (time.monotonic_ns() - oldest) / 1e9)
+        free = _free(journal.folder.path)
         gauges = (
             ("unsynced_bytes", "Bytes accepted and not durable.", journal.unsynced_bytes),
             ("unsynced_seconds", "Age of the oldest record that is not durable.", lag),
             ("refusing", "1 while the journal refuses.", int(journal.refusal is not None)),
-            ("free_bytes", "Free space on the journal's file system.", _free(journal.folder.path)),
+            ("free_bytes", "Free space on the journal's file system.", free),
+            (
+                "full_seconds",
+                "Seconds until the file system is full at the rate of the last minutes; +Inf: not foreseeable.",
+                self._rate.seconds(time.monotonic(), figures.stored_bytes, free),
+            ),
         )
         for name, text, value in gauges:
             yield GaugeMetricFamily(f"hoopproxy_journal_{name}", text, value=value)
@@ -172,6 +181,12 @@ class Collector:
         histogram = HistogramMetricFamily("hoopproxy_journal_sync_seconds", "Time of an fdatasync.")
         histogram.add_metric([], buckets, figures.sync_ns / 1e9)
         yield histogram
+
+    def _trail(self) -> Iterator[Any]:
+        trail = self._gateway.trail
+        if trail is None or not trail.config.follows:
+            return
+        yield from trail_families(trail.command(None, {}), time.time())
 
     def _process(self) -> Iterator[Any]:
         gateway = self._gateway

@@ -325,7 +325,19 @@ class Trail:
 
     # -- for those who ask
 
-    def command(self, asker: Asker, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    @property
+    def summary(self) -> Mapping[str, Any] | None:
+        """For ``status``: whether it runs, and who of those that read does not get on. ``None``: nobody reads."""
+        if not self.config.follows:
+            return None
+        consumers = self.status.get("consumers", [])
+        return {
+            "up": self.is_up,
+            "state": self.status.get("state", "starting" if self.is_up else "down"),
+            "failing": [each["name"] for each in consumers if each.get("state") != "ok"],
+        }
+
+    def command(self, asker: Asker | None, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """The control command ``sinks``: figures, like ``status``, for everybody who can open the socket."""
         return {
             "up": self.is_up,

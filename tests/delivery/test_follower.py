@@ -291,6 +291,24 @@ def test_retention_learns_what_is_still_wanted(files: MemoryFiles, journal: Jour
     assert following.follower.floors() == {}
 
 
+def test_the_place_of_who_keeps_its_own_is_where_retention_looks(
+    files: MemoryFiles, journal: Journal
+) -> None:
+    """Segments that the ledger has not sealed would be deleted."""
+    ledger, index = Taker("ledger", own={journal.folder.id: 1}), Taker("index", own={})
+    index.holds = False  # type: ignore[attr-defined]
+    following = Following(files, ledger, index).start()
+    write(journal, 3)
+    following.poke(journal).turn(1.1)
+    assert ledger.own is not None
+    ledger.own[journal.folder.id] = 3
+    following.turn(1.1)
+    found = CursorFile(CURSORS / "ledger", files).read().cursor
+    assert found is not None
+    assert found.positions == {journal.folder.id: 3}
+    assert CursorFile(CURSORS / "index", files).read().cursor is None
+
+
 def test_a_consumer_can_go_on_elsewhere(files: MemoryFiles, journal: Journal) -> None:
     """A sink that gave up on what waits skips it, and nobody hands it that again."""
     waiting: Deferred[None] = Deferred()

@@ -13,7 +13,7 @@ import click
 
 __all__ = ["COMMANDS", "audit"]
 
-COMMANDS = ("sessions", "search", "show", "replay", "tail", "export", "index")
+COMMANDS = ("sessions", "search", "show", "replay", "tail", "export", "index", "sinks")
 
 
 class _Lazy(click.Group):
