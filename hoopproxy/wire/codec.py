@@ -28,6 +28,21 @@ class Codec:
     behind a gap.
     """
 
+    __slots__ = (
+        "_file",
+        "_open_at",
+        "_parts",
+        "_used",
+        "_waiting",
+        "_wrong",
+        "base",
+        "data",
+        "frames",
+        "max_held",
+        "need",
+        "spool",
+    )
+
     def __init__(self) -> None:
         self.base = 0
         """Stream offset of the first byte of :attr:`data`."""
@@ -167,6 +182,8 @@ class Lines(Codec):
     :param longest: bytes of one line with its end; a longer one raises :class:`TooLarge`, because a peer
         that never ends a line must not fill our memory.
     """
+
+    __slots__ = ("longest",)
 
     kind = ord("l")
 

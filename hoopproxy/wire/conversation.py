@@ -22,6 +22,8 @@ Commands = Iterable[Command] | None
 class Conversation:
     """Base with the least surprising behaviour: nothing is said, nothing goes on."""
 
+    __slots__ = ()
+
     express: Express | None = None
     """This protocol's short way, if it has one."""
 

@@ -136,6 +136,8 @@ class _Typed(Codec):
     same streamed kind that follow each other are one frame with their count.
     """
 
+    __slots__ = ("_left", "_open", "_streams", "_whole")
+
     peer = "the peer"
 
     def __init__(self, whole: Mapping[bytes, tuple[int, int]], streams: bytes) -> None:
@@ -251,6 +253,8 @@ class ClientCodec(_Typed):
         :attr:`spool` gives one, else in memory up to ``max_statement``.
     """
 
+    __slots__ = ("_admitted", "_ended", "_untyped", "max_statement")
+
     peer = "the client"
 
     def __init__(self, max_held: int = MAX_HELD, max_statement: int = MAX_STATEMENT) -> None:
@@ -334,6 +338,8 @@ class ServerCodec(_Typed):
     :param max_held: bytes of one ErrorResponse or NoticeResponse. They may quote a value of any size, so
         this is the limit on one message in memory; a longer one ends the session.
     """
+
+    __slots__ = ("_tables", "_tls_reply")
 
     peer = "the target"
 

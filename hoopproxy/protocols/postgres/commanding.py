@@ -97,6 +97,19 @@ class _Oversize:
 class Commanding:
     """Frames of an admitted client to commands."""
 
+    __slots__ = (
+        "_codec",
+        "_doomed",
+        "_names",
+        "_oversize",
+        "_pending",
+        "_pipeline",
+        "_portal",
+        "_reader",
+        "_remember",
+        "terminated",
+    )
+
     def __init__(self, pipeline: Pipeline, reader: Reader, names: Names, codec: ClientCodec) -> None:
         self._pipeline, self._reader, self._names, self._codec = pipeline, reader, names, codec
         self._pending, self._portal = _NOTHING, _NO_PORTAL

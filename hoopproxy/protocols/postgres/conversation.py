@@ -14,7 +14,7 @@ from hoopproxy.protocols.postgres.reading import Reader
 from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.replies import Replies
 from hoopproxy.protocols.postgres.startup import Startup
-from hoopproxy.wire.commands import Close, Command, Completed, Decide, Refusal, ToClient, Verdict
+from hoopproxy.wire.commands import Close, Command, Completed, Decide, Refusal, ToClient, Told, Verdict
 from hoopproxy.wire.conversation import Commands, Conversation
 from hoopproxy.wire.frames import Frame
 
@@ -22,7 +22,23 @@ __all__ = ["PostgresConversation"]
 
 
 class PostgresConversation(Conversation):
-    """One session. Until the target's first ReadyForQuery everything is the start-up's; then it is ours."""
+    """One session. Until the target's first ReadyForQuery everything is the start-up's; then it is ours.
+
+    The calls of the hot path are attributes, so that they go where they end, without a step in between.
+    """
+
+    __slots__ = (
+        "_commanding",
+        "_names",
+        "_pipeline",
+        "_reader",
+        "_replies",
+        "_startup",
+        "client_frame",
+        "express",
+        "server_frame",
+        "server_run",
+    )
 
     def __init__(self, session: Any, client_codec: ClientCodec, server_codec: ServerCodec) -> None:
         self._startup: Startup | None = Startup(session, client_codec, server_codec)
@@ -32,15 +48,21 @@ class PostgresConversation(Conversation):
         self._reader, self._names = reader, names
         self._commanding = Commanding(self._pipeline, reader, names, client_codec)
         self._replies = Replies(self._pipeline, reader, names)
+        self.express = None
+        self.client_frame = self._first_of_client  # type: ignore[method-assign]
+        self.server_frame = self._first_of_server  # type: ignore[method-assign]
+        self.server_run = _none_is_plain  # type: ignore[method-assign]
 
     def opened(self) -> Commands:
         return self._startup.opened() if self._startup is not None else None
 
-    def client_frame(self, frame: Frame) -> Commands:
+    # Whoever took one of these two before the target was ready may still call it afterwards.
+
+    def _first_of_client(self, frame: Frame) -> Commands:
         startup = self._startup
         return self._commanding.frame(frame) if startup is None else startup.client_frame(frame)
 
-    def server_frame(self, frame: Frame) -> Commands:
+    def _first_of_server(self, frame: Frame) -> Commands:
         startup = self._startup
         if startup is None:
             return self._replies.frame(frame)
@@ -54,7 +76,6 @@ class PostgresConversation(Conversation):
             self._reader.report(name, value)
         self.express = PostgresExpress(self._commanding, self._pipeline, self._reader, self._names)
         self._startup = None  # an idle session is not to pay for how it began
-        # From here on the calls of the hot path go where they end, without a step in between.
         self.client_frame = self._commanding.frame  # type: ignore[method-assign]
         self.server_frame = self._replies.frame  # type: ignore[method-assign]
         self.server_run = self._replies.run  # type: ignore[method-assign]
@@ -98,3 +119,8 @@ class PostgresConversation(Conversation):
             for sent in self._pipeline.queue
             if sent.op
         ]
+
+
+def _none_is_plain(frames: Sequence[Frame], shift: int, now: int) -> tuple[Sequence[Told], int]:
+    """While the session starts, each of the target's frames is looked at."""
+    return (), 0

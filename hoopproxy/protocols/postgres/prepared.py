@@ -118,6 +118,8 @@ class Names:
     :ivar moving: a PREPARE or DEALLOCATE as text is under way, so that names may mean something else by now.
     """
 
+    __slots__ = ("_kept", "_portals", "_reader", "_statements", "moving")
+
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._statements: dict[bytes, Prepared] = {}

@@ -79,6 +79,8 @@ _REPORTED = frozenset(
 class Replies:
     """Frames of a target to results."""
 
+    __slots__ = ("_names", "_pipeline", "_queue", "_reader")
+
     def __init__(self, pipeline: Pipeline, reader: Reader, names: Names) -> None:
         self._pipeline, self._queue, self._reader, self._names = pipeline, pipeline.queue, reader, names
 
