@@ -92,6 +92,35 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
         },
     ),
     (
+        "[ledger]",
+        config.LedgerConfig,
+        "How the journal is sealed. See [verify.md](verify.md).",
+        {
+            "enabled": ("true, false", "Seal the journal in a Merkle tree with signed checkpoints."),
+            "origin": (
+                "text",
+                "What the name of each log begins with; the journal's id follows. Absent: `node`.",
+            ),
+            "epoch_hours": (
+                "hours",
+                "How long one key signs, before the next one takes over and it is erased.",
+            ),
+            "witness": ("tables", "See `[[ledger.witness]]`."),
+            "witness_seconds": ("seconds", "How often the newest checkpoint goes to the witnesses."),
+            "timestamp": ("URL", "A time stamp authority (RFC 3161) to be asked. Absent: off."),
+            "timestamp_minutes": ("minutes", "How often, while there is something new."),
+        },
+    ),
+    (
+        "[[ledger.witness]]",
+        config.Witness,
+        "Somebody outside who signs that a tree only grows (`hoopproxy witness`, or another `c2sp.org/tlog-witness`).",
+        {
+            "url": ("URL", "Its submission prefix; `/add-checkpoint` is added."),
+            "key": ("text", "Its public key, one line."),
+        },
+    ),
+    (
         "[ops]",
         config.Ops,
         "Plain HTTP for probes and metrics. See [operations.md](operations.md).",
@@ -347,7 +376,7 @@ def default_of(section: str, field: Any) -> str:
 
 def restart(section: str, key: str) -> str:
     """Whether a change of the key needs a restart. :func:`hoopproxy.config.needs_restart` is the judge."""
-    once = section in ("[gateway]", "[log]", "[journal]", "[ops]")
+    once = section in ("[gateway]", "[log]", "[journal]", "[ledger]", "[[ledger.witness]]", "[ops]")
     if section == "[[sink]]" and key == "from_":
         return "first start"
     return "restart" if once or (section == "[limits]" and key == "hash_workers") else "reload"

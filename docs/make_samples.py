@@ -63,6 +63,18 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
         "previous": "60303ae22b998861",
         "changes": [{"key": "limits.idle_seconds", "old": 600, "new": 300}],
     },
+    "audit.checkpoint": {
+        "journal": "01936b2f-7c0a-7a11-8b22-3c4d5e6f7081",
+        "origin": "gw1/01936b2f-7c0a-7a11-8b22-3c4d5e6f7081/5f0c2a91",
+        "epoch": 2,
+        "size": 41233,
+        "last": 41233,
+        "root": "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=",
+        "note": "gw1/01936b2f-7c0a-7a11-8b22-3c4d5e6f7081/5f0c2a91\n41233\n"
+        "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n"
+        "\u2014 gw1/01936b2f-7c0a-7a11-8b22-3c4d5e6f7081/5f0c2a91 Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeO"
+        "oRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=\n",
+    },
     "gateway.journal": {"state": "refusing", "code": "full", "sentence": "the disk is full"},
     "gateway.clock": {"why": "step", "monotonic": 86_400_000_000_000, "step": -1500},
     "login.failed": {"method": "password", "name": "mallory", "listener": "pg", "cause": "mismatch", "count": 3},

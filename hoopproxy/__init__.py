@@ -11,6 +11,8 @@ The map of this package, in reading order:
 ``policy``      roles, rules and verdicts
 ``journal``     the durable log that everything else reads
 ``delivery``    the trail on its way to who reads all of it: followed, at each one's pace, with durable cursors
+``ledger``      the journal sealed in a Merkle tree: tiles, checkpoints, proofs, the verifier
+``sealing``     the ledger at work: a consumer of the journal
 ``sinks``       one file a sink, and what a sink is handed
 ``export``      the trail in the words of a SIEM: operations, and mappers of them
 ``index``       words of the trail and where they are: thrown away and made again at will

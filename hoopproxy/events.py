@@ -694,3 +694,78 @@ class AuditRetention(Event):
     segments_removed: int | None = None
     removed_from: int | None = None
     removed_to: int | None = None
+
+
+@catalogued("audit.epoch")
+@attrs.frozen(kw_only=True)
+class AuditEpoch(Event):
+    """A new key seals a journal from here on. ``note`` is signed by it, and by the one before if that was at hand.
+
+    ``journal`` is the journal that is sealed, ``key`` the public key, ``why`` first, rotation, restored, damaged
+    or key-lost. ``previous`` is the size of the last tree that was known.
+    """
+
+    journal: str
+    origin: str
+    epoch: int
+    key: str
+    why: str
+    previous: int | None = None
+    note: str
+
+
+@catalogued("audit.checkpoint")
+@attrs.frozen(kw_only=True)
+class AuditCheckpoint(Event):
+    """The ledger signed the head of a tree: ``size`` records of ``journal`` have the root ``root`` (base 64).
+
+    ``note`` is the signed checkpoint, as ``c2sp.org/tlog-checkpoint`` says: keep it elsewhere, and nobody can
+    change what it covers unseen. ``last`` is the highest ``jseq`` in it.
+    """
+
+    journal: str
+    origin: str
+    epoch: int
+    size: int
+    last: int
+    root: str
+    note: str
+
+
+@catalogued("audit.witnessed")
+@attrs.frozen(kw_only=True)
+class AuditWitnessed(Event):
+    """Witnesses signed a checkpoint after they saw that it continues what they had seen. ``note`` has it all."""
+
+    journal: str
+    origin: str
+    size: int
+    witnesses: Sequence[str]
+    note: str
+
+
+@catalogued("audit.witness_failed")
+@attrs.frozen(kw_only=True)
+class AuditWitnessFailed(Event):
+    """A witness or a time stamp authority gave no answer, or refused. Told once, until it answers again.
+
+    ``status`` is the HTTP status, if there was one. A witness that refuses as inconsistent has seen another tree.
+    """
+
+    journal: str
+    name: str
+    why: str
+    status: int | None = None
+
+
+@catalogued("audit.timestamped")
+@attrs.frozen(kw_only=True)
+class AuditTimestamped(Event):
+    """A time stamp authority (RFC 3161) signed that a checkpoint existed at ``at``. ``token`` is its answer, in
+    base 64, over the signed checkpoint of that size."""
+
+    journal: str
+    origin: str
+    size: int
+    at: str
+    token: str

@@ -43,7 +43,13 @@ def test_every_class_of_the_configuration_and_every_key_has_a_meaning(made: dict
 
 def test_what_the_page_says_of_restarts_is_what_a_reload_does(made: dict[str, Any]) -> None:
     """An operator who trusts a page that is wrong runs with the old value."""
-    assert {f"[{name.rstrip('.')}]" for name in RESTART} == {"[gateway]", "[journal]", "[ops]", "[log]"}
+    assert {f"[{name.rstrip('.')}]" for name in RESTART} == {
+        "[gateway]",
+        "[journal]",
+        "[ledger]",
+        "[ops]",
+        "[log]",
+    }
     assert reloading._RESTART_LIMITS == ("hash_workers",)
     restarts = {
         (section, key)

@@ -16,6 +16,7 @@ from hoopproxy.config.model import (
     Config,
     Gateway,
     JournalOptions,
+    LedgerConfig,
     Limits,
     Listener,
     ListenerTLS,
@@ -29,6 +30,7 @@ from hoopproxy.config.model import (
     Sink,
     Target,
     TargetTLS,
+    Witness,
 )
 from hoopproxy.config.reading import load
 
@@ -41,6 +43,7 @@ __all__ = [
     "Config",
     "Gateway",
     "JournalOptions",
+    "LedgerConfig",
     "Limits",
     "Listener",
     "ListenerTLS",
@@ -54,6 +57,7 @@ __all__ = [
     "Sink",
     "Target",
     "TargetTLS",
+    "Witness",
     "digest",
     "load",
     "needs_restart",

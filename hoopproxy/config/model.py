@@ -18,6 +18,7 @@ __all__ = [
     "Config",
     "Gateway",
     "JournalOptions",
+    "LedgerConfig",
     "Limits",
     "Listener",
     "ListenerTLS",
@@ -34,6 +35,7 @@ __all__ = [
     "Sink",
     "Target",
     "TargetTLS",
+    "Witness",
 ]
 
 VERSION = 1
@@ -98,6 +100,28 @@ class JournalOptions:
     segment_bytes: int = 64 << 20
     reserve_bytes: int = 16 << 20
     compression: Literal["zstd", "none"] = "zstd"
+
+
+@frozen
+class Witness:
+    """``[[ledger.witness]]``: ``key`` is its public key, one line (c2sp.org/signed-note)."""
+
+    url: str
+    key: str
+
+
+@frozen(kw_only=True)
+class LedgerConfig:
+    """``[ledger]``. ``origin`` is what the names of its logs begin with, ``None``: the node; ``timestamp`` a
+    URL, ``None``: off."""
+
+    enabled: bool = True
+    origin: str | None = None
+    epoch_hours: int = 24
+    witness: tuple[Witness, ...] = ()
+    witness_seconds: int = 10
+    timestamp: str | None = None
+    timestamp_minutes: int = 60
 
 
 @frozen(kw_only=True)
@@ -265,6 +289,7 @@ class Config:
     log: Log
     journal: JournalOptions
     retention: Retention = Retention()
+    ledger: LedgerConfig = LedgerConfig()
     ops: Ops
     limits: Limits
     listeners: tuple[Listener, ...]

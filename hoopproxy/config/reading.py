@@ -11,6 +11,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from hoopproxy.config import sections
+from hoopproxy.config.ledger import read_ledger
 from hoopproxy.config.model import VERSION, Config
 from hoopproxy.config.references import Entry, Parts, check_parts
 from hoopproxy.config.sinks import check_durable_at, check_sinks, read_sink
@@ -162,6 +163,7 @@ def _assemble(
         gateway=single.read("gateway", sections.read_gateway),
         log=single.read("log", sections.read_log),
         journal=single.read("journal", sections.read_journal),
+        ledger=single.read("ledger", read_ledger),
         retention=single.read("retention", sections.read_retention),
         ops=single.read("ops", sections.read_ops),
         limits=limits,

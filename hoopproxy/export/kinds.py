@@ -91,6 +91,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "audit.hold": Kind("Legal hold changed", ("api_activity", 3), _AUDIT, ("change",), MEDIUM),
         "audit.erasure": Kind("Records erased", ("api_activity", 4), _AUDIT, ("deletion",), MEDIUM),
         "audit.retention": Kind("Records expired", ("api_activity", 4), _AUDIT, ("deletion",)),
+        "audit.epoch": Kind("Sealing key changed", ("api_activity", 3), _AUDIT, ("change",)),
+        "audit.checkpoint": Kind("Trail sealed", ("api_activity", 1), _AUDIT, ("info",)),
+        "audit.witnessed": Kind("Seal witnessed", ("api_activity", 99), _AUDIT, ("info",)),
+        "audit.witness_failed": Kind(
+            "Seal not witnessed", ("application_error", 1), ("process",), ("info",), MEDIUM
+        ),
+        "audit.timestamped": Kind("Seal time-stamped", ("api_activity", 99), _AUDIT, ("info",)),
         "audit.gap": Kind("Records lost", ("application_error", 1), ("process",), ("info",), HIGH),
     }
 )

@@ -13,7 +13,10 @@ import click
 
 __all__ = ["COMMANDS", "audit"]
 
-COMMANDS = ("sessions", "search", "show", "replay", "tail", "export", "index", "sinks")
+COMMANDS = (
+    *("sessions", "search", "show", "replay", "tail", "export", "index", "sinks"),
+    *("verify", "prove", "verify-proof", "keys"),
+)
 
 
 class _Lazy(click.Group):
@@ -25,7 +28,8 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"hoopproxy.cli.audit.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"hoopproxy.cli.audit.{name}"), name)
         return command
 
 

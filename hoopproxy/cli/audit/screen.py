@@ -17,7 +17,7 @@ from hoopproxy.errors import HoopproxyError
 from hoopproxy.inert import inert
 from hoopproxy.reading.answers import Answer, LeftOut, Problem, Progress, Remark
 
-__all__ = ["CODES", "Screen"]
+__all__ = ["CODES", "Bar", "Screen"]
 
 CODES: Final = {"not_found": 3, "refused": 4}
 """Exit codes of problems; every other is 1."""
@@ -39,7 +39,7 @@ class Screen:
 
     def pieces(self, answers: Iterable[Answer]) -> Iterator[Answer]:
         """The answers that are to be shown; progress, problems and notes go to standard error here."""
-        bar = _Bar(sys.stderr.isatty())
+        bar = Bar(sys.stderr.isatty())
         with contextlib.closing(bar):
             for piece in answers:
                 if isinstance(piece, Progress):
@@ -105,7 +105,7 @@ class Screen:
         context.exit(self.code)
 
 
-class _Bar:
+class Bar:
     """A progress bar on standard error, made when the wait has been long enough to want one."""
 
     def __init__(self, wanted: bool, clock: Callable[[], float] = time.monotonic) -> None:

@@ -19,7 +19,7 @@ from hoopproxy.reading.answers import Answer, Problem, Question, decode_line
 from hoopproxy.reading.ask import ask
 from hoopproxy.reading.scope import EVERYTHING
 
-__all__ = ["AtRest", "Gateway", "Source", "Unreachable", "socket_of"]
+__all__ = ["AtRest", "Gateway", "Source", "Unreachable", "socket_of", "state_of"]
 
 _STATE: Final = "/var/lib/hoopproxy"
 _CONTROL: Final = "control.sock"
@@ -120,6 +120,16 @@ def socket_of(config: Path) -> Path:
 
     :raises HoopproxyError: when the file can't be read.
     """
+    gateway = _gateway_of(config)
+    return _state_in(config, gateway) / str(gateway.get("control", _CONTROL))
+
+
+def state_of(config: Path) -> Path:
+    """The state directory of the gateway of that configuration; as :func:`socket_of`."""
+    return _state_in(config, _gateway_of(config))
+
+
+def _gateway_of(config: Path) -> dict[str, Any]:
     try:
         values = tomllib.loads(config.read_text("utf-8"))
     except OSError as error:
@@ -129,5 +139,8 @@ def socket_of(config: Path) -> Path:
     gateway = values.get("gateway", {})
     if not isinstance(gateway, dict):
         raise HoopproxyError(f"{config}: [gateway] must be a table")
-    state = config.absolute().parent / str(gateway.get("state", _STATE))
-    return state / str(gateway.get("control", _CONTROL))
+    return gateway
+
+
+def _state_in(config: Path, gateway: dict[str, Any]) -> Path:
+    return config.absolute().parent / str(gateway.get("state", _STATE))

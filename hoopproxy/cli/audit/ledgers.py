@@ -1,0 +1,77 @@
+"""What the commands about the ledger share: where the trees are, and which keys are trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from hoopproxy.cli.audit.source import state_of
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.folder import Folder
+from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
+from hoopproxy.ledger.note import BadNote, VerifierKey
+from hoopproxy.reading.journals import at_rest
+
+__all__ = ["key_options", "keys_given", "place_options", "places"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PATH = click.Path(path_type=Path, readable=False)
+
+
+def place_options(function: F) -> F:
+    """Which state directory: --state, or that of --config."""
+    for option in (
+        click.option(
+            "--config", type=_PATH, help="The gateway's configuration; its state directory is read."
+        ),
+        click.option("--state", type=_PATH, help="The state directory itself."),
+    ):
+        function = option(function)
+    return function
+
+
+def key_options(function: F) -> F:
+    """Which public keys are trusted."""
+    return click.option(
+        "--key",
+        "keys",
+        multiple=True,
+        metavar="KEY",
+        help="A public key that you trust (`audit keys` shows them), or a file of such lines.",
+    )(function)
+
+
+def places(state: Path | None, config: Path | None) -> list[tuple[Folder, LedgerFolder]]:
+    """Each journal and its ledger, oldest first.
+
+    :raises click.UsageError: unless exactly one place is named. :raises HoopproxyError: there is no journal.
+    """
+    if (state is None) == (config is None):
+        raise click.UsageError("say where the state directory is, once: --state DIR or --config FILE")
+    root = state if state is not None else state_of(config)  # type: ignore[arg-type]  # one of them is given
+    return [(folder, LedgerFolder(ledgers_root(root) / folder.path.name)) for folder in at_rest(root)]
+
+
+def keys_given(texts: tuple[str, ...]) -> list[VerifierKey]:
+    """The keys that the options name. Empty lines and those that begin with # are passed over.
+
+    :raises HoopproxyError: one is no key.
+    """
+    found = []
+    for text in texts:
+        path = Path(text)
+        try:
+            lines = path.read_text("utf-8").splitlines() if path.is_file() else [text]
+        except (OSError, ValueError):
+            raise HoopproxyError(f"{text}: can't be read as a file of public keys") from None
+        for line in lines:
+            if line.strip() and not line.startswith("#"):
+                try:
+                    found.append(VerifierKey.parse(line))
+                except BadNote as error:
+                    raise HoopproxyError(f"--key: {error}") from None
+    return found

@@ -1,0 +1,110 @@
+"""``hoopproxy audit verify``: is what is on the disk what was sealed?"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import attrs
+import click
+import orjson
+
+from hoopproxy.cli.audit.ledgers import key_options, keys_given, place_options, places
+from hoopproxy.cli.audit.options import as_json
+from hoopproxy.cli.audit.screen import Bar
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.inert import inert
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.reader import Record
+from hoopproxy.ledger.verify import Report, Said, Verification
+from hoopproxy.reading.journals import Looking
+
+__all__ = ["verify"]
+
+_EVERY = 64
+"""Batches between looks at the clock."""
+
+
+@click.command()
+@place_options
+@key_options
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A checkpoint that you kept elsewhere (the `note` of an audit.checkpoint). Can be given often.",
+)
+@as_json
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    state: Path | None,
+    config: Path | None,
+    keys: tuple[str, ...],
+    checkpoints: tuple[Path, ...],
+    as_json: bool,
+) -> None:
+    """Verify every journal against its tree, and the tree against its checkpoints. Changes nothing.
+
+    Without --key or --checkpoint it only finds out whether the disk agrees with itself: whoever could change the
+    journal, the tree and the newest key could make that so. Bring what you kept elsewhere.
+
+    \b
+      hoopproxy audit verify --state /var/lib/hoopproxy --key gateway.keys
+      hoopproxy audit verify --config gateway.toml --checkpoint yesterday.note
+
+    \b
+    Exit codes: 0 all is what was sealed; 1 something is not, and the first of it is named; 2 wrong usage.
+    """
+    pins = keys_given(keys)
+    kept = [Said(path.read_bytes(), str(path)) for path in checkpoints]
+    found = places(state, config)
+    looking = Looking(folder for folder, _ in found)
+    with contextlib.closing(Bar(sys.stderr.isatty())) as bar:
+
+        def progress(folder: Folder, record: Record) -> None:
+            for _ in range(_EVERY):  # a batch stands for many records
+                report = looking.report(folder, record)
+                if report is not None:
+                    bar.update(report)
+
+        verification = Verification(pins, kept, progress)
+        for folder, ledger in found:
+            try:
+                verification.journal(folder, ledger)
+            except OSError as error:
+                raise HoopproxyError(f"{error.filename or folder.path}: {error.strerror}") from None
+        reports = verification.finish()
+    for report in reports:
+        click.echo(_json(report) if as_json else _text(report, bool(pins or kept)))
+    ctx.exit(0 if all(report.is_fine for report in reports) else 1)
+
+
+def _json(report: Report) -> str:
+    said = attrs.asdict(report)
+    said["erased"] = {str(event): count for event, count in report.erased.items()}
+    return orjson.dumps({**said, "fine": report.is_fine}).decode()
+
+
+def _text(report: Report, has_anchor: bool) -> str:
+    lines = [f"journal {report.journal}: " + ("fine" if report.is_fine else "NOT WHAT WAS SEALED")]
+    if report.problem is not None:
+        lines.append(f"  {inert(report.problem)}")
+        if report.first_bad is not None:
+            lines.append(f"  the first bad record is {report.first_bad}")
+    lines.append(
+        f"  {report.checked:,} records checked against a tree of {report.sealed:,}, epoch {report.epochs}"
+    )
+    lines.append(f"  {report.checkpoints:,} checkpoints on record hold")
+    for event, count in report.erased.items():
+        lines.append(f"  {count:,} records were erased by event {event}; their commitments are left")
+    if report.retired:
+        lines.append(f"  {report.retired:,} records are in the tree and no longer in the journal (retention)")
+    if report.unsealed:
+        lines.append(f"  {report.unsealed:,} records are newer than the newest checkpoint")
+    lines += [f"  note: {inert(note)}" for note in report.notes]
+    if not has_anchor:
+        lines.append("  note: no key and no checkpoint was given: the disk was only held against itself")
+    return "\n".join(lines)

@@ -1,0 +1,182 @@
+"""One record, proven to somebody who has nothing but a public key. No reactor here.
+
+The proof is a ``c2sp.org/tlog-proof`` file. Its ``extra`` is JSON, believed only as far as the rest proves it:
+the leaf, the record with its salt (both can be left out), and the notes of the epochs, by which the key that the
+asker trusts vouches for the one that signed.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import attrs
+import orjson
+
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import Kind, open_commitment, record_salt
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.ledger.checkpoint import Checkpoint
+from hoopproxy.ledger.epoch import Epochs
+from hoopproxy.ledger.folder import CHECKPOINT, COSIGNED, LedgerFolder
+from hoopproxy.ledger.leaf import Leaf, event_id, kind_name, marker_of
+from hoopproxy.ledger.merkle import BadProof, inclusion
+from hoopproxy.ledger.note import BadNote, Note, VerifierKey
+from hoopproxy.ledger.proof import LogProof
+from hoopproxy.ledger.sealer import Salts
+from hoopproxy.ledger.tiles import WIDTH, Tiles
+
+__all__ = ["NotSealed", "Proven", "check", "find", "prove"]
+
+VERSION: Final = 1
+
+
+class NotSealed(HoopproxyError):
+    """The event is in no tree, or not under a checkpoint yet."""
+
+
+@attrs.frozen(kw_only=True)
+class Proven:
+    """What a proof proves: ``leaf`` is number ``index`` of the log that ``head`` is the head of.
+
+    ``body`` is the record (an event's canonical JSON), if the proof brings it; ``None`` else.
+    """
+
+    head: Checkpoint
+    index: int
+    leaf: Leaf
+    journal: str
+    signer: VerifierKey
+    epoch: int
+    witnesses: tuple[VerifierKey, ...]
+    body: bytes | None
+
+
+def heads(ledger: LedgerFolder) -> Iterator[tuple[bytes, Checkpoint]]:
+    """The checkpoints to prove by: the cosigned one, then the newest."""
+    for name in (COSIGNED, CHECKPOINT):
+        data = ledger.read_or_none(name)
+        if data is not None:
+            yield data, Checkpoint.of(Note.parse(data))
+
+
+def find(ledger: LedgerFolder, event: str) -> int | None:
+    """The leaf of the event with that id; ``None`` if it isn't in this tree. :raises BadTile: ``OSError``."""
+    wanted = b'"id":"%b"' % event.encode("ascii", "replace")
+    size = max((head.size for _, head in heads(ledger)), default=0)
+    tiles = Tiles(ledger.read, size)
+    for number in reversed(range(-(-size // WIDTH))):
+        if wanted not in tiles.bundle(number):
+            continue
+        for place, leaf in enumerate(tiles.leaves(number)):
+            if wanted in leaf:
+                return number * WIDTH + place
+    return None
+
+
+def prove(folder: Folder, ledger: LedgerFolder, index: int, *, with_record: bool = True) -> LogProof:
+    """The proof that the leaf is in the tree, under a witnessed checkpoint if there is one that covers it.
+
+    :raises NotSealed: no checkpoint covers it. :raises BadTile: :raises Damaged: ``OSError``.
+    """
+    covering = ((data, head) for data, head in heads(ledger) if index < head.size)
+    found = next(covering, None)
+    if found is None:
+        raise NotSealed("no checkpoint covers this event yet; there is one a second while there is traffic")
+    data, head = found
+    tiles = Tiles(ledger.read, head.size)
+    leaf = tiles.leaf(index)
+    epochs = [note.decode() for note in ledger.epochs()]
+    extra: dict[str, Any] = {
+        "epochs": epochs,
+        "journal": folder.path.name,
+        "leaf": leaf.decode(),
+        "v": VERSION,
+    }
+    if with_record:
+        extra.update(_record(folder, Leaf.decode(leaf).jseq))
+    path = inclusion(index, head.size, tiles.hash_of)
+    return LogProof(
+        index=index,
+        path=tuple(path),
+        checkpoint=data,
+        extra=orjson.dumps(extra, option=orjson.OPT_SORT_KEYS),
+    )
+
+
+def _record(folder: Folder, jseq: int) -> dict[str, str]:
+    """The record and its own salt; nothing if it was erased or retired."""
+    with JournalReader(folder, since=jseq) as reader:
+        record = next(iter(reader), None)
+    if record is None or record.jseq != jseq or record.kind == Kind.STUB:
+        return {}
+    salts = Salts(folder)
+    try:
+        salt = record_salt(salts[record.key_id], jseq)
+    finally:
+        salts.close()
+    return {
+        "body": b64encode(record.body).decode(),
+        "kind": kind_name(record).decode(),
+        "salt": b64encode(salt).decode(),
+    }
+
+
+def check(proof: LogProof, pins: Sequence[VerifierKey], witnesses: Sequence[VerifierKey] = ()) -> Proven:
+    """What the proof proves to somebody who trusts these keys.
+
+    :raises BadProof: it proves nothing, or not this. :raises BadNote: no trusted key stands behind it.
+    """
+    try:
+        extra = orjson.loads(proof.extra)
+        leaf_bytes, journal = extra["leaf"].encode(), str(extra["journal"])
+        notes = [str(note).encode() for note in extra["epochs"]]
+        body = b64decode(extra["body"], validate=True) if "body" in extra else None
+        salt = b64decode(extra.get("salt", ""), validate=True)
+        if extra["v"] != VERSION:
+            raise BadProof(f"the proof is of version {extra['v']}; this hoopproxy reads version {VERSION}")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BadProof("the proof doesn't bring the leaf that it is about") from None
+    head = proof.check(leaf_bytes)
+    leaf = Leaf.decode(leaf_bytes)
+    note = Note.parse(proof.checkpoint)
+    signer, number = _signer(head, note, notes, pins)
+    if body is not None:
+        _check_record(leaf, journal, salt, body)
+    return Proven(
+        head=head,
+        index=proof.index,
+        leaf=leaf,
+        journal=journal,
+        signer=signer,
+        epoch=number,
+        witnesses=_witnesses(note, witnesses),
+        body=body,
+    )
+
+
+def _signer(
+    head: Checkpoint, note: Note, notes: Sequence[bytes], pins: Sequence[VerifierKey]
+) -> tuple[VerifierKey, int]:
+    epochs = Epochs(notes)
+    epoch = epochs.signer(head, note)
+    if epoch not in epochs.trusted(pins):
+        raise BadNote(f"none of the keys that were given vouches for epoch {epoch.number}, which signed this")
+    return epoch.key, epoch.number
+
+
+def _witnesses(note: Note, keys: Sequence[VerifierKey]) -> tuple[VerifierKey, ...]:
+    return note.verified(keys) if keys else ()
+
+
+def _check_record(leaf: Leaf, journal: str, salt: bytes, body: bytes) -> None:
+    kind = Kind[leaf.kind.upper()] if leaf.kind.upper() in Kind.__members__ else None
+    if kind is None:
+        raise BadProof(f"records of kind {leaf.kind[:20]} are not known here")
+    if not hmac.compare_digest(open_commitment(salt, leaf.jseq, kind, body), leaf.commitment):
+        raise BadProof("the record in the proof is not the one that was sealed")
+    if kind is Kind.EVENT and event_id(body, marker_of(journal)).decode() != leaf.id:
+        raise BadProof("the record in the proof has another id than its leaf")

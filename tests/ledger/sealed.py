@@ -1,0 +1,195 @@
+"""A gateway's journal and the ledger that seals it, both in the test's hands; time stands still until told."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import orjson
+from twisted.internet.defer import Deferred
+
+from hoopproxy.events import Event
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import (
+    REWRITTEN,
+    BlockType,
+    Compression,
+    Kind,
+    SegmentHeader,
+    encode_block,
+    encode_records,
+)
+from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
+from hoopproxy.ledger.sealer import Sealer
+from hoopproxy.ledger.verify import Report, Said, Verification
+from hoopproxy.sealing.consumer import Ledger
+from tests.cli.trail import T0, Trail
+
+
+class Given:
+    """As the follower hands a record on."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+
+    @property
+    def event(self) -> Any:
+        return orjson.loads(self.record.body) if self.record.kind == Kind.EVENT else None
+
+
+def done(deferred: Deferred[Any] | None) -> None:
+    """It has fired, and did not fail."""
+    if deferred is not None:
+        failures: list[Any] = []
+        deferred.addErrback(failures.append)
+        assert deferred.called
+        if failures:
+            failures[0].raiseException()
+
+
+class House:
+    """``said`` are the events of the ledger; each goes into the journal as the gateway's writer puts it there."""
+
+    def __init__(self, state: Path, trail: Trail | None = None) -> None:
+        self.state = state
+        self.trail = trail or Trail(state)
+        self.said: list[Event] = []
+        self.seconds = 1000.0
+        self.base = "gw1.example"
+        self.epoch_seconds = 1e9
+        self.ledger = self.started()
+        self.given = 0
+
+    def started(self) -> Ledger:
+        """The ledger of a process that has just begun."""
+        return Ledger(
+            self.state,
+            self._emit,
+            origin=self.base,
+            epoch_seconds=self.epoch_seconds,
+            now=lambda: T0 / 1e9 + self.seconds,
+            monotonic=lambda: self.seconds,
+            sleep=lambda seconds: None,
+        )
+
+    def restart(self) -> None:
+        """Another process takes over; the old one had no time to say goodbye."""
+        self.ledger = self.started()
+
+    def _emit(self, event: Event) -> None:
+        self.said.append(event)
+        self.trail.say(event)
+
+    @property
+    def folder(self) -> Folder:
+        return self.trail.folder
+
+    @property
+    def store(self) -> LedgerFolder:
+        return LedgerFolder(ledgers_root(self.state) / self.folder.path.name)
+
+    @property
+    def sealer(self) -> Sealer:
+        return self.ledger.sealer(self.folder.id)
+
+    def follow(self, batch: int = 10_000) -> None:
+        """Everything that is durable, to the ledger."""
+        self.trail.journal.commit_now()
+        position = self.ledger.position(self.folder.id)
+        assert position is not None
+        with JournalReader(self.folder, since=position) as reader:
+            records = [Given(record) for record in reader]
+        for at in range(0, len(records), batch):
+            done(self.ledger.take(self.folder.id, records[at : at + batch]))
+
+    def pass_time(self, seconds: float) -> None:
+        """So much later, the follower ticks."""
+        self.seconds += seconds
+        self.trail.now += int(seconds * 1e9)
+        done(self.ledger.tick())
+
+    def work(self, commands: int = 3, who: str = "alice") -> None:
+        """Somebody does something, and it is sealed."""
+        session = self.trail.session(who)
+        for number in range(commands):
+            session.selects(f"SELECT {number}", ("n",), (b"1",))
+        session.end()
+        self.follow()
+        self.pass_time(1)
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.said]
+
+    def verified(self, *, pins: Sequence[Any] = (), kept: Sequence[bytes] = ()) -> Report:
+        """What ``audit verify`` finds."""
+        self.trail.journal.commit_now()
+        verification = Verification(pins, [Said(note, f"kept {n}") for n, note in enumerate(kept)])
+        verification.journal(self.folder, self.store)
+        (report,) = verification.finish()
+        return report
+
+    def records(self) -> list[Record]:
+        with JournalReader(self.folder) as reader:
+            return list(reader)
+
+    def copied(self, to: Path) -> Path:
+        """A backup of the state directory."""
+        shutil.copytree(self.state, to, ignore=shutil.ignore_patterns("*.sock"))
+        return to
+
+
+def edited(path: Path, edit: Callable[[bytes], bytes]) -> None:
+    """Change a file as somebody would who owns the machine."""
+    path.write_bytes(edit(path.read_bytes()))
+
+
+def rewritten_segment(
+    folder: Folder,
+    change: Callable[[int, bytes], bytes | None],
+    swap: int = 0,
+    stubs: frozenset[int] = frozenset(),
+    by: int = 0,
+) -> None:
+    """Write the only segment again with other bodies (``None``: without the record), every checksum in order.
+
+    :param swap: this record and the next change places. :param stubs: these become stubs, as event ``by`` ordered.
+    """
+    (number,) = folder.segments()
+    with JournalReader(folder) as reader:
+        records = list(reader)
+    said = [(each.kind, each.flags, each.key_id, change(each.jseq, each.body)) for each in records]
+    if swap:
+        said[swap - 1], said[swap] = said[swap], said[swap - 1]
+    kept = [
+        (Kind.STUB if jseq in stubs else kind, flags, key_id, body)
+        for jseq, (kind, flags, key_id, body) in enumerate(said, 1)
+        if body is not None
+    ]
+    path = folder.segment(number)
+    header = attrs.evolve(
+        SegmentHeader.decode(path.read_bytes()), flags=REWRITTEN if stubs else 0, rewritten_by=by
+    )
+    raw = encode_records(
+        [kind | flags << 8 for kind, flags, _, _ in kept],
+        [key_id for _, _, key_id, _ in kept],
+        [len(body) for _, _, _, body in kept],
+        [body for _, _, _, body in kept],
+    )
+    block = encode_block(
+        BlockType.RECORDS,
+        raw,
+        compression=Compression.NONE,
+        raw=len(raw),
+        seed=header.seed,
+        keys={key_id for _, _, key_id, _ in kept},
+        count=len(kept),
+        first=1,
+        durable=0,
+        time=T0,
+    )
+    path.write_bytes(header.encode() + block + raw)
+    folder.watermark.unlink()

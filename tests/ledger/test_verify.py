@@ -1,0 +1,272 @@
+"""What ``audit verify`` must find, and what it must not call damage. Each tampering is a thing that somebody with
+the files could do."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hoopproxy.cli import main
+from hoopproxy.events import AuditCheckpoint
+from hoopproxy.journal.format import Kind, Stub, commitment
+from hoopproxy.ledger.checkpoint import Checkpoint
+from hoopproxy.ledger.folder import CHECKPOINT
+from hoopproxy.ledger.note import SigningKey
+from hoopproxy.ledger.sealer import Salts
+from hoopproxy.ledger.tiles import decode_bundle, encode_bundle
+from hoopproxy.ledger.tree import Tree
+from tests.ledger.sealed import House, edited, rewritten_segment
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    made = House(tmp_path / "state")
+    made.work(70)
+    made.work(3)
+    return made
+
+
+def audit(*words: object) -> Result:
+    return CliRunner().invoke(main, ["audit", *map(str, words)])
+
+
+def test_what_was_sealed_is_found_fine(house: House) -> None:
+    """The other findings mean nothing if this isn't so."""
+    report = house.verified(pins=[house.sealer.epochs.all[0].key])
+    assert report.problem is None
+    assert report.pinned
+    assert report.checked == report.sealed > 256
+    assert report.unsealed < 5
+    assert report.checkpoints >= 1
+    assert not report.erased
+
+
+def changed(house: House, change: Callable[[int, bytes], bytes | None], swap: int = 0) -> None:
+    """Write the journal again with other bodies (``None``: without the record), CRCs and all in order."""
+    rewritten_segment(house.folder, change, swap)
+
+
+def test_one_flipped_bit_is_named(house: House) -> None:
+    """Checksums can be made again by whoever changes a body; the leaf can't."""
+    victim = next(record for record in house.records() if record.kind == Kind.CHUNK and record.jseq > 100)
+
+    def flip(jseq: int, body: bytes) -> bytes:
+        return bytes([body[0] ^ 1]) + body[1:] if jseq == victim.jseq else body
+
+    house.trail.stop()
+    changed(house, flip)
+    report = house.verified()
+    assert report.first_bad == victim.jseq
+    assert report.problem == f"record {victim.jseq} was changed after it was sealed"
+
+
+def test_a_removed_event_is_named(house: House) -> None:
+    """With the numbers of all that follow moved up, as a careful forger would do it."""
+    house.trail.stop()
+    changed(house, lambda jseq, body: None if jseq == 77 else body)
+    report = house.verified()
+    assert report.first_bad == 77
+    assert report.problem is not None
+
+
+def test_a_reordered_pair_is_named(house: House) -> None:
+    """Who did what first is what an audit is about."""
+    house.trail.stop()
+    changed(house, lambda jseq, body: body, 90)
+    report = house.verified()
+    assert report.first_bad in (90, 91)
+
+
+def test_a_cut_tail_is_named_where_the_tree_still_has_it(house: House) -> None:
+    """The last hour is what an intruder wants gone."""
+    house.trail.stop()
+    last = house.records()[-1].jseq
+    changed(house, lambda jseq, body: body if jseq < last - 30 else None)
+    report = house.verified()
+    assert report.first_bad == last - 30
+    assert report.problem == f"record {last - 30} was sealed, but the journal ends before it"
+
+
+def forged(house: House, keep: int, key: SigningKey | None = None) -> None:
+    """Cut the tree to ``keep`` leaves and sign that, as root on the machine can within the epoch."""
+    store = house.store
+    tiles = house.sealer.tiles()
+    tree = Tree()
+    tree.extend([tiles.leaf(index) for index in range(keep)])
+    files = list(tree.files())
+    key = key or store.key(len(house.sealer.epochs))
+    assert key is not None
+    store.write_tiles(files)
+    store.write(CHECKPOINT, Checkpoint(key.public.name, keep, tree.root()).signed(key))
+
+
+def test_a_cut_tail_shows_under_a_checkpoint_that_somebody_kept(house: House) -> None:
+    """Whoever owns the machine can cut journal and tree alike: the SIEM has the checkpoint."""
+    kept = [event for event in house.said if isinstance(event, AuditCheckpoint)][-1]
+    house.trail.stop()
+    forged(house, 100)
+    changed(house, lambda jseq, body: body if jseq <= 100 else None)
+    assert house.verified().problem is None, "by itself, the disk agrees with itself"
+    report = house.verified(kept=[kept.note.encode()])
+    assert report.problem is not None
+    assert "its tail was cut off" in report.problem
+
+
+def test_another_history_shows_under_a_checkpoint_that_somebody_kept(house: House) -> None:
+    """The same size, another record in it."""
+    kept = [event for event in house.said if isinstance(event, AuditCheckpoint)][-1]
+    store, size = house.store, kept.size
+    tiles = house.sealer.tiles()
+    leaves = [tiles.leaf(index) for index in range(tiles.size)]
+    leaves[5] = leaves[5].replace(b'"jseq":6', b'"jseq":7')
+    tree = Tree()
+    tree.extend(leaves)
+    store.write_tiles(tree.files())
+    key = store.key(1)
+    assert key is not None
+    store.write(CHECKPOINT, Checkpoint(key.public.name, tree.size, tree.root()).signed(key))
+    report = house.verified(kept=[kept.note.encode()])
+    assert report.problem is not None
+    assert size == tree.size
+    assert report.first_bad is not None
+
+
+def test_a_checkpoint_by_another_epochs_key_is_refused(tmp_path: Path) -> None:
+    """A key that leaked must not sign for another epoch."""
+    house = House(tmp_path)
+    house.epoch_seconds = 50
+    house.restart()
+    house.work()
+    first = house.store.key(1)
+    assert first is not None
+    house.pass_time(60)
+    house.work()
+    assert len(house.sealer.epochs) == 2
+    head = house.sealer.head
+    assert head is not None
+    house.store.write(CHECKPOINT, head.signed(first))
+    report = house.verified()
+    assert report.problem is not None
+    assert "the key of epoch 1 signed" in report.problem
+    stranger = SigningKey.new(head.origin)
+    house.store.write(CHECKPOINT, head.signed(stranger))
+    report = house.verified()
+    assert report.problem == "the note is signed by none of the keys that are trusted"
+
+
+def test_keys_that_nobody_vouches_for_are_not_the_ones_that_were_pinned(house: House) -> None:
+    """Otherwise a forger brings a key of his own."""
+    report = house.verified(pins=[SigningKey.new("gw1.example/x").public])
+    assert report.problem is not None
+    assert "vouched for by none" in report.problem
+
+
+@pytest.mark.parametrize("name", ["tile/entries/000", "tile/0/000", "tile/1/000.p/1", "checkpoint"])
+def test_a_changed_byte_of_the_ledger_is_named(house: House, name: str) -> None:
+    """Wherever it is: the file, and the record if it is one's."""
+    edited(house.store.path / name, lambda data: data[:20] + bytes([data[20] ^ 1]) + data[21:])
+    report = house.verified()
+    assert report.problem is not None
+    if name.startswith("tile/"):
+        assert "tile/" in report.problem
+
+
+@pytest.mark.parametrize("name", ["tile/entries/000", "tile/0/000", "checkpoint", "epochs/000001.note"])
+def test_a_missing_file_of_the_ledger_is_named(house: House, name: str) -> None:
+    """And is no traceback."""
+    (house.store.path / name).unlink()
+    assert house.verified().problem is not None
+
+
+def test_an_inserted_record_was_never_sealed(house: House) -> None:
+    """Something that is made up afterwards."""
+    store = house.store
+    tiles = house.sealer.tiles()
+    leaves = [tiles.leaf(index) for index in range(tiles.size) if index != 50]
+    tree = Tree()
+    tree.extend(leaves)
+    store.write_tiles(tree.files())
+    key = store.key(1)
+    assert key is not None
+    store.write(CHECKPOINT, Checkpoint(key.public.name, tree.size, tree.root()).signed(key))
+    report = house.verified()
+    assert report.first_bad == 51
+    assert report.problem == "record 51 is in the journal, but was never sealed: 52 is in its place"
+
+
+def test_an_erased_record_is_called_erased_and_names_the_event(house: House) -> None:
+    """The law may demand it; the tree stays whole."""
+    salts = Salts(house.folder)
+    victim = next(record for record in house.records() if record.kind == Kind.EVENT and record.jseq > 120)
+    kept = commitment(salts[victim.key_id], victim.jseq, victim.kind, victim.body)
+    stub = Stub(victim.kind, len(victim.body), kept).encode()
+    house.trail.stop()
+    rewritten_segment(
+        house.folder,
+        lambda jseq, body: stub if jseq == victim.jseq else body,
+        stubs=frozenset({victim.jseq}),
+        by=4711,
+    )
+    report = house.verified()
+    assert report.problem is None
+    assert report.erased == {4711: 1}
+
+
+def test_retired_records_are_counted_and_are_no_damage(tmp_path: Path) -> None:
+    """Retention takes old segments; the tree keeps their leaves."""
+    from tests.cli.trail import Trail
+
+    house = House(tmp_path, Trail(tmp_path, segment_bytes=1 << 16))
+    for _ in range(12):
+        house.trail.session().selects("SELECT 1", ("n",), (os.urandom(20_000).hex().encode(),))
+        house.work(1)
+    numbers = house.folder.segments()
+    assert len(numbers) > 2
+    house.folder.segment(numbers[0]).unlink()
+    report = house.verified()
+    assert report.problem is None
+    assert report.retired > 0
+    assert report.checked + report.retired == report.sealed
+
+
+def test_the_command_says_what_it_found_and_exits_by_it(house: House, tmp_path: Path) -> None:
+    """For a cron job as for a person."""
+    keys = audit("keys", "--state", house.state)
+    assert keys.exit_code == 0
+    assert str(house.sealer.epochs.last.key) in keys.stdout
+    pinned = tmp_path / "gateway.keys"
+    pinned.write_text(keys.stdout)
+    result = audit("verify", "--state", house.state, "--key", pinned)
+    assert result.exit_code == 0, result.output
+    assert "fine" in result.stdout
+    assert "held against itself" not in result.stdout
+    assert "held against itself" in audit("verify", "--state", house.state).stdout
+    said = json.loads(audit("verify", "--state", house.state, "--json").stdout)
+    assert said["fine"] is True
+    assert said["checked"] == said["sealed"]
+    bundle = house.store.path / "tile/entries/000"
+    leaves = decode_bundle(bundle.read_bytes())
+    bundle.write_bytes(encode_bundle([leaves[1], leaves[0], *leaves[2:]]))
+    result = audit("verify", "--state", house.state)
+    assert result.exit_code == 1
+    assert "NOT WHAT WAS SEALED" in result.stdout
+    assert "the first bad record is 2" in result.stdout
+    assert audit("verify").exit_code == 2
+    assert audit("verify", "--state", tmp_path / "nowhere").exit_code == 1
+    assert audit("verify", "--state", house.state, "--key", "nonsense").exit_code == 1
+
+
+def test_a_journal_without_a_ledger_is_not_fine(tmp_path: Path) -> None:
+    """What was never sealed can't be verified."""
+    from tests.cli.trail import Trail
+
+    trail = Trail(tmp_path)
+    trail.session().end()
+    result = audit("verify", "--state", tmp_path)
+    assert result.exit_code == 1
+    assert "there is no ledger for this journal" in result.stdout
