@@ -8,6 +8,7 @@ from typing import Any, Final
 from hoopproxy.config.model import Sink, Target
 from hoopproxy.config.references import Entry, ask_plugin, check_plugin, unique
 from hoopproxy.config.table import Table, nearest
+from hoopproxy.export.bounds import LEAST
 from hoopproxy.wire.names import LABEL, MAX_LABEL
 
 __all__ = ["FORMATS", "check_durable_at", "check_sinks", "read_sink"]
@@ -39,7 +40,7 @@ def read_sink(table: Table) -> Sink:
         batch_events=table.number("batch_events", 500, 1, 100_000),
         batch_bytes=table.number("batch_bytes", _MiB, 1024, _GiB),
         batch_seconds=table.number("batch_seconds", 30, 1, 3600),
-        max_event_bytes=table.number("max_event_bytes", 900 << 10, 1024, _GiB),
+        max_event_bytes=table.number("max_event_bytes", 900 << 10, LEAST, _GiB),
         kinds=table.texts("kinds"),
         targets=table.texts("targets"),
         options=table.rest(),

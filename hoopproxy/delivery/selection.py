@@ -11,7 +11,7 @@ from hoopproxy.delivery.claim import fitted
 from hoopproxy.delivery.consumer import Taken
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import canonical
-from hoopproxy.export import FORMATS, Join, Operation, alone
+from hoopproxy.export import FORMATS, Join, Operation, alone, render
 from hoopproxy.sinks import Delivery
 
 __all__ = ["NoFormat", "Selection", "batches"]
@@ -73,10 +73,7 @@ class Selection:
                 yield self._delivery(operation)
 
     def _delivery(self, operation: Operation) -> Delivery:
-        body = self._format.write(operation)
-        if len(body) > self._limit:
-            # Each record fits; together, or in the format's words, they did not.
-            body = self._format.write(_smaller(operation, self._limit, len(body)))
+        body = render(operation, self._format.name, self._limit)
         return Delivery(body=body, event=operation.main, format=self._format.name)
 
     def _is_of_targets(self, event: Mapping[str, Any]) -> bool:
@@ -108,15 +105,6 @@ class Selection:
             bytes.fromhex(journal): Join.restore(base64.b64decode(text, validate=True))
             for journal, text in state.items()
         }
-
-
-def _smaller(operation: Operation, limit: int, size: int) -> Operation:
-    """The operation with less in each record: by as much as the format made of it is over the limit."""
-    records = operation.records
-    sizes = [len(canonical(record)) for record in records]
-    allowed = max(limit * limit // (2 * size), 512) // len(records)
-    made = (fitted(record, old, max(allowed, 512))[0] for record, old in zip(records, sizes, strict=True))
-    return operation._replace(records=tuple(made))
 
 
 def batches(deliveries: Iterable[Delivery], events: int, size: int) -> Iterator[list[Delivery]]:

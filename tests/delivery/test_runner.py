@@ -490,6 +490,20 @@ def test_an_event_that_is_too_long_goes_by_its_sum(files: MemoryFiles) -> None:
     assert (long["journal"], long["jseq"]) == (journal.id, 2)
 
 
+@pytest.mark.parametrize("format", ["ocsf", "ecs", "cef", "leef"])
+def test_an_operation_that_is_too_long_in_its_format_is_made_to_fit(files: MemoryFiles, format: str) -> None:
+    """Each record fits; joined and in other words they don't."""
+    journal = opened(files)
+    body = {"text": "x" * 3000, "detail": {"text": "y" * 3000}, "bytes": 1, "duration": 1}
+    for kind in ("command.requested", "command.result", "command.completed"):
+        write(journal, event=body, kind=kind, op="op1", outcome="success")
+    there = Delivering(files, sink(format=format, max_event_bytes=8000)).start()
+    (found,) = there.plugin.accepted
+    assert len(found.body) <= 8000
+    assert found.kind == "command.completed"
+    assert found.id.encode() in found.body
+
+
 def test_a_format_that_is_not_there_is_said(files: MemoryFiles) -> None:
     """A sink must not fall back to another one that its receiver can't read."""
     with pytest.raises(NoFormat, match="there is no format nothing"):

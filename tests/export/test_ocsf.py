@@ -24,7 +24,10 @@ from hoopproxy.export.ocsf.events import event as event_of
 from hoopproxy.export.ocsf.session import parts_of
 from hoopproxy.export.ocsf.usual import usual
 from hoopproxy.export.operation import STARTED
+from hoopproxy.journal.reader import JournalReader
+from tests.cli.trail import Trail
 from tests.export.records import ENVELOPE, completed, record, requested, result
+from tests.protocols.postgres.talk import error, query, refuse
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = runpy.run_path(str(ROOT / "docs/make_samples.py"))
@@ -246,6 +249,35 @@ def test_one_session_is_never_told_with_anothers_facts() -> None:
         assert told(alone(mine))["actor"]["user"]["name"] == "alice"
         event = told(alone(other))
         assert (event["actor"]["user"]["name"], event["src_endpoint"]) == ("mallory", {"ip": "10.9.9.9"})
+
+
+def test_what_a_session_leaves_in_a_journal_is_one_valid_event_a_command(schema: Any, tmp_path: Path) -> None:
+    """From the gate itself, through the journal: samples are written by hand."""
+    trail = Trail(tmp_path)
+    session = trail.session(decide=refuse("DROP TABLE"))
+    session.selects("SELECT 1", ("a",), (b"1",))
+    session.asks("SELECT 1/0; SELECT 2", error("22012", "division by zero"))
+    session.client(query("DROP TABLE t"))
+    session.client(query("SELECT pg_sleep(60)"))
+    session.end()
+    trail.stop()
+    with JournalReader(trail.folder) as reader:
+        events = [orjson.loads(each.body) for each in reader if bytes(each.body[:1]) == b"{"]
+    join = Join()
+    found = [told(operation) for event in events for operation in join.feed(event)]
+    assert [schema.errors(event) for event in found] == [[]] * len(found)
+    commands = [event for event in found if event["metadata"]["event_code"].startswith("command.")]
+    assert [
+        (event["query_info"]["query_string"], event["status"], event.get("status_code"), event["action"])
+        for event in commands
+    ] == [
+        ("SELECT 1", "Success", None, "Allowed"),
+        ("SELECT 1/0; SELECT 2", "Failure", "22012", "Allowed"),
+        ("DROP TABLE t", "Failure", "policy", "Denied"),
+        ("SELECT pg_sleep(60)", "Unfinished", None, "Allowed"),
+    ]
+    assert {event["database"]["name"] for event in commands} == {"shop"}
+    assert len(join) == 0
 
 
 def test_where_the_page_says_things_are_they_are() -> None:
