@@ -275,9 +275,8 @@ class Deeds(Turn):
             self._events.append((form, body, op, op))
             self._asks = True
             if decide.verbs not in self._decided and len(self._decided) < _KINDS and decide.parent is None:
-                if not self._decided:
-                    self._decided = {}
-                self._decided[decide.verbs] = recorder.decision("allow", rules) if rules else b""
+                words = recorder.decision("allow", rules) if rules else b""
+                self._decided = {**self._decided, decide.verbs: words}
         answer = _new(Verdict, (True, rules, None, op.decode(), recorder.now))
         commands = self.conversation.answered(decide, answer)
         if commands is None:

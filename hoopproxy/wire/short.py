@@ -8,8 +8,6 @@ command wait until its record is durable.
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from hoopproxy.wire.admission import Admission, DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.conversation import Conversation
@@ -183,7 +181,7 @@ class Short(Deeds):
             return
         if self._short:
             self._fold()
-        self._decided = cast(Any, NO_DECISIONS)
+        self._decided = NO_DECISIONS
         if self._express is not None:
             self._express.forget()
         super().rest()

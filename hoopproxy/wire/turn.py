@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from hoopproxy.errors import JournalRefused
 from hoopproxy.wire.admission import Admission, DurableJournal, Relay
@@ -133,7 +133,7 @@ class Turn:
         self._odd = False  # this turn does more than to let one stretch go on
         self._never = _NONE  # operations whose request the journal did not take
         # Verbs that policy allows, to the words of the decision.
-        self._decided: dict[tuple[str, ...], bytes] = cast(Any, NO_DECISIONS)
+        self._decided = NO_DECISIONS
         self._wait_for = 0
         self._held: list[tuple[int, Piece]] = []
         self._held_bytes = 0
