@@ -238,19 +238,17 @@ class IJournal(Interface):
         count: int,
         key_id: int,
         size: int,
-        render: Callable[[Any, int], tuple[Any, ...]],
-        turn: tuple[tuple[bytes, int, int], tuple[Any, ...]],
+        envelope: tuple[Any, ...],
+        turn: tuple[Any, ...],
         data: bytes,
         now: int,
     ) -> int:
         """Queue a plain turn of a session as ``count`` records at once, and have them committed soon: the chunk
         ``data`` of the client's leg, then the events about it, which are rendered later.
 
-        :param size: about how many bytes it is. :param turn: the session's 16 bytes, the chunk's direction and
-            offset; and what ``render`` gets, with the number of the first event. It returns the chunk's time
-            (monotonic ns since the session's start), the operation's id, and, towards the target, the event that
-            opens the operation, or, towards the client, two events of which the last closes it.
-        :param now: monotonic nanoseconds.
+        :param size: about how many bytes it is. :param now: monotonic nanoseconds.
+        :param envelope: what every event of the session repeats. :param turn: what is different; both as
+            ``hoopproxy.journal.turns`` says.
 
         Returns the chunk's number, or 0: nothing was taken, because something is out of the ordinary. Then say the
         same by the other methods, which know what to do.

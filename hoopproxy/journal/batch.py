@@ -7,23 +7,18 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, Final
 
-from hoopproxy.journal.chunks import HEADER_SIZE, TOWARDS_TARGET, Streams, place
-from hoopproxy.journal.format import CLOSES, OPENS, Kind
+from hoopproxy.journal.chunks import Streams
+from hoopproxy.journal.turns import RECORDS, Envelope, Turn, expanded
 
-__all__ = ["TURN", "WIDTH", "Batch", "Run", "expanded"]
+__all__ = ["TURN", "WIDTH", "Batch", "Folded", "Run"]
 
 #: A record is that many entries of a flat list: ``kind | flags << 8``, key id, the body's length, the id that
 #: an event opens or closes (or ``None``), and the body in two pieces of which the second may be empty.
 WIDTH: Final = 6
 
-#: In place of the first of them: a turn, which is several records (see ``IJournal.append_turn``). Then its entries
-#: are: this, key id, about how many bytes, the function that renders it, its arguments, the chunk's data.
+#: In place of the first of them: a turn, which is several records (:mod:`hoopproxy.journal.turns`). Then its entries
+#: are: this, key id, about how many bytes, the session's envelope, the turn, the chunk's data.
 TURN: Final = -1
-
-_CHUNK: Final = int(Kind.CHUNK)
-_EVENT: Final = int(Kind.EVENT)
-_OPENING: Final = _EVENT | OPENS << 8
-_CLOSING: Final = _EVENT | CLOSES << 8
 
 _MANY_RECORDS: Final = 4096
 
@@ -40,68 +35,100 @@ class Run:
         return len(self.codes)
 
 
-def expanded(flat: list[Any], first: int, streams: Streams) -> list[Any]:
-    """The same with each turn as the records that it is. ``first`` is the number of the first record."""
-    found: list[Any] = []
-    put, jseq = found.extend, first
-    for code, key, size, note, head, tail in zip(*[iter(flat)] * WIDTH, strict=True):
-        if code != TURN:
-            put((code, key, size, note, head, tail))
-            jseq += 1
-            continue
-        (session, direction, offset), turn = head
-        if direction == TOWARDS_TARGET:
-            mono, op, line = note(turn, jseq + 1)
-            events = [_OPENING, key, len(line), op, line, b""]
-            jseq += 2
-        else:
-            mono, op, line, end = note(turn, jseq + 1)
-            events = [_EVENT, key, len(line), None, line, b"", _CLOSING, key, len(end), op, end, b""]
-            jseq += 3
-        at = place(streams[session, direction], offset, mono)
-        put((_CHUNK, key, HEADER_SIZE + len(tail), None, at, tail))
-        put(events)
-    return found
+class Folded:
+    """Entries that go into one folded block, turns among them."""
+
+    __slots__ = ("count", "entries", "envelopes", "keys")
+
+    def __init__(self, flat: list[Any]) -> None:
+        codes, keys, notes = flat[0::WIDTH], flat[1::WIDTH], flat[3::WIDTH]
+        heads, tails = flat[4::WIDTH], flat[5::WIDTH]
+        self.keys: set[int] = set(keys)
+        turns = codes.count(TURN)
+        if turns == len(codes):
+            self.envelopes: dict[int, Envelope] = dict(zip(keys, notes, strict=True))
+            self.entries: list[tuple[Any, ...]] = list(zip(keys, heads, tails, strict=True))
+            self.count = sum([RECORDS[turn[0]] for turn in heads])
+            return
+        every = zip(codes, keys, notes, heads, tails, strict=True)
+        self.envelopes, self.entries, self.count = {}, [], 0
+        for code, key, note, head, tail in every:
+            if code == TURN:
+                self.envelopes[key] = note
+                self.entries.append((key, head, tail))
+                self.count += RECORDS[head[0]]
+            else:
+                self.entries.append((code, key, head, tail))
+                self.count += 1
+
+    def __len__(self) -> int:
+        return self.count
 
 
 class Batch:
-    """Columns of consecutive records, the first of which has the number ``first``.
+    """Consecutive records, some of which may still be folded into turns.
 
-    ``size`` is the sum of their lengths, ``queued`` what they were counted for while they waited: the same, but
-    for turns.
+    ``size`` is about the sum of their lengths: what they were counted for while they waited. ``codes``, ``keys``,
+    ``notes`` and ``heads`` are the columns of those that are no turns; ``turns`` is, of each key that has any, the
+    last one with its envelope.
     """
 
-    __slots__ = ("codes", "heads", "keys", "lengths", "notes", "queued", "size", "tails")
+    __slots__ = ("_flat", "codes", "count", "heads", "keys", "notes", "size", "turns")
 
-    def __init__(self, flat: list[Any], first: int = 1, streams: Streams | None = None) -> None:
-        self.queued = sum(flat[2::WIDTH])
-        if TURN in flat[0::WIDTH]:
-            flat = expanded(flat, first, Streams() if streams is None else streams)
-        self.codes: list[int] = flat[0::WIDTH]
-        self.keys: list[int] = flat[1::WIDTH]
-        self.lengths: list[int] = flat[2::WIDTH]
-        self.notes: list[bytes | None] = flat[3::WIDTH]
-        self.heads: list[bytes] = flat[4::WIDTH]
-        self.tails: list[bytes] = flat[5::WIDTH]
-        self.size = sum(self.lengths)
+    def __init__(self, flat: list[Any]) -> None:
+        self._flat = flat
+        codes = flat[0::WIDTH]
+        self.size = sum(flat[2::WIDTH])
+        self.turns: dict[int, tuple[Envelope, Turn]] = {}
+        self.count = len(codes)
+        plain = flat
+        if TURN in codes:
+            plain = []
+            for at, code in enumerate(codes):
+                at *= WIDTH
+                if code == TURN:
+                    turn = flat[at + 4]
+                    self.turns[flat[at + 1]] = flat[at + 3], turn
+                    self.count += RECORDS[turn[0]] - 1
+                else:
+                    plain += flat[at : at + WIDTH]
+        self.codes: list[int] = plain[0::WIDTH]
+        self.keys: list[int] = plain[1::WIDTH]
+        self.notes: list[bytes | None] = plain[3::WIDTH]
+        self.heads: list[bytes] = plain[4::WIDTH]
 
     def __len__(self) -> int:
-        return len(self.codes)
+        return self.count
 
-    def runs(self, limit: int) -> Iterator[Run]:
-        """Consecutive runs of about ``limit`` bytes; a record over that is a run of its own."""
-        pieces: list[bytes] = [b""] * (2 * len(self.codes))
-        pieces[0::2], pieces[1::2] = self.heads, self.tails
-        if self.size <= limit and len(self.codes) <= _MANY_RECORDS:
-            yield Run(self.codes, self.keys, self.lengths, pieces)
+    def unfolded(self) -> Batch:
+        """The same with each turn as the records that it is; this very object if there is none."""
+        if not self.turns:
+            return self
+        found: list[Any] = []
+        streams = Streams()
+        for at in range(0, len(self._flat), WIDTH):
+            code, key, _, note, head, tail = entry = self._flat[at : at + WIDTH]
+            found += expanded(key, note, head, tail, streams) if code == TURN else entry
+        return Batch(found)
+
+    def runs(self, limit: int) -> Iterator[Run | Folded]:
+        """Consecutive runs of about ``limit`` bytes, folded where there are turns; a record over that is a run of
+        its own."""
+        flat, lengths = self._flat, self._flat[2::WIDTH]
+        if self.size <= limit and len(lengths) <= _MANY_RECORDS:
+            yield _run(flat)
             return
-        for start, stop in cuts(self.lengths, limit, _MANY_RECORDS):
-            yield Run(
-                self.codes[start:stop],
-                self.keys[start:stop],
-                self.lengths[start:stop],
-                pieces[2 * start : 2 * stop],
-            )
+        for start, stop in cuts(lengths, limit, _MANY_RECORDS):
+            yield _run(flat[start * WIDTH : stop * WIDTH])
+
+
+def _run(flat: list[Any]) -> Run | Folded:
+    codes = flat[0::WIDTH]
+    if TURN in codes:
+        return Folded(flat)
+    pieces: list[bytes] = [b""] * (2 * len(codes))
+    pieces[0::2], pieces[1::2] = flat[4::WIDTH], flat[5::WIDTH]
+    return Run(codes, flat[1::WIDTH], flat[2::WIDTH], pieces)
 
 
 def cuts(lengths: list[int], limit: int, many: int) -> Iterator[tuple[int, int]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from hoopproxy.journal.batch import Run
+from hoopproxy.journal.batch import Folded, Run
 from hoopproxy.journal.compress import Compressor
 from hoopproxy.journal.format import BlockType, Compression, encode_block, encode_records
+from hoopproxy.journal.turns import fold
 
 __all__ = ["BlockMaker"]
 
@@ -26,6 +27,24 @@ class BlockMaker:
             raw=len(raw),
             seed=self._seed,
             keys=set(run.keys),
+            count=len(run),
+            first=first,
+            durable=self._durable,
+            time=self._time,
+        )
+        return header, stored
+
+    def folded(self, run: Folded, first: int, backlog: int) -> tuple[bytes, bytes]:
+        """The same of records among which are turns."""
+        raw = fold(run.entries, run.envelopes)
+        stored = self._compressor.squeeze(raw, backlog)
+        header = encode_block(
+            BlockType.RECORDS,
+            stored,
+            compression=Compression.FOLDED,
+            raw=len(raw),
+            seed=self._seed,
+            keys=run.keys,
             count=len(run),
             first=first,
             durable=self._durable,

@@ -14,9 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from hoopproxy.journal.batch import WIDTH, Batch, cuts
+from hoopproxy.journal.batch import WIDTH, Batch, Folded, cuts
 from hoopproxy.journal.blocks import BlockMaker
-from hoopproxy.journal.chunks import Streams
 from hoopproxy.journal.compress import Compressor
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import SegmentHeader
@@ -61,7 +60,6 @@ class Committer:
         self._before = position.before
         self._state = position.state
         self._compressor = Compressor(options.compress)
-        self._streams = Streams()
         self._batch: Batch | None = None
         self._news = False  # something that the reactor's thread was not told of
         self._new_keys: list[Key] = []
@@ -127,7 +125,7 @@ class Committer:
         while inbox.keys:  # after the records: by now the key of each of them is in there
             self._new_keys.append(inbox.keys.popleft())
         if taken:
-            self._batch = Batch(taken, self.durable + 1, self._streams)
+            self._batch = Batch(taken)
         return bool(taken)
 
     # -- one commit, and what may go wrong with it
@@ -242,7 +240,10 @@ class Committer:
         backlog = self._inbox.appended - self.durable_bytes
         before = segment.end
         for run in batch.runs(self._options.block_bytes):
-            block = make.records(run, first, backlog)
+            if isinstance(run, Folded):
+                block = make.folded(run, first, backlog)
+            else:
+                block = make.records(run, first, backlog)
             first += len(run)
             blocks += 1
             parts += block
@@ -267,7 +268,7 @@ class Committer:
     def _settle(self, batch: Batch, last: int, stored: int, segment: SegmentWriter) -> None:
         """The batch is durable: tell at once, and do afterwards what can be done while others go on."""
         self._batch, self._fresh = None, False
-        self.durable_bytes += batch.queued
+        self.durable_bytes += batch.size
         self.durable = last
         self._news = False
         self._notify()

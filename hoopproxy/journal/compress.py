@@ -39,6 +39,12 @@ class Compressor:
         self._busy = zstandard.ZstdCompressor(level=_BUSY_LEVEL, write_checksum=False)
         self._skip = 0
 
+    def squeeze(self, raw: bytes, backlog: int) -> bytes:
+        """What to store of bytes that are compressed in any case, the better the less waits."""
+        if len(raw) < _SMALL:
+            return self._small.compress(raw)
+        return (self._busy if backlog > _BUSY_BACKLOG else self._calm).compress(raw)
+
     def compress(self, raw: bytes, backlog: int) -> tuple[Compression, bytes]:
         """Return what to store. ``backlog``: bytes that wait, this block included."""
         size = len(raw)

@@ -136,6 +136,8 @@ class Compression(IntEnum):
 
     NONE = 0
     ZSTD = 1
+    #: Zstandard over records some of which are told by turns: see :mod:`hoopproxy.journal.turns`.
+    FOLDED = 2
 
 
 @attrs.frozen(kw_only=True)

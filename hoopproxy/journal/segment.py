@@ -16,9 +16,11 @@ from hoopproxy.journal.format import (
     BLOCK_MAGIC,
     HEADER_SIZE,
     BlockHeader,
+    Compression,
     SegmentHeader,
     read_payload,
 )
+from hoopproxy.journal.turns import unfold
 
 __all__ = ["SegmentReader", "SegmentWriter", "is_full"]
 
@@ -174,7 +176,8 @@ class SegmentReader:
     def payload(self, offset: int, block: BlockHeader) -> bytes:
         """The raw payload of the block that starts there; ``ValueError`` if it is cut or changed."""
         stored = self._files.pread(self._handle, block.stored, offset + block.payload_offset)
-        return read_payload(block, stored, self.header.seed)
+        payload = read_payload(block, stored, self.header.seed)
+        return unfold(payload) if block.compression is Compression.FOLDED else payload
 
     def digest(self, size: int) -> bytes:
         """The SHA-256 of the file's first ``size`` bytes."""

@@ -16,6 +16,7 @@ import orjson
 from hoopproxy.journal.batch import Batch
 from hoopproxy.journal.format import OPENS, Kind
 from hoopproxy.journal.starts import Starts
+from hoopproxy.journal.turns import ASK, RECORDS, Envelope, Turn, operation, request
 
 __all__ = ["OpenState"]
 
@@ -79,14 +80,20 @@ class OpenState:
         )  # key id -> login.succeeded, and then session.start
         self._last: dict[int, int] = {}  # key id -> seq of the session's latest event
         self._commands: dict[bytes, tuple[int, bytes]] = {}  # op -> key id, command.requested
+        self._asked: dict[int, tuple[Envelope, Turn]] = {}  # key id -> the turn whose command is under way
 
     def __bool__(self) -> bool:
-        return bool(self._sessions or self._commands)
+        return bool(self._sessions or self._commands or self._asked)
 
     def apply(self, batch: Batch) -> None:
         """Take a batch of records by what was said with them. Only what outlives the batch costs more than
         a moment, and nothing is parsed."""
         commands, sessions, last = self._commands, self._sessions, self._last
+        for key, (envelope, turn) in batch.turns.items():
+            if turn[0] == ASK:
+                self._asked[key] = envelope, turn
+            else:
+                self._asked.pop(key, None)
         notes = batch.notes
         for note, code, key, body in compress(
             zip(notes, batch.codes, batch.keys, batch.heads, strict=True), notes
@@ -104,14 +111,19 @@ class OpenState:
             latest = dict(compress(zip(batch.keys, batch.heads, strict=True), events))
             for key in latest.keys() & sessions.keys():
                 last[key] = _seq(latest[key])
+            for key, (_, turn) in batch.turns.items():
+                if key in sessions:
+                    last[key] = max(last[key], turn[4] + RECORDS[turn[0]] - 2)
 
     def close(self, key: int, note: bytes) -> None:
         """The operation, or the session of that key, is over."""
         if len(note) == _SESSION_SIZE:
             self._sessions.pop(key, None)
             self._last.pop(key, None)
-        else:
-            self._commands.pop(note, None)
+        elif self._commands.pop(note, None) is None:
+            asked = self._asked.get(key)
+            if asked is not None and operation(asked[1]) == note:
+                del self._asked[key]
 
     def note(self, key: int, body: bytes) -> None:
         """Take one event's body, as appended under that key id. What isn't JSON is ignored."""
@@ -154,7 +166,11 @@ class OpenState:
     @property
     def commands(self) -> list[Event]:
         """The ``command.requested`` events of what is open, oldest first."""
-        return [event for event in (_loads(body) for _, body in self._commands.values()) if event]
+        return [event for event in (_loads(body) for _, body in self._requests()) if event]
+
+    def _requests(self) -> list[tuple[int, bytes]]:
+        """Key id and ``command.requested`` of what is open, those of the turns last."""
+        return [*self._commands.values(), *((key, request(*asked)) for key, asked in self._asked.items())]
 
     @property
     def last_seqs(self) -> dict[str, int]:
@@ -174,12 +190,13 @@ class OpenState:
         """The same without what belongs to these key ids; this very object if nothing does."""
         ops = [op for op, (key, _) in self._commands.items() if key in keys]
         sessions = keys & self._sessions.keys()
-        if not ops and not sessions:
+        if not ops and not sessions and not keys & self._asked.keys():
             return self
         left = OpenState()
         left._sessions = {key: body for key, body in self._sessions.items() if key not in keys}
         left._last = {key: seq for key, seq in self._last.items() if key not in keys}
         left._commands = {op: kept for op, kept in self._commands.items() if kept[0] not in keys}
+        left._asked = {key: asked for key, asked in self._asked.items() if key not in keys}
         return left
 
     @property
@@ -193,7 +210,7 @@ class OpenState:
             "sessions": [
                 [key, body.decode(), self._last.get(key, 0)] for key, body in self._sessions.items()
             ],
-            "commands": [[key, body.decode()] for key, body in self._commands.values()],
+            "commands": [[key, body.decode()] for key, body in self._requests()],
         }
         return orjson.dumps(text, option=orjson.OPT_SORT_KEYS)
 

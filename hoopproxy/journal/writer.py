@@ -377,8 +377,8 @@ class Journal:
         count: int,
         key_id: int,
         size: int,
-        render: Callable[[Any, int], tuple[Any, ...]],
-        turn: tuple[tuple[bytes, int, int], tuple[Any, ...]],
+        envelope: tuple[Any, ...],
+        turn: tuple[Any, ...],
         data: bytes,
         now: int,
     ) -> int:
@@ -390,7 +390,7 @@ class Journal:
         inbox.appended = appended
         if inbox.mark is None:
             inbox.mark = now
-        self._put((TURN, key_id, size, render, turn, data))
+        self._put((TURN, key_id, size, envelope, turn, data))
         jseq = self.next_jseq
         self.next_jseq = jseq + count
         if self._batch_timer is None and not inbox.want:

@@ -12,6 +12,9 @@ from zope.interface import implementer
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import CATALOGUE, canonical
 from hoopproxy.interfaces import IJournal, IRelay
+from hoopproxy.journal import chunks as journalled
+from hoopproxy.journal.format import CLOSES, OPENS, Kind, decode_records
+from hoopproxy.journal.turns import fold, operation, unfold
 from hoopproxy.wire.commands import Command
 
 __all__ = ["Chunk", "MemoryJournal", "MemoryRelay"]
@@ -166,23 +169,27 @@ class MemoryJournal:
         count: int,
         key_id: int,
         size: int,
-        render: Callable[[Any, int], tuple[Any, ...]],
-        turn: tuple[tuple[bytes, int, int], tuple[Any, ...]],
+        envelope: tuple[Any, ...],
+        turn: tuple[Any, ...],
         data: bytes,
         now: int,
     ) -> int:
-        """Keep the same records as the other methods would."""
+        """Keep the records that a reader would find, by the other methods."""
         jseq = self.next_jseq
         if self.refusal is not None or (self.full_at is not None and jseq + count > self.full_at):
             return 0
-        (session, direction, offset), about = turn
-        mono, op, *lines = render(about, jseq + 1)
-        assert count == 1 + len(lines), "a turn is a chunk and its events"
-        self.append_chunk(key_id, session, 0, direction, offset, mono, data)
-        for number, line in enumerate(lines):
-            opens = op if direction == 0 else None
-            closes = op if direction == 1 and number == 1 else None
-            self.append_event(line, key_id, opens=opens, closes=closes)
+        payload = fold([(key_id, turn, data)], {key_id: envelope})
+        records = decode_records(unfold(payload), count)
+        for kind, flags, key, body in records:
+            if kind == Kind.CHUNK:
+                found = journalled.Chunk.decode(body)
+                self.append_chunk(
+                    key, found.session, found.leg, found.direction, found.offset, found.mono, found.data
+                )
+            else:
+                op = operation(turn)
+                opens, closes = op if flags & OPENS else None, op if flags & CLOSES else None
+                self.append_event(body, key, opens=opens, closes=closes)
         self.turns += 1
         return jseq
 

@@ -29,6 +29,8 @@ class DurableJournal(Protocol):
     """The part of :class:`hoopproxy.interfaces.IJournal` that the gate needs."""
 
     @property
+    def next_jseq(self) -> int: ...
+    @property
     def durable(self) -> int: ...
     @property
     def refusal(self) -> JournalRefused | None: ...
@@ -42,8 +44,8 @@ class DurableJournal(Protocol):
         count: int,
         key_id: int,
         size: int,
-        render: Callable[[Any, int], tuple[Any, ...]],
-        turn: tuple[tuple[bytes, int, int], tuple[Any, ...]],
+        envelope: tuple[Any, ...],
+        turn: tuple[Any, ...],
         data: bytes,
         now: int,
     ) -> int: ...

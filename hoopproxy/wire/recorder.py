@@ -14,9 +14,9 @@ from typing import NamedTuple, Protocol
 import orjson
 
 from hoopproxy.events import REASON_MAX, ClientFacts, Decision, Event, Identity, TargetFacts, canonical
+from hoopproxy.wire.envelope import Envelope
 from hoopproxy.wire.frames import Span
 from hoopproxy.wire.ids import Clock, IdSource
-from hoopproxy.wire.rendering import Constants
 
 __all__ = [
     "CLIENT",
@@ -126,8 +126,8 @@ class Recorder:
         "_second",
         "_target",
         "_tenant",
-        "constants",
         "droppable",
+        "envelope",
         "id_prefix",
         "ids",
         "journal",
@@ -212,7 +212,7 @@ class Recorder:
         tail = b',"session":' + canonical(self.session) if self.session else b""
         tail += b',"target":' + canonical(self._target) if self._target else b""
         tail += b',"tenant":' + self._tenant if self._tenant else b""
-        self.constants = Constants(
+        self.envelope = Envelope(
             head=head,
             before_event=_shared(decoder + b'"event":'),
             after_id=_shared(b'",' + identity + b'"journal":' + canonical(self.journal.id) + b',"jseq":'),
@@ -220,9 +220,10 @@ class Recorder:
             before_seq=_shared(b',"protocol":' + self._protocol),
             after_seq=tail + b',"time":"',
             started=self.started,
+            session=self.session16,
         )
-        constants = self.constants
-        self._forms = _forms_of(constants.before_event, constants.after_mono, constants.before_seq)
+        envelope = self.envelope
+        self._forms = _forms_of(envelope.before_event, envelope.after_mono, envelope.before_seq)
 
     def open(self) -> None:
         """Begin to write. Of the recording nothing yet: what of it is kept is the target's to say (:meth:`settle`)."""
@@ -308,11 +309,11 @@ class Recorder:
         return form
 
     def _new_form(self, kind: bytes, decision: bytes, more: bytes, reason: bytes, joined: bool) -> Form:
-        constants = self.constants
-        after_mono, before_seq = constants.after_mono, constants.before_seq
+        envelope = self.envelope
+        after_mono, before_seq = envelope.after_mono, envelope.before_seq
         parts = [
             (b"", b"%b"),  # the session's head
-            (decision + constants.before_event, b'%b,"id":"%b'),
+            (decision + envelope.before_event, b'%b,"id":"%b'),
             (b"", b"%b%d"),  # what comes after an id in the session's events
             (b',"kind":"' + kind + b'","mono":', b"%d"),
             (after_mono + b',"op":"', b'%b"') if joined else (after_mono, b""),
@@ -342,7 +343,7 @@ class Recorder:
             self.open()
         journal, ids, key_id, droppable = self.journal, self.ids, self.key_id, self.droppable
         now, second, micros, prefix = self.now, self.second_text, self._micros, self.id_prefix
-        head, _, after_id, _, _, after_seq, _ = self.constants
+        head, _, after_id, _, _, after_seq, _, _ = self.envelope
         append = journal.append_event
         for (template, meaning, joined), body, op, own_id in said:
             id = own_id

@@ -14,7 +14,6 @@ from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.deeds import Deeds
 from hoopproxy.wire.express import MOST, Express
 from hoopproxy.wire.recorder import TO_CLIENT, TO_TARGET, Recorder
-from hoopproxy.wire.rendering import render_answered, render_asked
 from hoopproxy.wire.turn import NO_DECISIONS, Piece
 
 __all__ = ["Short"]
@@ -72,29 +71,27 @@ class Short(Deeds):
                     ids, prefix = recorder.ids, recorder.id_prefix
                     counter = ids.counter + 1
                     seq = recorder.seq + 1
-                    jseq = self.journal.append_turn(
+                    journal = self.journal
+                    jseq = journal.next_jseq + 1
+                    if journal.append_turn(
                         2,
                         recorder.key_id,
                         size + self._weight,
-                        render_asked,
+                        recorder.envelope,
                         (
-                            (recorder.session16, TO_TARGET, start),
-                            (
-                                recorder.constants, decision, form, fields, now, prefix, counter,
-                                recorder.second_at, recorder.second_text, seq,
-                            ),
+                            TO_TARGET, start, now, jseq, seq, counter, prefix, recorder.second_at,
+                            recorder.second_text, decision, form, fields,
                         ),
                         data,
                         now,
-                    )  # fmt: skip
-                    if jseq:
+                    ):  # fmt: skip
                         ids.counter, recorder.seq = counter, seq
                         self._op_prefix, self._op_counter, self._began = prefix, counter, now
                         self._in += size
                         self._short = _ASKED
                         self.commands += 1
                         if self._strict:
-                            self._wait(data, jseq + 1)
+                            self._wait(data, jseq)
                         else:
                             self.relay.to_server(data)
                         return
@@ -126,18 +123,16 @@ class Short(Deeds):
                 ids = recorder.ids
                 counter = ids.counter
                 seq = recorder.seq
-                if self.journal.append_turn(
+                journal = self.journal
+                if journal.append_turn(
                     3,
                     recorder.key_id,
                     len(data) + 2 * self._weight,
-                    render_answered,
+                    recorder.envelope,
                     (
-                        (recorder.session16, TO_CLIENT, start),
-                        (
-                            recorder.constants, form, fields, end_form, end_fields, now, self._op_prefix,
-                            self._op_counter, recorder.id_prefix, counter + 1, recorder.second_at,
-                            recorder.second_text, seq + 1,
-                        ),
+                        TO_CLIENT, start, now, journal.next_jseq + 1, seq + 1, counter + 1, recorder.id_prefix,
+                        recorder.second_at, recorder.second_text, self._op_counter, self._op_prefix, form, fields,
+                        end_form, end_fields,
                     ),
                     data,
                     now,
@@ -200,5 +195,5 @@ class Short(Deeds):
             or not (self.client.is_plain and self.server.is_plain and express.quiet())
         ):
             return
-        self._weight = self.recorder.constants.weight
+        self._weight = self.recorder.envelope.weight
         self._short = _OPEN
