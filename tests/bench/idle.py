@@ -1,5 +1,7 @@
 """Memory of an idle session: resident bytes of the data-path process at N sessions, less at none, over N.
 
+The gateway is measured with plain legs, with TLS to the client, and with TLS on both legs, in a process each.
+
 A few sessions are opened and closed again first, so that what the process keeps for good (imports, tables)
 is not charged to a session. A session is idle when nothing has passed for two rounds (``gateway.limits``):
 then it has let go of what it can make again.
@@ -28,7 +30,7 @@ from .paths import Path_, bench
 
 __all__ = ["main", "measure"]
 
-MOST_KIB = {"plain": 12, "tls": 70}
+MOST_KIB = {"plain": 12, "tls": 70, "both": 70}
 AT_ONCE = 8  # log-ins at the same time
 
 
@@ -58,7 +60,7 @@ def settled(read: Callable[[], int], *, seconds: float = 3) -> int:
     return lowest
 
 
-def measure(path: Path_, dsn: Dsn, count: int) -> dict[str, Any]:
+def measure(path: Path_, dsn: Dsn, count: int, leg: str = "plain") -> dict[str, Any]:
     """Open ``count`` idle sessions and compare."""
     pid = path.pid
     assert pid is not None
@@ -70,7 +72,7 @@ def measure(path: Path_, dsn: Dsn, count: int) -> dict[str, Any]:
         during = settled(lambda: resident(pid), seconds=2 * ROUND_SECONDS + 3)
     return {
         "path": path.name,
-        "leg": "tls" if dsn.sslmode != "disable" else "plain",
+        "leg": leg,
         "sessions": count,
         "kib_each": (during - before) / count / 1024,
         "before_mib": before / 2**20,
@@ -91,15 +93,17 @@ def main(argv: list[str] | None = None) -> Path:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # ours and, inherited, the proxies'
     names = tuple(each for each in options.only.split(",") if each) or ("pgbouncer", "relay", "bounded")
     rows = []
-    with bench(python=options.python) as made:
+    with bench(python=options.python, ssl="on") as made:
         for path in made.available(names):
             rows.append(measure(path, path.dsn, options.sessions))
-            if path.gateway is not None:  # a process of its own: memory that was freed is used again
+            if path.gateway is not None:
                 path.gateway.end()
-                fresh = made.gateway(path.name)
-                assert fresh.gateway is not None
-                secure = fresh.gateway.dsn(fresh.dsn.user, tls=True, password=fresh.dsn.password)
-                rows.append(measure(fresh, secure, options.sessions))
+                for leg in ("tls", "both"):  # a process of its own: memory that was freed is used again
+                    fresh = made.gateway(path.name, upstream_tls=leg == "both")
+                    assert fresh.gateway is not None
+                    secure = fresh.gateway.dsn(fresh.dsn.user, tls=True, password=fresh.dsn.password)
+                    rows.append(measure(fresh, secure, options.sessions, leg))
+                    fresh.gateway.end()
     columns = ("path", "leg", "sessions", "kib_each", "before_mib", "during_mib", "after_mib", "open_seconds")
     print(table(columns, [[row[each] for each in columns] for row in rows]))
     for row in rows:

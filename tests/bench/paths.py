@@ -63,9 +63,9 @@ class Path_:
 class Bench:
     """The server, and each path to it, started when first asked for."""
 
-    def __init__(self, *, python: str = sys.executable) -> None:
+    def __init__(self, *, python: str = sys.executable, **settings: str) -> None:
         self.certificates: Certificates = issue_all(work_folder())
-        self.server = Postgres.start("pgbench", debian_binaries(), self.certificates, SETTINGS)
+        self.server = Postgres.start("pgbench", debian_binaries(), self.certificates, SETTINGS | settings)
         self.python = python
         self._paths: dict[str, Path_] = {}
         self._ends: list[Callable[[], object]] = [self.server.down]
@@ -132,14 +132,16 @@ class Bench:
     def _strict(self) -> Path_:
         return self.gateway("strict")
 
-    def gateway(self, mode: str, *, name: str | None = None, **options: Any) -> Path_:
-        """A gateway with plain legs, full record and a listener that takes cleartext passwords."""
+    def gateway(
+        self, mode: str, *, name: str | None = None, upstream_tls: bool = False, **options: Any
+    ) -> Path_:
+        """A gateway with a plain leg to the server, full record and a listener that takes cleartext passwords."""
         made = Gateway.make(
             self.certificates,
             {"app": self.server},
             mode=mode,
             record="full",
-            upstream_tls=False,
+            upstream_tls=upstream_tls,
             change=_for_bench,
             **options,
         )
@@ -195,10 +197,13 @@ log_stats = 0
 
 
 @contextlib.contextmanager
-def bench(*, python: str = sys.executable) -> Iterator[Bench]:
-    """A :class:`Bench` that ends its servers when the block does."""
+def bench(*, python: str = sys.executable, **settings: str) -> Iterator[Bench]:
+    """A :class:`Bench` that ends its servers when the block does.
+
+    :param settings: of the server, beside ``SETTINGS``.
+    """
     os.environ.setdefault("PGSSLMODE", "disable")
-    made = Bench(python=python)
+    made = Bench(python=python, **settings)
     try:
         yield made
     finally:
