@@ -72,6 +72,21 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
         },
     ),
     (
+        "[encryption]",
+        config.Encryption,
+        "Encryption at rest; needs the extra `encryption`. See [journal.md](journal.md).",
+        {
+            "recipients": (
+                "list of texts",
+                "The auditors: public keys of age (`age1...`) or SSH. Naming one turns it on.",
+            ),
+            "key": (
+                "secret",
+                "32 bytes that open events (not recordings). Absent: `reader-key` in the state directory.",
+            ),
+        },
+    ),
+    (
         "[retention]",
         config.Retention,
         "How long the trail is kept. See [journal.md](journal.md).",
@@ -376,7 +391,15 @@ def default_of(section: str, field: Any) -> str:
 
 def restart(section: str, key: str) -> str:
     """Whether a change of the key needs a restart. :func:`hoopproxy.config.needs_restart` is the judge."""
-    once = section in ("[gateway]", "[log]", "[journal]", "[ledger]", "[[ledger.witness]]", "[ops]")
+    once = section in (
+        "[gateway]",
+        "[log]",
+        "[journal]",
+        "[encryption]",
+        "[ledger]",
+        "[[ledger.witness]]",
+        "[ops]",
+    )
     if section == "[[sink]]" and key == "from_":
         return "first start"
     return "restart" if once or (section == "[limits]" and key == "hash_workers") else "reload"

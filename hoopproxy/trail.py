@@ -27,6 +27,7 @@ import orjson
 
 from hoopproxy.discovery import row_texts
 from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.keyring import Keyring
 from hoopproxy.reading.answers import Problem, Question, encode_line
 from hoopproxy.reading.ask import ask
 from hoopproxy.reading.journals import at_rest
@@ -52,6 +53,8 @@ def reply(line: bytes, write: Callable[[bytes], object], going_on: Callable[[], 
         values: dict[str, Any] = orjson.loads(line)
         state, scope = Path(values["state"]), Scope.from_json(values["scope"])
         question = Question.from_json(values["question"])
+        key = values.get("reader_key")
+        keyring = None if key is None else Keyring(bytes.fromhex(key))
     except (ValueError, KeyError, TypeError, HoopproxyError) as error:
         write(encode_line(Problem("failed", f"the request can't be understood: {error}")))
         return
@@ -69,7 +72,7 @@ def reply(line: bytes, write: Callable[[bytes], object], going_on: Callable[[], 
         flush()
         time.sleep(seconds)
 
-    find = partial(at_rest, state)
+    find = partial(at_rest, state, keyring)
     for piece in ask(find, question, scope, sleep=sleep, going_on=going_on, row_texts=row_texts):
         encoded = encode_line(piece)
         waiting.append(encoded)

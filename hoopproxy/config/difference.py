@@ -16,7 +16,7 @@ from hoopproxy.config.model import CheckerConfig, Config, SecretRef
 
 __all__ = ["RESTART", "Change", "digest", "needs_restart", "redacted_difference"]
 
-RESTART = ("gateway.", "journal.", "ledger.", "ops.", "log.")
+RESTART = ("gateway.", "journal.", "encryption.", "ledger.", "ops.", "log.")
 """Sections that are used once, at the start."""
 
 _REDACTED = "(redacted)"
@@ -66,7 +66,7 @@ _NAMES = {
 
 def _flat(config: Config) -> Iterator[tuple[str, str | int | bool]]:
     """Key path -> value. Lists of named things are keyed by name, so that order is a value of its own."""
-    for section in ("gateway", "log", "journal", "ledger", "retention", "ops", "limits"):
+    for section in ("gateway", "log", "journal", "ledger", "retention", "encryption", "ops", "limits"):
         yield from _leaves(section, getattr(config, section))
     for field, name in _NAMES.items():
         entries = getattr(config, field)

@@ -16,6 +16,7 @@ __all__ = [
     "Account",
     "CheckerConfig",
     "Config",
+    "Encryption",
     "Gateway",
     "JournalOptions",
     "LedgerConfig",
@@ -122,6 +123,14 @@ class LedgerConfig:
     witness_seconds: int = 10
     timestamp: str | None = None
     timestamp_minutes: int = 60
+
+
+@frozen(kw_only=True)
+class Encryption:
+    """``[encryption]``: on when ``recipients`` names somebody. ``key``: ``None`` is a file of the state directory."""
+
+    recipients: tuple[str, ...] = ()
+    key: SecretRef | None = None
 
 
 @frozen(kw_only=True)
@@ -290,6 +299,7 @@ class Config:
     journal: JournalOptions
     retention: Retention = Retention()
     ledger: LedgerConfig = LedgerConfig()
+    encryption: Encryption = Encryption()
     ops: Ops
     limits: Limits
     listeners: tuple[Listener, ...]

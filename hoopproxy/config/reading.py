@@ -165,6 +165,7 @@ def _assemble(
         journal=single.read("journal", sections.read_journal),
         ledger=single.read("ledger", read_ledger),
         retention=single.read("retention", sections.read_retention),
+        encryption=single.read("encryption", lambda table: sections.read_encryption(table, schemes)),
         ops=single.read("ops", sections.read_ops),
         limits=limits,
         listeners=tuple(entry.value for entry in parts.listeners),

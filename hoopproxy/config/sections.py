@@ -13,6 +13,7 @@ from hoopproxy.config.model import (
     LOGIN_METHODS,
     Account,
     CheckerConfig,
+    Encryption,
     Gateway,
     JournalOptions,
     Limits,
@@ -31,10 +32,12 @@ from hoopproxy.config.model import (
     TargetTLS,
 )
 from hoopproxy.config.table import Table
+from hoopproxy.journal.age import recipient_problem
 from hoopproxy.wire.names import LABEL, MAX_LABEL, check_identity
 
 __all__ = [
     "read_checker",
+    "read_encryption",
     "read_gateway",
     "read_journal",
     "read_limits",
@@ -85,6 +88,19 @@ def read_journal(table: Table) -> JournalOptions:
     if journal.sync_ms > journal.max_lag_ms:
         table.problem("sync_ms", f"is {journal.sync_ms}, over max_lag_ms ({journal.max_lag_ms}); use less")
     return journal
+
+
+def read_encryption(table: Table, schemes: Sequence[str]) -> Encryption:
+    """``[encryption]``."""
+    found = Encryption(recipients=table.texts("recipients"), key=table.secret("key", schemes))
+    for recipient in found.recipients:
+        problem = recipient_problem(recipient)
+        if problem is not None:
+            table.problem("recipients", f"can't be used: {problem}")
+            break
+    if found.key is not None and not found.recipients:
+        table.problem("key", "is there, but recipients names nobody, so nothing is sealed; name the auditors")
+    return found
 
 
 def read_retention(table: Table) -> Retention:

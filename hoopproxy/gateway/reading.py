@@ -79,7 +79,9 @@ class Reading:
                 raise bad
             if self._open >= READERS:
                 raise HoopproxyError(f"{READERS} others are reading the trail; try again when one is done")
-            line = request(self._state, question, scope_of(asker, read, targets))
+            sealing = self._control.gateway.sealing
+            key = None if sealing is None else sealing.secret
+            line = request(self._state, question, scope_of(asker, read, targets), key)
             spawn = self._spawn or self._control.gateway.reactor.spawnProcess
             return _Reader(spawn, line, self._count)
 

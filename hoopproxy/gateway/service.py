@@ -41,8 +41,11 @@ from hoopproxy.gateway.voice import Voice
 from hoopproxy.identity.hashes import HashPool
 from hoopproxy.identity.throttle import FailureReports, FailureSummary, Throttle
 from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.keyring import READER_KEY
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Recovered
+from hoopproxy.journal.sealing import KEY_SIZE
+from hoopproxy.journal.vault import Sealing
 from hoopproxy.journal.writer import Journal
 from hoopproxy.secrets import Secrets
 from hoopproxy.wire.commands import Refusal
@@ -115,12 +118,13 @@ class GatewayService(Service):
         state.prepare(config.gateway.state, strict=strict, allow_volatile=config.gateway.allow_volatile_state)
         self.secret = state.server_secret(config.gateway.state)
         self.ids, self.times = IdSource(), Clock()
+        self.secrets = Secrets(self.plugins.sources.values())
+        self.sealing = self._sealing()
         recovered = self._open_journal()
         self.voice = Voice(self.journal, self.ids, self.times, config.gateway.node)
         limits = config.limits
         self.hashes = HashPool(self.reactor, limits.hash_workers)
         self.throttle = self.make_throttle(limits)
-        self.secrets = Secrets(self.plugins.sources.values())
         self.recovered = self._close_what_is_open(recovered)
         self._continue(self.build(config), self._listen)
 
@@ -186,6 +190,25 @@ class GatewayService(Service):
             compress=options.compression != "none",
         )
 
+    def _sealing(self) -> Sealing | None:
+        """Whether the journal is sealed, and with what."""
+        wanted = self.config.encryption
+        if not wanted.recipients:
+            return None
+        if wanted.key is None:
+            return Sealing(wanted.recipients, state.own_secret(self.config.gateway.state, READER_KEY))
+        found: list[Any] = []
+        self.secrets.resolve(wanted.key).addBoth(found.append)
+        if not found:
+            raise StartFailed(
+                "encryption.key is of a source that answers late; the journal can't wait for it"
+            )
+        if isinstance(found[0], Failure):
+            found[0].raiseException()
+        if len(found[0]) != KEY_SIZE:
+            raise StartFailed(f"encryption.key must have {KEY_SIZE} bytes; it has {len(found[0])}")
+        return Sealing(wanted.recipients, bytes(found[0]))
+
     def _open_journal(self) -> Recovered:
         self._folder = folder = Folder.acquire(self.config.gateway.state)
         reactor = self.reactor
@@ -196,6 +219,7 @@ class GatewayService(Service):
             options=self._journal_options(),
             on_commit=self._committed,
             on_alarm=self._alarm,
+            sealing=self.sealing,
         )
         recovered = self.journal.start()
         self.journal.on_refusal(self._journal_refuses)
@@ -219,7 +243,7 @@ class GatewayService(Service):
             counts["torn_bytes"] = recovered.truncated_bytes
         for folder in Folder.abandoned(self.config.gateway.state):
             try:
-                other = Journal(folder, options=self._journal_options(), threaded=False)
+                other = Journal(folder, options=self._journal_options(), threaded=False, sealing=self.sealing)
                 for name, count in self._close_in(other, other.start()).items():
                     counts[name] = counts.get(name, 0) + count
                 other.stop()

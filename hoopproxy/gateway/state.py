@@ -76,18 +76,23 @@ def _unescaped(text: str) -> str:
 
 
 def server_secret(state: Path) -> bytes:
-    """32 bytes that only this gateway knows, made at the first start.
+    """32 bytes that only this gateway knows, made at the first start. As :func:`own_secret`."""
+    return own_secret(state, "server-secret")
+
+
+def own_secret(state: Path, name: str) -> bytes:
+    """32 bytes in a file of the state directory, made when they are first asked for.
 
     :raises StateUnusable: the file can't be read or made, or others can read it.
     """
-    path = state / "server-secret"
+    path = state / name
     try:
         return _read_secret(path)
     except FileNotFoundError:
         pass
     except OSError as problem:
         raise StateUnusable(f"{path} can't be read: {problem.strerror}") from None
-    fresh = path.with_name(f"server-secret.{os.getpid()}")
+    fresh = path.with_name(f"{name}.{os.getpid()}")
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

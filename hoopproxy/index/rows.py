@@ -38,6 +38,8 @@ class Rows:
 
     def feed(self, record: Record) -> None:
         """Take a chunk; only what the client saw counts."""
+        if record.is_closed:  # sealed for the auditors: its rows are in no index
+            return
         chunk = chunk_of(record)
         if chunk.leg != 0 or chunk.direction != 1:
             return

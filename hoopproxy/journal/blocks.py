@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+
 from hoopproxy.journal.batch import Folded, Run
 from hoopproxy.journal.compress import Compressor
 from hoopproxy.journal.format import BlockType, Compression, encode_block, encode_records
+from hoopproxy.journal.sealing import NONCE_SIZE, SegmentSeal
 from hoopproxy.journal.turns import fold
 
 __all__ = ["BlockMaker"]
 
 
 class BlockMaker:
-    """Make the blocks of one commit to one segment. Each is given in parts, to be written in their order."""
+    """Make the blocks of one commit to one segment. Each is given in parts, to be written in their order.
 
-    def __init__(self, compressor: Compressor, *, seed: int, durable: int, time: int) -> None:
+    :param seal: of the segment, if its bodies are sealed; they are compressed one by one then, before that.
+    :param entropy: random bytes.
+    """
+
+    def __init__(
+        self,
+        compressor: Compressor,
+        *,
+        seed: int,
+        durable: int,
+        time: int,
+        seal: SegmentSeal | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         self._compressor, self._seed, self._durable, self._time = compressor, seed, durable, time
+        self._seal, self._entropy = seal, entropy
 
     def records(self, run: Run, first: int, backlog: int) -> tuple[bytes, bytes]:
         """A block of records. ``backlog``: bytes that wait, these included."""
-        raw = encode_records(run.codes, run.keys, run.lengths, run.pieces)
-        compression, stored = self._compressor.compress(raw, backlog)
+        if self._seal is None:
+            raw = encode_records(run.codes, run.keys, run.lengths, run.pieces)
+            compression, stored = self._compressor.compress(raw, backlog)
+        else:
+            bodies = self._sealed(run, first, self._seal)
+            raw = stored = encode_records(run.codes, run.keys, list(map(len, bodies)), bodies)
+            compression = Compression.NONE
         header = encode_block(
             BlockType.RECORDS,
             stored,
@@ -52,9 +75,22 @@ class BlockMaker:
         )
         return header, stored
 
+    @staticmethod
+    def _sealed(run: Run, first: int, seal: SegmentSeal) -> list[bytes]:
+        heads, tails = run.pieces[0::2], run.pieces[1::2]
+        numbered = enumerate(zip(run.codes, run.keys, heads, tails, strict=True), first)
+        return [
+            seal.seal(jseq, code, key, head + tail if tail else head)
+            for jseq, (code, key, head, tail) in numbered
+        ]
+
     def state(self, payload: bytes, first: int) -> tuple[bytes, bytes]:
         """The block that says what is open at the segment's start."""
-        compression, stored = self._compressor.compress(payload, 0)
+        if self._seal is not None:
+            payload = stored = self._seal.seal_state(payload, self._entropy(NONCE_SIZE))
+            compression = Compression.NONE
+        else:
+            compression, stored = self._compressor.compress(payload, 0)
         return self._bare(BlockType.STATE, compression, stored, len(payload), first), stored
 
     def end(self, digest: bytes, first: int) -> tuple[bytes, bytes]:

@@ -18,13 +18,15 @@ from hoopproxy.journal.batch import WIDTH, Batch, Folded, cuts
 from hoopproxy.journal.blocks import BlockMaker
 from hoopproxy.journal.compress import Compressor
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.format import SegmentHeader
+from hoopproxy.journal.format import AES_256_GCM, PLAIN, SALT_SIZE, SegmentHeader
 from hoopproxy.journal.inbox import Inbox, Trouble
 from hoopproxy.journal.keys import Key, KeyFile
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Before, Position
 from hoopproxy.journal.reserve import Reserve
+from hoopproxy.journal.sealing import SegmentSeal
 from hoopproxy.journal.segment import SegmentWriter, is_full
+from hoopproxy.journal.vault import Sealing, Vault
 from hoopproxy.journal.watermark import WatermarkWriter
 
 __all__ = ["Committer"]
@@ -52,8 +54,9 @@ class Committer:
         notify: Callable[[], None],
         wall: Callable[[], int] = time.time_ns,
         entropy: Callable[[int], bytes] = os.urandom,
+        sealing: Sealing | None = None,
     ) -> None:
-        """Open everything and begin a segment. Raises ``OSError``, ``Damaged``."""
+        """Open everything and begin a segment. Raises ``OSError``, ``Damaged``, ``BadKey``."""
         self._folder, self._files, self._options = folder, folder.files, options
         self._inbox, self._notify, self._wall, self._entropy = inbox, notify, wall, entropy
         self._epoch, self._number, self._flags = position.epoch, position.number, position.flags
@@ -76,6 +79,8 @@ class Committer:
         self._mark = WatermarkWriter(self._files, folder.watermark)
         self._mark_failed = False
         self._reserve = Reserve(folder, options.reserve_bytes)
+        self._vault = None if sealing is None else Vault(folder, sealing, entropy)
+        self._seal: SegmentSeal | None = None
         self._segment: SegmentWriter | None = None
         self._fresh = True  # nothing durable in the segment yet
         segment = self._begin_segment()
@@ -222,24 +227,29 @@ class Committer:
     def _write_keys(self) -> None:
         if not self._new_keys:
             return
+        keys = self._new_keys if self._vault is None else self._vault.store(self._new_keys)
         if self._keys_failed:
-            self._keys.rewrite(self._new_keys)
+            self._keys.rewrite(keys)
         else:
-            self._keys.append(self._new_keys)
+            self._keys.append(keys)
+        if self._vault is not None:
+            self._vault.forget(keys)
         self._keys_failed = False
         self._new_keys = []
 
     def _write_batch(self, batch: Batch) -> None:
         segment = self._roomy_segment()
         first = self.durable + 1
-        make = BlockMaker(self._compressor, seed=segment.header.seed, durable=self.durable, time=self._wall())
+        make = self._maker(segment)
         parts: list[bytes] = []
         size = blocks = 0
         if segment.is_empty:
             parts += make.state(self._state.encode(), first)
         backlog = self._inbox.appended - self.durable_bytes
         before = segment.end
-        for run in batch.runs(self._options.block_bytes):
+        # What is sealed is sealed record by record, so it can't be folded.
+        written = batch if self._seal is None else batch.unfolded()
+        for run in written.runs(self._options.block_bytes):
             if isinstance(run, Folded):
                 block = make.folded(run, first, backlog)
             else:
@@ -264,6 +274,16 @@ class Committer:
         )
         self._settle(batch, first - 1, stored, segment)
         segment.catch_up()
+
+    def _maker(self, segment: SegmentWriter) -> BlockMaker:
+        return BlockMaker(
+            self._compressor,
+            seed=segment.header.seed,
+            durable=self.durable,
+            time=self._wall(),
+            seal=self._seal,
+            entropy=self._entropy,
+        )
 
     def _settle(self, batch: Batch, last: int, stored: int, segment: SegmentWriter) -> None:
         """The batch is durable: tell at once, and do afterwards what can be done while others go on."""
@@ -324,7 +344,10 @@ class Committer:
             previous_last=self._before.last,
             seed=int.from_bytes(self._entropy(4), "little"),
             flags=self._flags,
+            cipher=PLAIN if self._vault is None else AES_256_GCM,
+            salt=bytes(SALT_SIZE) if self._vault is None else self._entropy(SALT_SIZE),
         )
+        self._seal = None if self._vault is None else self._vault.seal(header)
         self._segment = SegmentWriter(self._files, self._folder.segment(number), header)
         self._flags = 0
         return self._segment
@@ -362,13 +385,13 @@ class Committer:
         with contextlib.ExitStack() as closing:
             closing.callback(self._keys.close)
             closing.callback(self._mark.close)
+            if self._vault is not None:
+                closing.callback(self._vault.close)
             closing.callback(self._give_up_reserve)
             if segment is None:
                 return
             closing.callback(segment.abandon)
             if not self._state and self._batch is None:
-                make = BlockMaker(
-                    self._compressor, seed=segment.header.seed, durable=self.durable, time=self._wall()
-                )
+                make = self._maker(segment)
                 segment.write_last(make.end(segment.digest(), self.durable + 1))
                 self._store_mark(segment)

@@ -42,7 +42,7 @@ def find(folder: Folder, *, session: str | None = None, identity: str | None = N
         for record in reader:
             if record.kind != Kind.EVENT or not record.key_id:
                 continue
-            owners.see(record.key_id, record.body)
+            owners.see(record.key_id, record.opened())
             if (
                 b'"session.start"' in record.body
                 or b'"session.end"' in record.body

@@ -7,10 +7,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hoopproxy.journal.files import Files, RealFiles
 from hoopproxy.journal.keys import GATEWAY_KEY, Key, KeyFile
+
+if TYPE_CHECKING:
+    from hoopproxy.journal.keyring import Keyring
 
 __all__ = ["Folder", "journals"]
 
@@ -32,6 +35,20 @@ class Folder:
     def __init__(self, path: Path, files: Files, lock: int | None = None) -> None:
         self.path, self.files, self._lock = path, files, lock
         self.id = uuid.UUID(path.name).bytes
+        self._keyring: Keyring | None = None
+
+    @property
+    def keyring(self) -> Keyring:
+        """What this process can open of it: given, or else what the state directory holds for its readers."""
+        if self._keyring is None:
+            from hoopproxy.journal.keyring import keyring_at  # which knows folders
+
+            self._keyring = keyring_at(self.path.parent.parent, self.files)
+        return self._keyring
+
+    @keyring.setter
+    def keyring(self, keyring: Keyring) -> None:
+        self._keyring = keyring
 
     @property
     def keys(self) -> Path:

@@ -51,13 +51,16 @@ from hoopproxy.errors import Damaged, HoopproxyError
 
 __all__ = [
     "ACCEPTED_LOSS",
+    "AES_256_GCM",
     "BLOCK_HEADER_SIZE",
     "CLOSES",
     "DIGEST_SIZE",
     "HEADER_SIZE",
     "MAX_BODY",
     "OPENS",
+    "PLAIN",
     "REWRITTEN",
+    "SALT_SIZE",
     "VERSION",
     "BlockHeader",
     "BlockType",
@@ -79,19 +82,23 @@ VERSION: Final = 1
 MAGIC: Final = b"HOOPJRNL"
 HEADER_SIZE: Final = 192
 DIGEST_SIZE: Final = 32
+SALT_SIZE: Final = 16
 #: Bytes of one record's body: beyond what any protocol's message may be, below what 32-bit sums can hold.
 MAX_BODY: Final = 1 << 30
 #: Segment flag: an operator accepted that the end of the previous segment is lost; ``jseq`` may jump here.
 ACCEPTED_LOSS: Final = 1
 #: Segment flag: it is no longer as it was first written; ``original`` and ``rewritten_by`` hold.
 REWRITTEN: Final = 2
+#: What bodies are sealed with (see ``sealing``): not at all, or AES-256-GCM with a key of the segment's own.
+PLAIN: Final = 0
+AES_256_GCM: Final = 1
 #: Flags of an event: it opens or closes an operation, or the session (see ``IJournal.append_event``).
 OPENS: Final = 1
 CLOSES: Final = 2
 
 # magic, version, size, cipher, flags, journal, epoch, number, previous, first jseq, created, digest, its bytes,
-# its last jseq, seed, original digest, event that ordered the rewriting
-_HEADER = struct.Struct("<8sHHHH16sQQQQQ32sQQI32sQ24x")
+# its last jseq, seed, original digest, event that ordered the rewriting, salt of the segment's sealing keys
+_HEADER = struct.Struct("<8sHHHH16sQQQQQ32sQQI32sQ16s8x")
 _CRC = struct.Struct("<I")
 _BLOCK = struct.Struct("<4sBBHIIIQQQI")
 BLOCK_HEADER_SIZE: Final = _BLOCK.size + _CRC.size
@@ -147,7 +154,8 @@ class SegmentHeader:
     ``previous`` is the number of the segment that this one continues (0: none), ``digest`` that one's digest,
     over its first ``previous_size`` bytes, which end with record ``previous_last``. ``epoch`` counts the
     writers that have opened the journal, ``created`` is Unix time in ns. ``original`` is this segment's own
-    digest from before it was rewritten, as the event ``rewritten_by`` (``jseq``) ordered.
+    digest from before it was rewritten, as the event ``rewritten_by`` (``jseq``) ordered. ``salt`` goes into the
+    keys that ``cipher`` seals this segment's bodies with.
     """
 
     journal: bytes
@@ -162,7 +170,8 @@ class SegmentHeader:
     seed: int = 0
     original: bytes = bytes(DIGEST_SIZE)
     rewritten_by: int = 0
-    cipher: int = 0
+    cipher: int = PLAIN
+    salt: bytes = bytes(SALT_SIZE)
     flags: int = 0
     version: int = VERSION
 
@@ -186,6 +195,7 @@ class SegmentHeader:
             self.seed,
             self.original,
             self.rewritten_by,
+            self.salt,
         )
         return head + _CRC.pack(crc32(head))
 
@@ -202,10 +212,10 @@ class SegmentHeader:
             raise Damaged(path, 0, "the segment header's checksum is wrong")
         fields = _HEADER.unpack_from(data)
         _, version, _, cipher, flags, journal, epoch, number, previous, first, created, *chain = fields
-        digest, previous_size, previous_last, seed, original, rewritten_by = chain
+        digest, previous_size, previous_last, seed, original, rewritten_by, salt = chain
         if version != VERSION:
             raise UnsupportedFormat(path, f"the journal is of format version {version}")
-        if cipher != 0:
+        if cipher not in (PLAIN, AES_256_GCM):
             raise UnsupportedFormat(path, f"the journal is sealed with the unknown cipher {cipher}")
         if flags & ~(ACCEPTED_LOSS | REWRITTEN):
             raise UnsupportedFormat(path, f"the journal uses the unknown flags {flags:#06x}")
@@ -223,6 +233,7 @@ class SegmentHeader:
             original=original,
             rewritten_by=rewritten_by,
             cipher=cipher,
+            salt=salt,
             flags=flags,
         )
 

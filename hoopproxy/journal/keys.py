@@ -27,7 +27,7 @@ __all__ = ["GATEWAY_KEY", "Key", "KeyFile"]
 GATEWAY_KEY: Final = 0
 _MAGIC: Final = b"HOOPKEYS"
 _HEADER = struct.Struct("<8sHH16s32x")
-# key id, flags, cipher (0), session, salt, created, wrapped key's offset and length (0: none)
+# key id, flags, cipher, session, salt, created, wrapped key's offset and length (0: none)
 _ENTRY = struct.Struct("<IHH16s16sQQI")
 _CRC = struct.Struct("<I")
 _SIZE: Final = 64
@@ -36,18 +36,33 @@ _ERASED: Final = 1
 
 @attrs.frozen
 class Key:
-    """One entry: ``session`` is 16 bytes (zeros for the gateway), ``salt`` 16 random ones (zeros: erased)."""
+    """One entry: ``session`` is 16 bytes (zeros for the gateway), ``salt`` 16 random ones (zeros: erased).
+
+    ``wrapped_at`` and ``wrapped_size`` say where in the file of data keys its wrapped one is (size 0: it has none).
+    """
 
     id: int
     session: bytes
     salt: bytes = attrs.field(repr=False)
     created: int = 0
     is_erased: bool = False
+    cipher: int = 0
+    wrapped_at: int = 0
+    wrapped_size: int = 0
 
     def encode(self) -> bytes:
         """The entry's 64 bytes."""
         flags = _ERASED if self.is_erased else 0
-        body = _ENTRY.pack(self.id, flags, 0, self.session, self.salt, self.created, 0, 0)
+        body = _ENTRY.pack(
+            self.id,
+            flags,
+            self.cipher,
+            self.session,
+            self.salt,
+            self.created,
+            self.wrapped_at,
+            self.wrapped_size,
+        )
         return body + _CRC.pack(crc32(body))
 
     @classmethod
@@ -55,8 +70,8 @@ class Key:
         """Read an entry; ``None`` if it is cut or damaged."""
         if len(data) != _SIZE or crc32(data[:-4]) != _CRC.unpack_from(data, _SIZE - 4)[0]:
             return None
-        id_, flags, _, session, salt, created, _, _ = _ENTRY.unpack_from(data)
-        return cls(id_, session, salt, created, bool(flags & _ERASED))
+        id_, flags, cipher, session, salt, created, at, size = _ENTRY.unpack_from(data)
+        return cls(id_, session, salt, created, bool(flags & _ERASED), cipher, at, size)
 
 
 class KeyFile:
@@ -147,9 +162,11 @@ class KeyFile:
         self.count = keys[-1].id + 1
 
     def erase(self, keys: Sequence[int]) -> None:
-        """Overwrite the salts of these entries where they are, and wait until that is durable."""
+        """Overwrite the salts of these entries, and where their data keys were, and wait until that is durable."""
         for key_id in keys:
-            gone = attrs.evolve(self.get(key_id), salt=bytes(16), is_erased=True)
+            gone = attrs.evolve(
+                self.get(key_id), salt=bytes(16), is_erased=True, wrapped_at=0, wrapped_size=0
+            )
             self._files.pwrite(self._handle, [gone.encode()], _SIZE * (1 + key_id))
         self._files.fdatasync(self._handle)
 

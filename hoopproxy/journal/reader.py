@@ -17,16 +17,20 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import (
     ACCEPTED_LOSS,
     HEADER_SIZE,
+    PLAIN,
     BlockHeader,
     BlockType,
     Kind,
     SegmentHeader,
+    StoredRecord,
     Stub,
     commitment,
     decode_records,
 )
+from hoopproxy.journal.keyring import Sealed
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.recovery import is_committed, sound_segments
+from hoopproxy.journal.sealing import SegmentSeal
 from hoopproxy.journal.segment import SegmentReader
 from hoopproxy.journal.watermark import Mark, read_mark
 
@@ -39,8 +43,9 @@ _NO_LIMIT: Final = 1 << 64
 class Record:
     """One record. ``segment`` and ``offset`` say where its block is; ``time`` is Unix time in ns.
 
-    ``body`` is what was recorded, opened if it was sealed. ``sealed`` is what the segment holds in its place:
-    ``None`` for a record that isn't sealed.
+    ``body`` is what was recorded, opened if it was sealed; empty if it ``is_closed``, because the folder's
+    keyring has no key to it. ``sealed`` is what the segment holds in its place: ``None`` for a record that isn't
+    sealed.
     """
 
     jseq: int
@@ -52,6 +57,18 @@ class Record:
     offset: int = 0
     time: int = 0
     sealed: bytes | None = attrs.field(default=None, repr=False)
+    is_closed: bool = False
+
+    def opened(self) -> bytes:
+        """The body. :raises Sealed: nobody here has its key; the sentence says who does."""
+        if self.is_closed:
+            raise Sealed(
+                f"record {self.jseq} is sealed for the auditors: name an identity with --identity-file FILE"
+                if self.kind == Kind.CHUNK
+                else f"record {self.jseq} is sealed, and the readers' key is not at hand: read as the gateway's"
+                " user, or name an identity with --identity-file FILE"
+            )
+        return self.body
 
     @property
     def stored(self) -> bytes:
@@ -73,7 +90,7 @@ def chunk_of(record: Record) -> Chunk:
     """The chunk that the record holds; ``ValueError`` if it is of another kind or cut."""
     if record.kind != Kind.CHUNK:
         raise ValueError(f"record {record.jseq} is not a chunk")
-    return Chunk.decode(record.body)
+    return Chunk.decode(record.opened())
 
 
 class JournalReader:
@@ -99,6 +116,7 @@ class JournalReader:
         self._headers: list[SegmentHeader] = []
         self._numbers: list[int] = []
         self._segment: SegmentReader | None = None
+        self._seal: SegmentSeal | None = None
         self._offset = HEADER_SIZE
         self._expected = 0
         self._synced = False
@@ -131,6 +149,10 @@ class JournalReader:
     def position(self) -> int:
         """The ``jseq`` of the next record that could be given; resume with ``since=``."""
         return max(self._expected, self._since)
+
+    def salt_of(self, record: Record) -> bytes:
+        """What went into the sealing keys of the segment that a record of this reader is in."""
+        return next(header.salt for header in self._headers if header.number == record.segment)
 
     def keys_of(self, session: bytes) -> frozenset[int]:
         """The key ids of a session (16 bytes), for ``keys``."""
@@ -187,6 +209,7 @@ class JournalReader:
     def _open(self, header: SegmentHeader) -> None:
         self.close()
         self._segment = SegmentReader(self.folder.files, self.folder.segment(header.number))
+        self._seal = self.folder.keyring.seal(self.folder, header) if header.cipher != PLAIN else None
         self._offset, self._expected, self._synced = HEADER_SIZE, header.first_jseq, False
 
     def _following(self) -> SegmentHeader | None:
@@ -242,6 +265,9 @@ class JournalReader:
         if keys is not None and not block.may_hold(keys):
             return
         records = decode_records(segment.payload(self._offset, block), block.count)
+        if self._seal is not None:
+            yield from self._sealed_records(segment, block, records, stop, self._seal)
+            return
         for jseq, (kind, flags, key_id, body) in enumerate(records, block.first):
             if self._since <= jseq < stop and (keys is None or key_id in keys):
                 self._since = jseq + 1
@@ -255,6 +281,36 @@ class JournalReader:
                     offset=self._offset,
                     time=block.time,
                 )
+
+    def _sealed_records(
+        self,
+        segment: SegmentReader,
+        block: BlockHeader,
+        records: list[StoredRecord],
+        stop: int,
+        seal: SegmentSeal,
+    ) -> Iterator[Record]:
+        keys = self._keys
+        for jseq, (kind, flags, key_id, stored) in enumerate(records, block.first):
+            if not self._since <= jseq < stop or (keys is not None and key_id not in keys):
+                continue
+            try:
+                body = seal.open(jseq, kind | flags << 8, key_id, stored)
+            except ValueError as problem:
+                raise segment.damaged(self._offset, str(problem)) from None
+            self._since = jseq + 1
+            yield Record(
+                jseq=jseq,
+                kind=kind,
+                flags=flags,
+                key_id=key_id,
+                body=b"" if body is None else body,
+                segment=segment.header.number,
+                offset=self._offset,
+                time=block.time,
+                sealed=None if kind == Kind.STUB else stored,
+                is_closed=body is None,
+            )
 
     def _judge(self, segment: SegmentReader, following: SegmentHeader | None, mark: Mark, live: bool) -> None:
         """No sound block where one should be: the end, a tail that nobody relied on, or damage."""

@@ -47,6 +47,8 @@ from hoopproxy.journal.format import (
     SegmentHeader,
     decode_records,
 )
+from hoopproxy.journal.keyring import Sealed
+from hoopproxy.journal.sealing import SegmentSeal
 from hoopproxy.journal.segment import SegmentReader
 from hoopproxy.journal.state import OpenState
 from hoopproxy.journal.watermark import NO_MARK, Mark, read_mark
@@ -245,6 +247,15 @@ def _ended(folder: Folder, last: SegmentHeader) -> Before | None:
         segment.close()
 
 
+def _opened(body: bytes | None) -> bytes:
+    if body is None:
+        raise Sealed(
+            "the journal is sealed, and the readers' key is not at hand: it is in the file reader-key of the state"
+            " directory, or where [encryption] key says"
+        )
+    return body
+
+
 class _Scan:
     """The last segment, block by block; before that, the state of an empty segment's predecessors."""
 
@@ -292,28 +303,37 @@ class _Scan:
             segment.close()
 
     def _blocks(self, segment: SegmentReader, stop: int | None) -> None:
+        seal = self._folder.keyring.seal(self._folder, segment.header)
         while stop is None or self.expected < stop:
             block = segment.block_at(self.offset)
             if block is None or block.first != self.expected:
                 return
             try:
-                self._fold(block, segment.payload(self.offset, block), stop)
+                raw = segment.payload(self.offset, block)
             except ValueError:
+                return
+            try:
+                self._fold(block, raw, stop, seal)
+            except ValueError as problem:
+                if seal is not None:  # its checksum is right: somebody else's key, or somebody's hand
+                    raise segment.damaged(self.offset, str(problem)) from None
                 return
             self.expected += block.count
             self.offset += block.size
 
-    def _fold(self, block: BlockHeader, raw: bytes, stop: int | None) -> None:
+    def _fold(self, block: BlockHeader, raw: bytes, stop: int | None, seal: SegmentSeal | None) -> None:
         if block.keys:
             self.max_key = max(self.max_key, *block.keys)
         if block.type is BlockType.STATE:
-            self.state = OpenState.decode(raw)
+            self.state = OpenState.decode(raw if seal is None else _opened(seal.open_state(raw)))
         elif block.type is BlockType.END:
             self.state = OpenState()
         else:
             records = decode_records(raw, block.count)
-            for jseq, (kind, _, key, body) in enumerate(records, block.first):
+            for jseq, (kind, flags, key, body) in enumerate(records, block.first):
                 if kind == Kind.EVENT and (stop is None or jseq < stop):
+                    if seal is not None:
+                        body = _opened(seal.open(jseq, kind | flags << 8, key, body))
                     self.state.note(key, body)
 
     def _judge(self, segment: SegmentReader) -> None:

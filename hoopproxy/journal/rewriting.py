@@ -10,6 +10,7 @@ Whoever calls this holds the journal's upkeep lock (:class:`hoopproxy.journal.up
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import (
     ACCEPTED_LOSS,
     HEADER_SIZE,
+    PLAIN,
     REWRITTEN,
     BlockHeader,
     BlockType,
@@ -34,10 +36,12 @@ from hoopproxy.journal.format import (
     encode_block,
     encode_records,
 )
+from hoopproxy.journal.keyring import Sealed
+from hoopproxy.journal.sealing import NONCE_SIZE, SegmentSeal
 from hoopproxy.journal.segment import SegmentReader
 from hoopproxy.journal.state import OpenState
 
-__all__ = ["SUFFIX", "Outcome", "Wanted", "blocks_of", "rewrite"]
+__all__ = ["SUFFIX", "Outcome", "Wanted", "blocks_of", "rewrite", "state_of"]
 
 SUFFIX: Final = ".rewriting"
 _CALM: Final = 0  # nothing waits for a rewriting
@@ -72,6 +76,16 @@ def blocks_of(segment: SegmentReader, stop: int) -> Iterator[tuple[int, BlockHea
         yield at, block, raw
         expected += block.count
         at += block.size
+
+
+def state_of(raw: bytes, seal: SegmentSeal | None) -> OpenState:
+    """What a block of state holds. :raises Sealed: its key isn't at hand. :raises ValueError: it was changed."""
+    if seal is not None:
+        opened = seal.open_state(raw)
+        if opened is None:
+            raise Sealed("the journal is sealed, and the readers' key is not at hand")
+        raw = opened
+    return OpenState.decode(raw)
 
 
 def rewrite(
@@ -133,7 +147,8 @@ class _Copy:
         self._fresh = path.with_name(path.name + SUFFIX)
         self._files.unlink(self._fresh)
         self._handle = self._files.open(self._fresh, create=True)
-        self._compressor = Compressor(True)
+        self._compressor = Compressor(header.cipher == PLAIN)
+        self._seal = folder.keyring.seal(folder, header)
         self.size = self.stubs = 0
         self.is_other = False
         self._put([header.encode()])
@@ -151,14 +166,16 @@ class _Copy:
         forget: Callable[[OpenState], OpenState],
     ) -> None:
         """Write every block, the records that don't stay as stubs."""
-        end = HEADER_SIZE
+        end, seal = HEADER_SIZE, self._seal
         for at, block, raw in blocks_of(segment, stop):
             end = at + block.size
             if block.type is BlockType.STATE:
-                state = OpenState.decode(raw)
+                state = state_of(raw, seal)
                 left = forget(state)
                 if left is not state:
                     raw, self.is_other = left.encode(), True
+                    if seal is not None:
+                        raw = seal.seal_state(raw, os.urandom(NONCE_SIZE))
             elif block.type is BlockType.RECORDS:
                 kept, count = _stubbed(decode_records(raw, block.count), block, stays, salts)
                 if count:

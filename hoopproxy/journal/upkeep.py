@@ -11,14 +11,15 @@ from __future__ import annotations
 from itertools import pairwise
 from types import TracebackType
 
-from hoopproxy.errors import HoopproxyError
+from hoopproxy.errors import Damaged, HoopproxyError
+from hoopproxy.journal.datakeys import wipe
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.format import HEADER_SIZE, BlockType, Kind, SegmentHeader, decode_records
+from hoopproxy.journal.format import HEADER_SIZE, BlockType, Kind, SegmentHeader, StoredRecord, decode_records
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.recovery import sound_segments
-from hoopproxy.journal.rewriting import SUFFIX, Outcome, Wanted, blocks_of, rewrite
+from hoopproxy.journal.rewriting import SUFFIX, Outcome, Wanted, blocks_of, rewrite, state_of
+from hoopproxy.journal.sealing import SegmentSeal
 from hoopproxy.journal.segment import SegmentReader
-from hoopproxy.journal.state import OpenState
 from hoopproxy.journal.whose import Owners
 
 __all__ = ["Upkeep"]
@@ -77,16 +78,17 @@ class Upkeep:
     def owners(self, pair: Pair, owners: Owners | None = None) -> Owners:
         """Whose the records of that segment are, as far as its state and its events tell."""
         owners = owners or Owners()
+        seal = self.folder.keyring.seal(self.folder, pair[0])
         segment = SegmentReader(self._files, self.folder.segment(pair[0].number))
         try:
             for _, block, raw in blocks_of(segment, pair[1].first_jseq):
                 if block.type is BlockType.STATE:
-                    for key, body in OpenState.decode(raw).starts.items():
+                    for key, body in state_of(raw, seal).starts.items():
                         owners.see(key, body)
                 elif block.type is BlockType.RECORDS:
-                    for kind, _, key, body in decode_records(raw, block.count):
-                        if kind == Kind.EVENT:
-                            owners.see(key, body)
+                    _see(owners, block.first, decode_records(raw, block.count), seal)
+        except ValueError as problem:
+            raise Damaged(str(segment.path), 0, str(problem)) from None
         finally:
             segment.close()
         return owners
@@ -115,6 +117,8 @@ class Upkeep:
                 ordered_by=ordered_by,
                 forget=lambda state: state.without(forgotten),
             )
+        except ValueError as problem:
+            raise Damaged(str(self.folder.segment(pair[0].number)), 0, str(problem)) from None
         finally:
             keys.close()
 
@@ -134,14 +138,23 @@ class Upkeep:
         for _ in range(_TRIES):
             file = KeyFile.open(self._files, self.folder.keys, self.folder.id, write=True)
             try:
-                left = [key for key in sorted(keys) if not file.get(key).is_erased]
+                left = [key for key in map(file.get, sorted(keys)) if not key.is_erased]
                 if not left:
                     return destroyed
                 destroyed = max(destroyed, len(left))
-                file.erase(left)
+                wipe(self.folder, left)
+                file.erase([key.id for key in left])
             finally:
                 file.close()
         raise HoopproxyError(f"{self.folder.keys}: keys that were erased are there again; try later")
 
 
 _TRIES = 3
+
+
+def _see(owners: Owners, first: int, records: list[StoredRecord], seal: SegmentSeal | None) -> None:
+    for jseq, (kind, flags, key, body) in enumerate(records, first):
+        if kind == Kind.EVENT and not owners.of(key).is_known:
+            opened = body if seal is None else seal.open(jseq, kind | flags << 8, key, body)
+            if opened is not None:
+                owners.see(key, opened)

@@ -27,11 +27,13 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import CLOSES, MAX_BODY, OPENS, Kind
 from hoopproxy.journal.gap import Gap
 from hoopproxy.journal.inbox import Inbox, Trouble
+from hoopproxy.journal.keyring import Keyring
 from hoopproxy.journal.keys import Key
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Recovered, recover
 from hoopproxy.journal.refusals import CallLater, Refusals, Timer
 from hoopproxy.journal.segment import is_full
+from hoopproxy.journal.vault import Sealing
 from hoopproxy.journal.waiters import Waiters
 
 __all__ = ["Journal"]
@@ -56,6 +58,7 @@ class Journal:
     :param threaded: false: no thread; ``commit_now`` does the writer's work itself, at once.
     :param on_commit: told of each commit, for the metrics.
     :param on_alarm: told, in a sentence, of each failure of the disk that was survived.
+    :param sealing: seal what is written, on the writer's thread.
     """
 
     def __init__(
@@ -71,12 +74,13 @@ class Journal:
         entropy: Callable[[int], bytes] = os.urandom,
         on_commit: Callable[[CommitFacts], None] | None = None,
         on_alarm: Callable[[str], None] | None = None,
+        sealing: Sealing | None = None,
     ) -> None:
         self.folder, self.options = folder, options or JournalOptions()
         self.id = str(uuid.UUID(bytes=folder.id))
         self._clock, self._wall, self._entropy = clock, wall, entropy
         self._call_from_thread, self._call_later, self._threaded = call_from_thread, call_later, threaded
-        self._on_commit, self._on_alarm = on_commit, on_alarm
+        self._on_commit, self._on_alarm, self._sealing = on_commit, on_alarm, sealing
         self.next_jseq = 1
         self.durable = 0
         self._refusals = Refusals(self.options, call_later, self._set_attention, self.commit_now)
@@ -108,10 +112,19 @@ class Journal:
         """
         if not self.folder.is_locked:
             raise JournalRefused("closed", "the journal's folder is not locked by this process")
+        if self._sealing is not None:
+            self.folder.keyring = Keyring(self._sealing.secret)
         try:
             recovered, position = recover(self.folder, accept_loss)
             committer = Committer(
-                self.folder, position, self.options, self._inbox, self._notify, self._wall, self._entropy
+                self.folder,
+                position,
+                self.options,
+                self._inbox,
+                self._notify,
+                self._wall,
+                self._entropy,
+                self._sealing,
             )
         except OSError as error:
             reason = error.strerror or type(error).__name__

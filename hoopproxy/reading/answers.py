@@ -16,6 +16,7 @@ import orjson
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.index.words import MAX_QUERY, Query
 from hoopproxy.journal.chunks import Chunk
+from hoopproxy.journal.letter import Letter
 from hoopproxy.reading.filters import BadFilter, Filter
 from hoopproxy.reading.summary import SessionSummary
 
@@ -159,7 +160,7 @@ class Problem:
     sentence: str
 
 
-Answer = EventLine | Chunk | SessionSummary | Progress | LeftOut | Covering | Remark | Problem
+Answer = EventLine | Chunk | Letter | SessionSummary | Progress | LeftOut | Covering | Remark | Problem
 
 
 def encode_line(answer: Answer) -> bytes:
@@ -180,6 +181,11 @@ def encode_line(answer: Answer) -> bytes:
             "data": base64.b64encode(answer.data).decode(),
         }
         return orjson.dumps(values) + b"\n"
+    if isinstance(answer, Letter):
+        sealed: dict[str, object] = {"answer": "letter", **attrs.asdict(answer)}
+        for name in _BINARY:
+            sealed[name] = base64.b64encode(getattr(answer, name)).decode()
+        return orjson.dumps(sealed) + b"\n"
     return orjson.dumps({"answer": type(answer).__name__.lower(), **attrs.asdict(answer)}) + b"\n"
 
 
@@ -197,6 +203,11 @@ def decode_line(line: bytes) -> Answer:
         kind = values.pop("answer")
         if kind == "chunk":
             return _chunk(values)
+        if kind == "letter":
+            binary: dict[str, Any] = {
+                name: base64.b64decode(values.pop(name), validate=True) for name in _BINARY
+            }
+            return Letter(**binary, **values)
         if kind == "session":
             return SessionSummary.from_json(values)
         made: Answer = _SMALL[kind](**values)
@@ -212,6 +223,9 @@ _SMALL: Final[dict[str, Any]] = {
     "problem": Problem,
     "remark": Remark,
 }
+
+
+_BINARY: Final = ("journal", "salt", "stored", "wrapped")
 
 
 def _chunk(values: dict[str, Any]) -> Chunk:

@@ -23,10 +23,16 @@ from hoopproxy.reading.sessions import exported, find_session, list_sessions, re
 __all__ = ["ask", "request"]
 
 
-def request(state: Path, question: Question, scope: Scope) -> bytes:
+def request(state: Path, question: Question, scope: Scope, reader_key: bytes | None = None) -> bytes:
     """The line that asks a process that reads (:mod:`hoopproxy.trail`); whoever writes it has decided on the
-    scope."""
-    values = {"state": str(state), "question": question.as_json(), "scope": scope.as_json()}
+    scope. :param reader_key: opens the events of sealed journals, if it isn't in the state directory."""
+    values: dict[str, object] = {
+        "state": str(state),
+        "question": question.as_json(),
+        "scope": scope.as_json(),
+    }
+    if reader_key is not None:
+        values["reader_key"] = reader_key.hex()
     return orjson.dumps(values) + b"\n"
 
 

@@ -18,6 +18,7 @@ from hoopproxy.events import canonical
 from hoopproxy.journal.files import RealFiles
 from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import Kind, UnsupportedFormat
+from hoopproxy.journal.keyring import Keyring
 from hoopproxy.journal.reader import JournalReader, Record
 from hoopproxy.journal.watermark import read_mark
 from hoopproxy.reading.answers import EventLine, Problem, Progress
@@ -45,9 +46,10 @@ _REPORT: Final = 0.25
 Told = EventLine | Progress | Problem
 
 
-def at_rest(state: Path) -> list[Folder]:
+def at_rest(state: Path, keyring: Keyring | None = None) -> list[Folder]:
     """The journals of a state directory, oldest first.
 
+    :param keyring: opens what is sealed; unless given, what the directory itself has for its readers does.
     :raises HoopproxyError: when there is none; says what to do.
     """
     try:
@@ -66,6 +68,9 @@ def at_rest(state: Path) -> list[Folder]:
             f"{state}: no journal below. Name the directory that [gateway] state names; "
             "it has a folder journals/"
         )
+    if keyring is not None:
+        for folder in found:
+            folder.keyring = keyring
     return found
 
 
@@ -134,14 +139,14 @@ def event_of(record: Record, folder: Folder) -> EventLine | None:
     """
     if record.kind == Kind.EVENT:
         try:
-            event = orjson.loads(record.body)
+            event = orjson.loads(record.opened())
         except orjson.JSONDecodeError:
             return _told(
                 record, folder, "audit.gap", why="unreadable event", records=1, bytes=len(record.body)
             )
         return EventLine(record.body, event) if isinstance(event, dict) else None
     if record.kind == Kind.GAP:
-        said = orjson.loads(record.body)
+        said = orjson.loads(record.opened())
         why = str(said.get("what") or "the journal could not keep these records")
         return _told(
             record, folder, "audit.gap", why=why, records=said.get("count", 0), bytes=said.get("bytes", 0)
@@ -196,7 +201,7 @@ def matching(
                 if report is not None:
                     yield report
             kind = record.kind
-            if kind == Kind.CHUNK or (kind == Kind.EVENT and not wanted.may_match(record.body)):
+            if kind == Kind.CHUNK or (kind == Kind.EVENT and not wanted.may_match(record.opened())):
                 continue
             line = event_of(record, folder)
             if line is not None and wanted.matches(line.event) and scope.covers(line.event):

@@ -188,7 +188,7 @@ class _Journal:
 
     def _judged(self, record: Record) -> Iterator[EventLine]:
         kind = record.kind
-        if kind == Kind.CHUNK or (kind == Kind.EVENT and not self._wanted.may_match(record.body)):
+        if kind == Kind.CHUNK or (kind == Kind.EVENT and not self._wanted.may_match(record.opened())):
             return
         line = event_of(record, self._folder)
         if line is not None and self._wanted.matches(line.event):

@@ -15,6 +15,7 @@ from hoopproxy.journal.chunks import Chunk
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.keys import KeyFile
+from hoopproxy.journal.letter import Letter, Letters
 from hoopproxy.journal.reader import JournalReader, Record, chunk_of
 from hoopproxy.reading.answers import Answer, EventLine, LeftOut, Problem
 from hoopproxy.reading.filters import Envelope, Filter
@@ -226,7 +227,7 @@ def recording(found: Found, scope: Scope) -> Iterator[Answer]:
     Two passes go through the journal side by side; neither holds more than one record.
     """
     with found.reader() as ahead, found.reader() as behind:
-        chunks = _Behind(behind)
+        chunks = _Behind(behind, found.folder)
         try:
             for record in ahead:
                 line = event_of(record, found.folder)
@@ -271,8 +272,8 @@ def _end_of(line: EventLine) -> int:
 class _Behind:
     """Chunks, as far as they are wanted now."""
 
-    def __init__(self, reader: JournalReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: JournalReader, folder: Folder) -> None:
+        self._reader, self._letters = reader, Letters(folder)
         self._records: Iterator[Record] | None = None
         self._next: Record | None = None
         self._shown = 0  # up to where the client's view has been given
@@ -283,11 +284,17 @@ class _Behind:
             self._records = (record for record in self._reader if record.kind == Kind.CHUNK)
         self._next = next(self._records, None)
 
-    def until(self, jseq: int, end: int = _NEVER) -> Iterator[Chunk]:
-        """The chunks before record ``jseq``, until the client's view is given up to offset ``end``."""
+    def until(self, jseq: int, end: int = _NEVER) -> Iterator[Chunk | Letter]:
+        """The chunks before record ``jseq``, until the client's view is given up to offset ``end``. What is
+        sealed is a letter, of which nobody here can tell what is in it."""
         if self._records is None:
             self._step()
         while self._next is not None and self._next.jseq < jseq and self._shown < end:
+            if self._next.is_closed:
+                letter = self._letters.of(self._next, self._reader)
+                self._step()
+                yield letter
+                continue
             chunk = chunk_of(self._next)
             self._step()
             if chunk.leg == 0 and chunk.direction == 1:

@@ -27,7 +27,9 @@ class FakeControl:
         self.read, self.targets = read, targets
         self.recorded: list[tuple[AuditRead, bool]] = []
         self.durable: Deferred[None] = succeed(None)
-        self.gateway = SimpleNamespace(config=SimpleNamespace(gateway=SimpleNamespace(state="/state")))
+        self.gateway = SimpleNamespace(
+            sealing=None, config=SimpleNamespace(gateway=SimpleNamespace(state="/state"))
+        )
 
     def scope_of(self, asker: Asker) -> tuple[str, frozenset[str]]:
         return self.read, self.targets

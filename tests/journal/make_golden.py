@@ -1,6 +1,6 @@
 """Write the golden journals. Run once per format version; what is in ``golden/`` is never written again.
 
-``python -m tests.journal.make_golden`` refuses to touch what is there.
+``python -m tests.journal.make_golden`` adds what is new and touches nothing that is there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from hoopproxy.journal.format import Kind, Stub
 from hoopproxy.journal.keys import Key, KeyFile
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
+from hoopproxy.journal.vault import Sealing
 from hoopproxy.journal.writer import Journal
 
 from .support import SESSION, event
@@ -21,7 +22,12 @@ GOLDEN = Path(__file__).with_name("golden")
 IDENTITY = "0190b5a0-0000-7000-8000-00000000000"
 
 
-def write(name: str, number: int, options: JournalOptions, end: bool) -> None:
+#: Of the golden sealed journal alone: whoever reads this can open it.
+READER_KEY = bytes(range(32))
+IDENTITY_FILE = "identity"
+
+
+def write(name: str, number: int, options: JournalOptions, end: bool, sealed: bool = False) -> None:
     """One journal with a record of each kind, two segments, two keys."""
     target = GOLDEN / "version-1" / name
     if target.exists():
@@ -37,6 +43,7 @@ def write(name: str, number: int, options: JournalOptions, end: bool) -> None:
         threaded=False,
         wall=lambda: next(now),
         entropy=lambda size: bytes(range(size)),
+        sealing=_sealing(target) if sealed else None,
     )
     journal.start()
     key = journal.open_key(SESSION)
@@ -53,7 +60,7 @@ def write(name: str, number: int, options: JournalOptions, end: bool) -> None:
         journal.append_event(event("command.completed", session="s1", op="o1", seq=3), key, closes=b"o1")
         journal.append_event(event("session.end", session="s1", seq=4), key, closes=SESSION)
         journal.stop()
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=sealed)
     for each in files.names(path):
         if each not in ("lock", "reserve"):
             data = files.content(path / each)
@@ -61,10 +68,26 @@ def write(name: str, number: int, options: JournalOptions, end: bool) -> None:
             (target / each).write_bytes(cut if len(data) > 1 << 20 else data)
 
 
+def _sealing(target: Path) -> Sealing:
+    import pyrage
+
+    identity = pyrage.x25519.Identity.generate()
+    target.mkdir(parents=True)
+    (target / IDENTITY_FILE).write_text(f"{identity}\n")
+    return Sealing((str(identity.to_public()),), READER_KEY)
+
+
 def main() -> None:
     """Make all of them."""
-    write("ended", 1, JournalOptions(reserve_bytes=0, segment_bytes=600), end=True)
-    write("killed", 2, JournalOptions(reserve_bytes=0, compress=False), end=False)
+    made = (
+        ("ended", 1, JournalOptions(reserve_bytes=0, segment_bytes=600), True, False),
+        ("killed", 2, JournalOptions(reserve_bytes=0, compress=False), False, False),
+        ("sealed", 3, JournalOptions(reserve_bytes=0, segment_bytes=600), True, True),
+        ("sealed-killed", 4, JournalOptions(reserve_bytes=0), False, True),
+    )
+    for name, *facts in made:
+        if not (GOLDEN / "version-1" / name).exists():
+            write(name, *facts)
 
 
 if __name__ == "__main__":

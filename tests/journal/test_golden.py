@@ -8,29 +8,34 @@ from pathlib import Path
 
 import pytest
 
+from hoopproxy.journal.age import identities_of
 from hoopproxy.journal.chain import rewritten
 from hoopproxy.journal.chunks import Chunk
 from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import HEADER_SIZE, Kind, SegmentHeader, Stub, UnsupportedFormat
+from hoopproxy.journal.keyring import READER_KEY, Keyring
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.reader import JournalReader, Record
 from hoopproxy.journal.recovery import Recovered
 from hoopproxy.journal.writer import Journal
 
-from .make_golden import GOLDEN, IDENTITY
+from .make_golden import GOLDEN, IDENTITY, IDENTITY_FILE
+from .make_golden import READER_KEY as SECRET
 from .support import SESSION, STATE, event
 from .test_format import resealed
 
 PATHS = {"ended": f"{IDENTITY}1", "killed": f"{IDENTITY}2"}
+SEALED = {"sealed": f"{IDENTITY}3", "sealed-killed": f"{IDENTITY}4"}
 
 
 def golden(name: str) -> tuple[MemoryFiles, Folder]:
     files = MemoryFiles()
-    place = STATE / "journals" / PATHS[name]
+    place = STATE / "journals" / {**PATHS, **SEALED}[name]
     files.make_dir(place)
     for path in sorted((GOLDEN / "version-1" / name).iterdir()):
-        files.replace(place / path.name, path.read_bytes())
+        if path.name != IDENTITY_FILE:
+            files.replace(place / path.name, path.read_bytes())
     return files, journals(STATE, files)[0]
 
 
@@ -89,6 +94,30 @@ def test_version_1s_digests_are_over_the_bytes() -> None:
         header = SegmentHeader.decode(after[:HEADER_SIZE])
         assert hashlib.sha256(before[: header.previous_size]).digest() == header.digest
     assert list(rewritten(folder)) == []
+
+
+@pytest.mark.parametrize("name", SEALED)
+def test_a_sealed_version_1_opens_for_its_auditor(name: str) -> None:
+    """Cipher 1, with keys wrapped by age: for as long as the auditor has the identity."""
+    pytest.importorskip("pyrage")
+    _, folder = golden(name)
+    identities = identities_of((GOLDEN / "version-1" / name / IDENTITY_FILE).read_text())
+    assert all(record.is_closed for record in read(folder) if record.kind != Kind.STUB)
+    folder.keyring = Keyring(None, identities)
+    found = read(folder)
+    _, plain = golden(name.replace("sealed-", "").replace("sealed", "ended"))
+    assert [record.body for record in found] == [record.body for record in read(plain)]
+    assert [record.key_id for record in found] == [record.key_id for record in read(plain)]
+
+
+def test_a_sealed_version_1_can_be_continued_by_who_has_the_readers_key() -> None:
+    """What is open is found, and an END is an END."""
+    files, folder = golden("sealed-killed")
+    files.replace(STATE / READER_KEY, SECRET)
+    killed = started(files)
+    assert (killed.clean, killed.next_jseq, killed.last_seqs) == (False, 7, {"s1": 2})
+    files, folder = golden("sealed")
+    assert (started(files).clean, len(list(rewritten(folder)))) == (True, 0)
 
 
 def test_version_2_is_refused_by_readers_and_writers() -> None:

@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from hoopproxy.cli.audit.source import AtRest, Gateway, Source, socket_of
+from hoopproxy.cli.audit.source import AtRest, Gateway, Opening, Source, socket_of
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.age import BadKey, identities_of
+from hoopproxy.journal.folder import Folder
 from hoopproxy.reading.filters import BadFilter, Filter, parse_when
 from hoopproxy.reading.journals import at_rest, one_journal
 
@@ -22,6 +25,8 @@ __all__ = [
     "source_options",
     "who_and_where",
 ]
+
+_IDENTITY_FILE = "hoopproxy.identity_file"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +45,14 @@ _SOURCES = (
         help="A state directory at rest: needs its owner's permission, and is not audited.",
     ),
     click.option("--journal", type=_PATH, help="One journal's folder at rest; the same holds."),
+)
+
+_OPENING = click.option(
+    "--identity-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    expose_value=False,
+    callback=lambda ctx, _, value: ctx.meta.__setitem__(_IDENTITY_FILE, value),
+    help="Your identity (age or SSH private key): opens recordings that are sealed for you.",
 )
 
 _WHO_AND_WHERE = (
@@ -80,8 +93,8 @@ def _all(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
 
 
 def source_options(function: F) -> F:
-    """Where the trail is read: one of --config, --control, --state, --journal."""
-    return _all(_SOURCES)(function)
+    """Where the trail is read: one of --config, --control, --state, --journal; and what opens it."""
+    return _all((*_SOURCES, _OPENING))(function)
 
 
 def who_and_where(function: F) -> F:
@@ -112,13 +125,32 @@ def made_source(
             "say where to read, once: --config FILE or --control SOCKET asks the running gateway; "
             "--state DIR or --journal DIR reads files at rest"
         )
+    identities = _identities()
     if config is not None:
-        return Gateway(socket_of(config))
+        return Opening(Gateway(socket_of(config)), identities)
     if control is not None:
-        return Gateway(control)
-    if state is not None:
-        return AtRest(lambda: at_rest(state))
-    return AtRest(lambda: [one_journal(named[0])])
+        return Opening(Gateway(control), identities)
+
+    def find() -> list[Folder]:
+        folders = at_rest(state) if state is not None else [one_journal(named[0])]
+        for folder in folders if identities else ():
+            folder.keyring = folder.keyring.with_identities(identities)
+        return folders
+
+    return Opening(AtRest(find), identities)
+
+
+def _identities() -> list[Any]:
+    """Of the file that was named. :raises HoopproxyError: it holds none."""
+    path: Path | None = click.get_current_context().meta.get(_IDENTITY_FILE)
+    if path is None:
+        return []
+    try:
+        return identities_of(path.read_text("utf-8"))
+    except (OSError, ValueError) as problem:
+        raise HoopproxyError(f"{path}: can't be read ({type(problem).__name__})") from None
+    except BadKey as problem:
+        raise HoopproxyError(f"{path}: {problem}") from None
 
 
 def made_filter(

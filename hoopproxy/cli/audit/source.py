@@ -15,11 +15,12 @@ import orjson
 from hoopproxy.discovery import row_texts
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.letter import Letter
 from hoopproxy.reading.answers import Answer, Problem, Question, decode_line
 from hoopproxy.reading.ask import ask
 from hoopproxy.reading.scope import EVERYTHING
 
-__all__ = ["AtRest", "Gateway", "Source", "Unreachable", "socket_of", "state_of"]
+__all__ = ["AtRest", "Gateway", "Opening", "Source", "Unreachable", "socket_of", "state_of"]
 
 _STATE: Final = "/var/lib/hoopproxy"
 _CONTROL: Final = "control.sock"
@@ -37,6 +38,25 @@ class Source(Protocol):
 
     def ask(self, question: Question) -> Iterator[Answer]:
         """The pieces of the answer. :raises HoopproxyError: when nothing can be asked."""
+
+
+class Opening:
+    """What another source answers, with the recordings opened that are sealed for whoever is at the terminal."""
+
+    def __init__(self, source: Source, identities: Sequence[Any]) -> None:
+        self._source, self._identities = source, identities
+
+    def ask(self, question: Question) -> Iterator[Answer]:
+        """See :class:`Source`. The first recording that can't be opened ends the answer."""
+        for piece in self._source.ask(question):
+            if not isinstance(piece, Letter):
+                yield piece
+                continue
+            try:
+                yield piece.open(self._identities)
+            except (HoopproxyError, ValueError) as problem:
+                yield Problem("sealed", str(problem))
+                return
 
 
 class AtRest:

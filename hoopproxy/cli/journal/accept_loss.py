@@ -14,6 +14,7 @@ from hoopproxy.journal.files import RealFiles
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.recovery import recover
+from hoopproxy.journal.vault import sealing_at_rest
 from hoopproxy.journal.writer import Journal
 
 __all__ = ["accept_loss"]
@@ -62,8 +63,8 @@ def _damage(folder: Folder) -> Damaged | None:
 
 
 def _continue(folder: Folder) -> None:
-    journal = Journal(folder, options=JournalOptions(), threaded=False)
     try:
+        journal = Journal(folder, options=JournalOptions(), threaded=False, sealing=sealing_at_rest(folder))
         recovered = journal.start(accept_loss=True)
     except Damaged as damage:
         raise HoopproxyError(

@@ -13,6 +13,7 @@ from hoopproxy.errors import HoopproxyError, JournalRefused
 from hoopproxy.events import Event
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.options import JournalOptions
+from hoopproxy.journal.vault import sealing_at_rest
 from hoopproxy.journal.writer import Journal
 
 __all__ = ["put_on_record"]
@@ -36,7 +37,8 @@ def put_on_record(folder: Folder, event: Event, control: Path) -> int:
     if not locked.is_locked:
         raise HoopproxyError(f"{folder.path}: a gateway has just opened this journal; try again")
     try:
-        journal = Journal(locked, options=JournalOptions(reserve_bytes=0), threaded=False)
+        options, sealing = JournalOptions(reserve_bytes=0), sealing_at_rest(locked)
+        journal = Journal(locked, options=options, threaded=False, sealing=sealing)
         journal.start()
         voice, identity = author(journal)
         jseq = voice.say(event, outcome="success", identity=identity)

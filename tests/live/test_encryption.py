@@ -1,0 +1,119 @@
+"""Encryption at rest with a real gateway: what lies on its disk, who can read it, and that it goes on after a kill."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hoopproxy.journal.datakeys import read_events_key, read_wrapped
+from hoopproxy.journal.folder import journals
+from hoopproxy.journal.keys import KeyFile
+from hoopproxy.journal.sealing import KEY_SIZE, events_key
+
+from .gateway import Gateway
+from .need import command
+from .trail import assert_whole
+
+psycopg = pytest.importorskip("psycopg")
+pyrage = pytest.importorskip("pyrage")
+
+ROW = "a row that only the client saw"
+
+
+@pytest.fixture
+def auditor(tmp_path: Path) -> tuple[str, Path]:
+    """A recipient, and the file with its identity."""
+    identity = pyrage.x25519.Identity.generate()
+    file = tmp_path / "auditor.txt"
+    file.write_text(f"# an auditor\n{identity}\n")
+    file.chmod(0o600)
+    return str(identity.to_public()), file
+
+
+def _sealed(gateway: Any, auditor: tuple[str, Path], **options: Any) -> Gateway:
+    def change(settings: dict[str, Any]) -> None:
+        settings["encryption"] = {"recipients": [auditor[0]]}
+
+    through: Gateway = gateway(change=change, **options)
+    return through
+
+
+def _audit(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hoopproxy.cli", "audit", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def _ask(through: Gateway, name: str) -> str:
+    with psycopg.connect(through.dsn("writer").conninfo, application_name=name) as connection:
+        half = len(ROW) // 2
+        shown = connection.execute(f"SELECT '{ROW[:half]}' || '{ROW[half:]}'").fetchone()
+        assert shown == (ROW,)
+    return through.session_of(name)
+
+
+def test_a_stolen_disk_has_no_recording_and_an_auditor_reads_it_all(
+    gateway: Any, auditor: tuple[str, Path]
+) -> None:
+    """Through the gateway and at rest; events are read by everybody who could before."""
+    through = _sealed(gateway, auditor)
+    session = _ask(through, "sealed")
+    through.wait_for_events("session.end", session=session)
+    where = ("--config", through.config)
+    assert ROW[:15] in _audit("show", session, *where).stdout
+    closed = _audit("replay", session, *where, "--no-wait")
+    assert "sealed for the auditors" in closed.stdout + closed.stderr
+    assert ROW not in closed.stdout
+    opened = _audit("replay", session, *where, "--no-wait", "--identity-file", auditor[1])
+    assert ROW in opened.stdout, opened.stderr
+    assert through.terminate() == 0
+    stolen = b"".join(path.read_bytes() for path in through.journal_dir.rglob("*") if path.is_file())
+    assert ROW.encode() not in stolen
+    assert b"SELECT" not in stolen
+    (through.state / "reader-key").rename(through.state / "kept-elsewhere")
+    assert "sealed" in _audit("show", session, "--state", through.state).stderr
+    alone = _audit("replay", session, "--state", through.state, "--no-wait", "--identity-file", auditor[1])
+    assert ROW in alone.stdout, alone.stderr
+
+
+def test_it_goes_on_after_a_kill_and_the_ends_are_on_record(gateway: Any, auditor: tuple[str, Path]) -> None:
+    """The next process reads what was open, and the trail is whole."""
+    through = _sealed(gateway, auditor)
+    with psycopg.connect(through.dsn("writer").conninfo, application_name="cut") as connection:
+        connection.execute("SELECT 1")
+        session = through.session_of("cut")
+        through.kill9()
+    through.up()
+    later = _ask(through, "later")
+    assert through.terminate() == 0
+    assert_whole(through.events())
+    assert [each["kind"] for each in through.events(session=session)][-1] == "session.interrupted"
+    for each in (session, later):
+        shown = _audit("replay", each, "--state", through.state, "--no-wait", "--identity-file", auditor[1])
+        assert shown.returncode == 0, shown.stderr
+
+
+def test_the_age_tool_itself_opens_the_wrapped_keys(gateway: Any, auditor: tuple[str, Path]) -> None:
+    """An auditor who has no hoopproxy any more has the keys all the same."""
+    age = command("age", name="age", package="age")
+    through = _sealed(gateway, auditor)
+    _ask(through, "sealed")
+    assert through.terminate() == 0
+    (folder,) = journals(through.state)
+    keys = KeyFile.open(folder.files, folder.keys, folder.id)
+    wrapped = [read_wrapped(folder, key) for key in keys.all() if key.id]
+    for each in (*wrapped, read_events_key(folder)):
+        assert each is not None
+        opened = subprocess.run(
+            [age, "--decrypt", "--identity", str(auditor[1])], input=each, capture_output=True, check=True
+        ).stdout
+        assert len(opened) == KEY_SIZE
+    assert opened == events_key((through.state / "reader-key").read_bytes(), folder.id)
