@@ -119,7 +119,7 @@ def _record(folder: Folder, jseq: int) -> dict[str, str]:
     finally:
         salts.close()
     return {
-        "body": b64encode(record.body).decode(),
+        "body": b64encode(record.stored).decode(),
         "kind": kind_name(record).decode(),
         "salt": b64encode(salt).decode(),
     }
