@@ -87,10 +87,11 @@ def test_a_stolen_disk_has_no_recording_and_an_auditor_reads_it_all(
 def test_it_goes_on_after_a_kill_and_the_ends_are_on_record(gateway: Any, auditor: tuple[str, Path]) -> None:
     """The next process reads what was open, and the trail is whole."""
     through = _sealed(gateway, auditor)
-    with psycopg.connect(through.dsn("writer").conninfo, application_name="cut") as connection:
-        connection.execute("SELECT 1")
-        session = through.session_of("cut")
-        through.kill9()
+    connection = psycopg.connect(through.dsn("writer").conninfo, application_name="cut", autocommit=True)
+    connection.execute("SELECT 1")
+    session = through.session_of("cut")
+    through.kill9()
+    connection.close()
     through.up()
     later = _ask(through, "later")
     assert through.terminate() == 0
