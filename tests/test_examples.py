@@ -6,6 +6,10 @@ What they import is what a third party needs to know; if they needed more, the i
 from __future__ import annotations
 
 import ast
+import base64
+import contextlib
+import hmac
+import http.server
 import importlib.util
 import json
 import os
@@ -20,30 +24,33 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from treq.testing import StubTreq
 from twisted.internet import task
+from twisted.internet.defer import ensureDeferred
+from twisted.web.resource import Resource
 
 from hoopproxy.errors import JournalRefused
-from hoopproxy.events import REDACTIONS, GatewayClock
-from hoopproxy.journal.folder import Folder, journals
-from hoopproxy.journal.options import JournalOptions
-from hoopproxy.journal.reader import JournalReader
-from hoopproxy.journal.writer import Journal
-from hoopproxy.reading.journals import event_of
-from hoopproxy.sinks import Delivery, SinkContext
-from hoopproxy.testing import FakeSession, Player, every_split, play
+from hoopproxy.events import REDACTIONS, canonical
+from hoopproxy.sinks import SinkContext
+from hoopproxy.testing import FakeSession, Player, check_sink, deliveries, every_split, play
 from hoopproxy.wire.commands import Login, Refusal, StartTLS, TLSStarted, Verdict
-from hoopproxy.wire.recorder import Clock, IdSource, Recorder
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 EXAMPLES = REPOSITORY / "examples"
-PUBLIC = ("hoopproxy.interfaces", "hoopproxy.wire", "hoopproxy.events", "hoopproxy.testing")
-SOURCES = ("line_protocol/hoopproxy_lines.py", "file_sink/hoopproxy_jsonlines.py")
+PUBLIC = (
+    "hoopproxy.interfaces",
+    "hoopproxy.errors",
+    "hoopproxy.wire",
+    "hoopproxy.events",
+    "hoopproxy.testing",
+)
+SOURCES = ("line_protocol/hoopproxy_lines.py", "sink_plugin/hoopproxy_webhook.py")
 SECONDS = 60
 
 
@@ -58,7 +65,7 @@ def loaded(path: str) -> Any:
 
 
 lines = loaded(SOURCES[0])
-jsonlines = loaded(SOURCES[1])
+webhook = loaded(SOURCES[1])
 
 
 # --- what they may know --------------------------------------------------------------------------------
@@ -76,7 +83,7 @@ def test_an_example_imports_only_what_is_public(source: str) -> None:
     others = (
         {name.split(".")[0] for name in names} - {"hoopproxy", "twisted", "zope"} - sys.stdlib_module_names
     )
-    assert others == set()
+    assert others <= {"treq"}
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -276,108 +283,114 @@ def test_options_that_it_does_not_have_are_named() -> None:
 
 # --- the sink ------------------------------------------------------------------------------------------
 
+KEY = b"0123456789abcdef0123456789abcdef"
+SECRET = b"whsec_" + base64.b64encode(KEY)
 
-@pytest.fixture
-def deliveries(tmp_path: Path) -> list[Delivery]:
-    """Real records: written by a journal, read back by its reader."""
-    journal = Journal(
-        Folder.acquire(tmp_path / "state"), options=JournalOptions(reserve_bytes=0), threaded=False
+
+class Receiver(Resource):
+    """A webhook's other end: checks each signature by the specification, and keeps what came."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: list[bytes] = []
+        self.ids: list[str] = []
+        self.answers: list[int] = []
+
+    def render_POST(self, request: Any) -> bytes:
+        if self.answers:
+            request.setResponseCode(self.answers.pop(0))
+            return b"with a secret row in it"
+        body = request.content.read()
+        message, stamp, signed = (
+            request.getHeader(name) for name in ("webhook-id", "webhook-timestamp", "webhook-signature")
+        )
+        expected = hmac.new(KEY, b"%s.%s.%s" % (message.encode(), stamp.encode(), body), "sha256").digest()
+        assert signed == "v1," + base64.b64encode(expected).decode()
+        said = json.loads(body)
+        assert (said["type"], said["timestamp"]) == (said["data"]["kind"], said["data"]["time"])
+        self.bodies.append(canonical(said["data"]))
+        self.ids.append(message)
+        return b""
+
+
+class Hooked(webhook.Webhook):  # type: ignore[misc,name-defined]  # a module that is loaded from its file
+    """The example, over HTTP in memory."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.http = StubTreq(receiver)
+
+    def make(self, options: Any, context: SinkContext) -> Any:
+        made = super().make(options, context)
+        made.http = self.http
+        return made
+
+
+OPTIONS = {"url": "https://hooks.example/hoopproxy", "secret": "env:WEBHOOK_SECRET"}
+
+
+def test_the_sink_keeps_every_promise_that_the_reader_process_relies_on(tmp_path: Path) -> None:
+    """In order, whole, again when it failed, whatever a client wrote; signed as its receiver expects."""
+    receiver = Receiver()
+
+    @contextlib.contextmanager
+    def broken() -> Iterator[None]:
+        receiver.answers += [503] * 10
+        yield
+        receiver.answers.clear()
+
+    check_sink(
+        Hooked(receiver),
+        OPTIONS,
+        lambda: receiver.bodies,
+        base=tmp_path,
+        secrets={"env:WEBHOOK_SECRET": SECRET},
+        broken=broken,
     )
-    journal.start()
-    recorder = Recorder(journal, IdSource(), Clock(), node="gw1")
-    for number in range(20):
-        recorder.event(GatewayClock(why="a test \u2028 \n\x1b]0;", monotonic=number))
-    journal.commit_now()
-    journal.stop()
-    (folder,) = journals(tmp_path / "state")
-    with JournalReader(folder) as reader:
-        found = [event_of(record, folder) for record in reader]
-    made = [Delivery(body=each.body, event=each.event) for each in found if each is not None]
-    assert len(made) == 20
-    return made
+    assert len(receiver.ids) > 60
 
 
-@pytest.fixture
-def sink(tmp_path: Path) -> Iterator[Any]:
-    made = jsonlines.JsonLines().make({"path": "out.jsonl"}, context(tmp_path))
-    made.start()
-    yield made
-    made.stop()
-
-
-def context(tmp_path: Path) -> SinkContext:
-    """What the reader process makes a sink with."""
+def test_a_batch_that_failed_half_way_goes_on_where_it_was(tmp_path: Path) -> None:
+    """A receiver that answers every second request only would else never see the end of a batch."""
+    receiver = Receiver()
+    plugin = Hooked(receiver)
 
     async def secret(reference: str) -> bytes:
-        raise AssertionError(reference)
+        return SECRET
 
-    return SinkContext(
-        name="here", folder=tmp_path, base=tmp_path, node="gw1", reactor=task.Clock(), secret=secret
+    context = SinkContext(
+        name="w", folder=tmp_path, base=tmp_path, node="gw1", reactor=task.Clock(), secret=secret
     )
+    sink = plugin.make(OPTIONS, context)
+    batch = deliveries(1, 4)
+    tries = 0
+    while len(receiver.bodies) < 4:
+        tries += 1
+        receiver.answers = [500] if tries % 2 else []
+        failures: list[Any] = []
+        ensureDeferred(sink.deliver(batch)).addErrback(failures.append)
+        assert not failures or "secret" not in str(failures[0].value)
+    assert receiver.ids == [each.id for each in batch]
 
 
-def content(tmp_path: Path) -> list[dict[str, Any]]:
-    data = (tmp_path / "out.jsonl").read_bytes()
-    assert data == b"" or data.endswith(b"\n")
-    return [json.loads(line) for line in data.split(b"\n")[:-1]]
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"url": "http://hooks.example/x", "secret": "env:S"}, "url is not https"),
+        ({"url": "https://x", "secret": "whsec_abc"}, "secret is no reference"),
+        ({**OPTIONS, "colour": 1}, "colour is not known"),
+    ],
+)
+def test_the_sink_takes_no_bad_options(tmp_path: Path, options: dict[str, object], words: str) -> None:
+    """A secret in the file, or events in the clear, are told before the start."""
+    assert any(words in sentence for sentence in webhook.Webhook().problems(options, tmp_path))
 
 
-def test_the_sink_writes_what_it_is_handed_in_order_one_line_each(
-    tmp_path: Path, sink: Any, deliveries: list[Delivery]
-) -> None:
-    """A text with line ends in it must not become two events."""
-    for start in range(0, 20, 7):
-        assert sink.deliver(deliveries[start : start + 7]) is None
-    sink.deliver([])
-    found = content(tmp_path)
-    assert found == [dict(each.event) for each in deliveries]
-    assert [each["jseq"] for each in found] == sorted(each["jseq"] for each in found)
-    assert [(each.id, each.kind) for each in deliveries] == [(each["id"], each["kind"]) for each in found]
-    assert (tmp_path / "out.jsonl").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_batch_that_comes_again_is_there_again_under_the_same_ids(
-    tmp_path: Path, sink: Any, deliveries: list[Delivery]
-) -> None:
-    """At least once: a reader of the file drops repetitions by id."""
-    sink.deliver(deliveries)
-    sink.reopen()
-    sink.deliver(deliveries)
-    found = content(tmp_path)
-    assert len(found) == 40
-    assert len({each["id"] for each in found}) == 20
-
-
-def test_a_disk_that_fails_leaves_no_half_of_a_batch(
-    tmp_path: Path, sink: Any, deliveries: list[Delivery], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same batch comes again: half of it twice would be a forged repetition, half of a line damage."""
-    sink.deliver(deliveries[:5])
-
-    def fail(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(jsonlines.os, "fdatasync", fail)
-        with pytest.raises(OSError, match="No space"):
-            sink.deliver(deliveries[5:])
-    assert len(content(tmp_path)) == 5
-    sink.deliver(deliveries[5:])
-    assert content(tmp_path) == [dict(each.event) for each in deliveries]
-
-
-@pytest.mark.parametrize("torn", [b'{"half', b"x" * 200_000])
-def test_a_line_that_a_crash_cut_is_removed_at_the_next_start(
-    tmp_path: Path, deliveries: list[Delivery], torn: bytes
-) -> None:
-    """What follows would be glued to it, and both lost to every reader."""
-    path = tmp_path / "out.jsonl"
-    path.write_bytes(deliveries[0].body + b"\n" + torn)
-    again = jsonlines.JsonLines().make({"path": str(path)}, context(tmp_path))
-    again.start()
-    again.deliver(deliveries[1:3])
-    again.stop()
-    assert content(tmp_path) == [dict(each.event) for each in deliveries[:3]]
+def test_a_secret_that_is_none_is_said_without_it(tmp_path: Path) -> None:
+    """The sentence ends in a log."""
+    with pytest.raises(webhook.NotTaken, match="not whsec_ and base64"):
+        webhook.signing_key(b"whsec_???")
 
 
 # --- configurations ------------------------------------------------------------------------------------
@@ -494,7 +507,35 @@ groups = ["staff"]
 targets = ["store"]
 account = "writer"
 deny = ["DROP"]
+[[sink]]
+name = "hooks"
+type = "webhook"
+url = "http://127.0.0.1:{hooks}/"
+secret = "env:WEBHOOK_SECRET"
+kinds = ["command"]
+batch_events = 20
 """
+
+
+class Hooks(http.server.BaseHTTPRequestHandler):
+    """What posts are answered by; each message's type is kept in ``heard``."""
+
+    heard: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        signed = b"%s.%s.%s" % (
+            self.headers["webhook-id"].encode(), self.headers["webhook-timestamp"].encode(), body,
+        )  # fmt: skip
+        good = "v1," + base64.b64encode(hmac.new(KEY, signed, "sha256").digest()).decode()
+        fine = hmac.compare_digest(good, self.headers["webhook-signature"])
+        if fine:
+            self.heard.append(json.loads(body)["type"])
+        self.send_response(204 if fine else 401)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Not on standard error."""
 
 
 @pytest.fixture(scope="module")
@@ -511,7 +552,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     interpreter = folder / "venv" / "bin" / "python"
     (site,) = (folder / "venv").glob("lib/python*/site-packages")
     (site / "lent.pth").write_text(f"{REPOSITORY}\n{sysconfig.get_paths()['purelib']}\n")
-    for name in ("line_protocol", "file_sink"):
+    for name in ("line_protocol", "sink_plugin"):
         copy = folder / name  # pip builds where the source is, and leaves things there
         shutil.copytree(
             EXAMPLES / name, copy, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info")
@@ -551,7 +592,7 @@ def test_installed_packages_are_found_and_listed(python: list[str]) -> None:
     assert done.returncode == 0, done.stderr
     found = {(each["kind"], each["name"]): each["module"] for each in json.loads(done.stdout)["plugins"]}
     assert found["protocol", "lines"] == "hoopproxy_lines"
-    assert found["sink", "jsonlines"] == "hoopproxy_jsonlines"
+    assert found["sink", "webhook"] == "hoopproxy_webhook"
     assert found["protocol", "postgres"].startswith("hoopproxy.")
 
 
@@ -589,7 +630,9 @@ def test_twistd_runs_a_third_partys_protocol_end_to_end(python: list[str], tmp_p
         trial.bind(("127.0.0.1", 0))
         port = trial.getsockname()[1]
     config = tmp_path / "gateway.toml"
-    config.write_text(CONFIGURATION.format(port=port, target=store.port))
+    hooks = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hooks)
+    threading.Thread(target=hooks.serve_forever, daemon=True).start()
+    config.write_text(CONFIGURATION.format(port=port, target=store.port, hooks=hooks.server_address[1]))
     added = hoopproxy(
         python, "passwd", str(tmp_path / "users"), "alice", "--group", "staff", "--stdin", said="s3cret\n"
     )
@@ -605,7 +648,7 @@ def test_twistd_runs_a_third_partys_protocol_end_to_end(python: list[str], tmp_p
             stderr=output,
             stdin=subprocess.DEVNULL,
             cwd=tmp_path,
-            env={**os.environ, "STORE_PASSWORD": "upstream-secret"},
+            env={**os.environ, "STORE_PASSWORD": "upstream-secret", "WEBHOOK_SECRET": SECRET.decode()},
         )
     try:
         until(lambda: connects(port) or gateway.poll() is not None, "the gateway listens")
@@ -617,6 +660,7 @@ def test_twistd_runs_a_third_partys_protocol_end_to_end(python: list[str], tmp_p
         assert b"2 denied: the role staff denies DROP" in answer
         shown = hoopproxy(python, "audit", "show", "last", "--config", str(config), "--json")
         assert shown.returncode == 0, shown.stderr
+        until(lambda: "command.denied" in Hooks.heard, "the sink delivers")
     finally:
         gateway.terminate()
         try:
@@ -624,6 +668,7 @@ def test_twistd_runs_a_third_partys_protocol_end_to_end(python: list[str], tmp_p
         finally:
             gateway.kill()
             store.listening.close()
+            hooks.shutdown()
     assert store.heard == [b"login gateway upstream-secret\n", b"1 get colour\n"]
     events = [json.loads(line) for line in shown.stdout.splitlines()]
     assert {each["protocol"] for each in events} == {"lines"}

@@ -27,7 +27,7 @@ ALLOWED = {
     "sinks": {"errors", "events", "interfaces"},
     "ledger": {"errors", "events", "journal"},
     "sealing": {"errors", "events", "journal", "ledger"},
-    "testing": {"errors", "events", "interfaces", "journal", "wire"},
+    "testing": {"errors", "events", "interfaces", "journal", "sinks", "wire"},
     "secrets": {"errors", "events", "interfaces"},
     "identity": {"errors", "events", "interfaces", "wire", "secrets"},
     "delivery": {

@@ -353,7 +353,7 @@ class SinkRunner:
 
     def status(self) -> dict[str, Any]:
         """Facts for who asks."""
-        state = "failing" if self._failing_since is not None else "ok"
+        state = "failing" if self._is_told else "ok" if self._failing_since is None else "retrying"
         return {
             "type": self.sink.type,
             "format": self.format,

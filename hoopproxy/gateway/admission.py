@@ -11,6 +11,7 @@ from typing import cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from hoopproxy.errors import JournalRefused
 from hoopproxy.gateway.alike import alike, decider_of
 from hoopproxy.gateway.shared import Upstream
 from hoopproxy.gateway.upstream import Dialling, Unreachable
@@ -84,6 +85,12 @@ class Admitting(Visit):
             max_lag_ns=journal.max_lag_ms * 1_000_000,
             by_kind=self._by_kind(answer),
         )
+        if config.durable_at:
+            if self._shared.awaiting is None:
+                raise JournalRefused(
+                    "sink", "nobody here delivers the trail to where this target waits for it"
+                )
+            self._relay.exchange.journal = self._shared.awaiting(config.durable_at)
         self._relay.exchange.admit(alike(admission))
         self._dialling = Dialling(upstream, self._relay.server, self._shared.resolve, self._shared.clock)
         dialled = self._dialling.dial(None if account is None else account.password)

@@ -113,6 +113,11 @@ class Session(LoggingIn, Admitting):
         if self._relay is not None:
             self._relay.abort()
 
+    @property
+    def durable_at(self) -> tuple[str, ...]:
+        """The sinks that its commands wait for."""
+        return () if self._upstream is None else self._upstream.config.durable_at
+
     def journal_refuses(self, refused: JournalRefused) -> None:
         """The journal can't write: what waits for its record will not happen."""
         if self._relay is not None:

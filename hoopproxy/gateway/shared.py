@@ -106,6 +106,8 @@ class Shared:
     rounds: Rounds = attrs.field(init=False)
     deadlines: Deadlines = attrs.field(init=False)
     draining: bool = False
+    awaiting: Callable[[tuple[str, ...]], DurableJournal] | None = None
+    """Gives the journal whose records are durable when they are at these sinks, too (``durable_at``)."""
     emptied: Callable[[], None] | None = None
     """Called when the last session is over."""
 

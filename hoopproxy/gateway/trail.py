@@ -30,7 +30,9 @@ from hoopproxy.delivery.backoff import Backoff
 from hoopproxy.delivery.pipe import Lines, encoded
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import CATALOGUE, AuditControl, AuditGap, AuditRead, Event, GatewayJournal
+from hoopproxy.gateway.acknowledged import AcknowledgedJournal
 from hoopproxy.gateway.asker import Asker
+from hoopproxy.gateway.trail_figures import FINE
 from hoopproxy.gateway.upkeep import ORDERS
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ END_SECONDS: Final = 10.0
 
 SILENT_SECONDS: Final = 120.0
 """It answers each poke with its state within a second or two; after that long without a word it is killed."""
+
+PATIENCE_SECONDS: Final = 10.0
+"""How long commands wait for a process that is started again before they are refused."""
 
 DOWN_LOOK_SECONDS: Final = 10.0
 """While it is down the gateway looks at the cursors itself, so that a quota holds then, too."""
@@ -118,8 +123,9 @@ class Trail:
         self._stuck: dict[str, float] = {}
         self._ended: Deferred[None] | None = None
         self._acks: dict[str, dict[str, int]] = {}
-        self.on_acked: Callable[[str], None] = lambda sink: None
-        """Called with a sink's name when :meth:`acked` of it has moved."""
+        self._journals: dict[tuple[str, ...], AcknowledgedJournal] = {}
+        self._troubles: dict[tuple[str, ...], JournalRefused] = {}
+        self._down_since: float | None = None
 
     # -- life
 
@@ -137,6 +143,7 @@ class Trail:
         """Start the process if anything needs it."""
         self._gateway.on_commit.append(self.moved)
         self._gateway.reload.on_reload.append(self._reloaded)
+        self._gateway.shared.awaiting = self.journal_for
         if self.config.follows:
             self._start()
 
@@ -145,7 +152,8 @@ class Trail:
         self.starts += 1
         spawn = self._spawn or self._gateway.reactor.spawnProcess
         process = _Following(self)
-        arguments = [sys.executable, "-m", "hoopproxy.trail", "--follow"]
+        # -P: no module out of whatever folder the gateway was started in.
+        arguments = [sys.executable, "-P", "-m", "hoopproxy.trail", "--follow"]
         try:
             process.began = self._gateway.reactor.seconds()
             spawn(process, sys.executable, arguments, env=environment_of(self.config))
@@ -161,6 +169,8 @@ class Trail:
         if self._ended is None and self.config.follows:
             self._again = self._gateway.reactor.callLater(self._backoff.pause(), self._start)
             self._look_while_down()
+            if self._journals:
+                self._gateway.reactor.callLater(PATIENCE_SECONDS, self._look_at_troubles)
 
     def ended(self, process: _Following, why: str) -> None:
         """The process is gone."""
@@ -168,6 +178,7 @@ class Trail:
             return
         self._process = None
         self.status = {}
+        self._down_since = self._gateway.reactor.seconds()
         if self._ended is not None:
             ended, self._ended = self._ended, succeed(None)
             if not ended.called:
@@ -238,7 +249,8 @@ class Trail:
         if do == "event":
             self._event(said)
         elif do == "status":
-            self.status = said
+            self.status, self._down_since = said, None
+            self._look_at_troubles()
             self._refuse(str(said.get("refuse", "")))
         elif do == "acked":
             self._acked(said)
@@ -272,11 +284,58 @@ class Trail:
         if isinstance(sink, str) and isinstance(journal, str) and isinstance(jseq, int):
             places = self._acks.setdefault(sink, {})
             places[journal] = max(places.get(journal, 0), jseq)
-            self.on_acked(sink)
+            for sinks, waiting in self._journals.items():
+                if sink in sinks:
+                    waiting.moved()
+
+    # -- durable_at
 
     def acked(self, sink: str) -> int:
         """Up to which record of this gateway's journal everything is safe at a sink."""
         return self._acks.get(sink, {}).get(self._gateway.journal.id, 0)
+
+    def journal_for(self, sinks: tuple[str, ...]) -> AcknowledgedJournal:
+        """The journal whose records are durable when they are at these sinks, too."""
+        found = self._journals.get(sinks)
+        if found is None:
+            found = self._journals[sinks] = AcknowledgedJournal(self._gateway.journal, sinks, self)
+            self._look_at_troubles()
+        return found
+
+    def hurry(self) -> None:
+        """Somebody waits for a sink: it hears of what is durable now."""
+        self.poke()
+        self.moved()  # the watermark is stored a moment after the journal tells: look once more
+
+    def trouble_of(self, sinks: tuple[str, ...]) -> JournalRefused | None:
+        """Why nothing can be expected of these sinks now."""
+        return self._troubles.get(sinks)
+
+    def _look_at_troubles(self) -> None:
+        """Tell the sessions that wait for a sink that has begun to fail."""
+        for sinks in self._journals:
+            sentence = self._sentence_of(sinks)
+            before = self._troubles.pop(sinks, None)
+            if not sentence:
+                continue
+            trouble = self._troubles[sinks] = JournalRefused("sink", sentence)
+            if before is None:
+                self.log.error("commands that wait for a sink are refused: {why}", why=sentence)
+                for session in list(self._gateway.shared.sessions.values()):
+                    if session.durable_at == sinks:
+                        session.journal_refuses(trouble)
+
+    def _sentence_of(self, sinks: tuple[str, ...]) -> str:
+        now = self._gateway.reactor.seconds()
+        if self._down_since is not None and now - self._down_since >= PATIENCE_SECONDS:
+            return "the process that delivers the trail is down"
+        told = {each.get("name"): each for each in self.status.get("consumers", [])}
+        for name in sinks:
+            if all(sink.name != name for sink in self.config.sinks):
+                return f"the trail is not delivered to {name} any more"
+            if told.get(f"sink-{name}", {"state": "ok"}).get("state") not in FINE:
+                return f"the trail does not reach {name}"
+        return ""
 
     # -- the quota
 
@@ -334,7 +393,7 @@ class Trail:
         return {
             "up": self.is_up,
             "state": self.status.get("state", "starting" if self.is_up else "down"),
-            "failing": [each["name"] for each in consumers if each.get("state") != "ok"],
+            "failing": [each["name"] for each in consumers if each.get("state") not in FINE],
         }
 
     def command(self, asker: Asker | None, values: Mapping[str, Any]) -> Mapping[str, Any]:

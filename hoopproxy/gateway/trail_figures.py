@@ -14,7 +14,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from hoopproxy.delivery.track import Lag
 
-__all__ = ["Rate", "trail_families"]
+__all__ = ["FINE", "Rate", "trail_families"]
+
+FINE: Final = frozenset({"ok", "retrying"})
+"""States of a reader that gets on, or is likely to at the next attempt."""
 
 WINDOW_SECONDS: Final = 600.0
 """Over which a rate is taken: long enough for a batch job to be an hour's news and not a minute's."""
@@ -61,7 +64,7 @@ def trail_families(told: Mapping[str, Any], wall: float) -> Iterator[Any]:
         "hoopproxy_trail_failing", "1 while it takes nothing, or can't be made.", labels=["consumer"]
     )
     for each in consumers:
-        failing.add_metric([str(each["name"])], int(each.get("state") != "ok"))
+        failing.add_metric([str(each["name"])], int(each.get("state") not in FINE))
     yield failing
     yield from _sinks([each for each in consumers if "delivered" in each])
 

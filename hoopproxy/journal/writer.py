@@ -242,7 +242,7 @@ class Journal:
 
     def _set_attention(self) -> None:
         """From where on an append must be looked at: always, while anything is out of the ordinary."""
-        usual = self._refusals.now is None and self._gap is None
+        usual = self._refusals.now is None and self._gap is None and self.held is None
         self._attention = self._durable_bytes + self._room if usual else -1
 
     def _finish(self) -> None:
@@ -427,7 +427,7 @@ class Journal:
                 raise JournalRefused(refusals.now.code, refusals.now.sentence)
         self._flush_gap()
         if ahead > _KICK_BYTES and not self._inbox.want:
-            if refusals.now is None:
+            if refusals.now is None and self.held is None:
                 self._attention = self._inbox.appended + size + self._room
             self.commit_now()
         return 0
@@ -518,6 +518,7 @@ class Journal:
         Records are taken as ever: what runs goes on, and is on record to its end.
         """
         self.held = reason
+        self._set_attention()
 
     @property
     def unsynced_bytes(self) -> int:

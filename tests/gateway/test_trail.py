@@ -113,7 +113,7 @@ def stop(watched: Watched) -> None:
 def test_it_is_started_with_what_the_configuration_says_and_no_secret_but_its_own(watched: Watched) -> None:
     """Passwords of targets are in the gateway's environment; whoever reads the trail has no use for them."""
     (process,) = watched.processes
-    assert process.arguments[1:] == ["-m", "hoopproxy.trail", "--follow"]
+    assert process.arguments[1:] == ["-P", "-m", "hoopproxy.trail", "--follow"]
     assert process.env["SINK_TOKEN"] == "of the sink"
     assert process.env["OTHER_TOKEN"] == "of the sink too"
     assert not {"HOOP_TEST_PASSWORD", "NOT_THIS"} & process.env.keys()
@@ -364,3 +364,106 @@ def test_the_environment_names_only_what_is_there(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("SINK_TOKEN")
     assert "SINK_TOKEN" not in environment_of(watched.gateway.config)
     assert environment_of(watched.gateway.config)["PATH"] == os.environ["PATH"]
+
+
+# --- durable_at ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def waiting(reactor: Turned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
+    """A gateway whose target is strict and durable at the sink."""
+    monkeypatch.setenv("HOOP_TEST_PASSWORD", "x")
+    text = TOML.replace('mode = "bounded"', 'mode = "strict"\ndurable_at = ["siem"]') + SINK
+    gateway = Watched(
+        reactor,
+        tmp_path,
+        text.replace("type =", 'required = true\nformat = "native"\ntype =').replace(
+            'required = true\nformat = "native"\ntype = "everyone"', 'type = "everyone"'
+        ),
+    )
+    gateway.up()
+    yield gateway
+    if gateway.gateway.running:
+        stop(gateway)
+
+
+def acks(watched: Watched, jseq: int | None = None) -> None:
+    """The sink has everything up to there, or to the end."""
+    journal = watched.gateway.journal
+    watched.process.says("acked", sink="siem", journal=journal.id, jseq=jseq or journal.next_jseq - 1)
+    watched.reactor.turn(3)
+
+
+def test_a_command_waits_until_its_record_is_at_the_sink(waiting: Watched) -> None:
+    """Losing the host, disk and all, loses no record of what happened."""
+    client, target = waiting.session()
+    client.say("SELECT 1\n")
+    waiting.settle()
+    waiting.reactor.turn(10)
+    assert b"SELECT" not in (target.read() or b"")
+    assert waiting.process.of("mark"), "it is told at once, not with the next poke"
+    last = waiting.gateway.journal.next_jseq - 1
+    acks(waiting, last - 1)
+    assert b"SELECT" not in (target.read() or b"")
+    acks(waiting, last)
+    target.until(b"SELECT 1\n")
+    target.say("one\n")
+    client.until(b"one\n")
+    client.close()
+    target.close()
+    waiting.until(lambda: not waiting.gateway.shared.sessions)
+
+
+def test_what_a_sink_had_before_the_process_was_started_again_counts(waiting: Watched) -> None:
+    """The answer of the one that died may never have come."""
+    client, target = waiting.session()
+    client.say("SELECT 1\n")
+    waiting.settle()
+    waiting.process.ends()
+    waiting.reactor.pass_time(0.6)
+    acks(waiting)
+    target.until(b"SELECT 1\n")
+    client.close()
+    target.close()
+    waiting.until(lambda: not waiting.gateway.shared.sessions)
+
+
+@pytest.mark.parametrize("how", ["fails", "down", "gone"])
+def test_while_the_sink_fails_commands_are_refused_and_what_waits_does_not_happen(
+    waiting: Watched, how: str
+) -> None:
+    """A command must not hang until somebody repairs a SIEM."""
+    client, target = waiting.session()
+    client.say("SELECT 1\n")
+    waiting.settle()
+    if how == "fails":
+        failing = {"name": "sink-siem", "state": "failing"}
+        waiting.process.says("status", state="running", consumers=[failing], refuse="")
+    elif how == "down":
+        waiting.trail._spawn = _no_process
+        waiting.process.ends()
+        waiting.reactor.pass_time(10.1)
+    else:
+        text = (waiting.folder / "gateway.toml").read_text()
+        waiting.write(text[: text.index("[[sink]]")].replace('durable_at = ["siem"]', ""))
+        waiting.gateway.reload.now()
+        waiting.reactor.turn(5)
+        waiting.process.says("status", state="running", consumers=[], refuse="")
+    waiting.reactor.turn(10)
+    assert b"trail" in client.until_end()
+    assert b"SELECT" not in (target.read() or b"")
+    target.close()
+    waiting.until(lambda: not waiting.gateway.shared.sessions)
+    waiting.trail._spawn = waiting._spawn
+    waiting.reactor.pass_time(31)
+
+
+def test_other_targets_do_not_wait(watched: Watched) -> None:
+    """Their journal is the journal itself, at its own speed."""
+    client, target = watched.session()
+    (session,) = watched.gateway.shared.sessions.values()
+    assert session._relay is not None
+    assert session._relay.exchange.journal is watched.gateway.journal
+    client.close()
+    target.close()
+    watched.until(lambda: not watched.gateway.shared.sessions)

@@ -489,3 +489,22 @@ def test_a_watermark_that_cannot_be_written_stops_nobody_and_is_said_once() -> N
     journal.append_event(b"3")
     journal.commit_now()
     assert bodies(files) == [b"1", b"2", b"3"]
+
+
+def test_while_held_commands_are_refused_and_records_are_taken() -> None:
+    """A required sink is past its quota: what runs is on record to its end, and nothing new begins, by whichever
+    way."""
+    journal = opened(MemoryFiles())
+    journal.hold(JournalRefused("sink", "a required sink is past its quota"))
+    assert journal.refusal is not None
+    assert journal.refusal_for_new_sessions is not None
+    assert journal.append_turn(2, 0, 10, (), (), b"x", 1) == 0
+    assert journal.append_event(event("session.note")) == 1
+    journal.commit_now()
+    assert journal.durable == 1
+    assert journal.append_turn(2, 0, 10, (), (), b"x", 1) == 0, "after a commit, too"
+    journal.append_event(b"x" * (2 << 20))
+    assert journal.append_turn(2, 0, 10, (), (), b"x", 1) == 0, "after a large one, too"
+    journal.hold(None)
+    assert journal.refusal is None
+    assert journal.refusal_for_new_sessions is None

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -22,6 +22,7 @@ from hoopproxy.inert import inert
 __all__ = ["sinks"]
 
 _PATH = click.Path(path_type=Path)
+_FINE: Final = ("ok", "retrying")
 
 
 @click.command()
@@ -54,7 +55,7 @@ def sinks(
 
 
 def _bad(told: Mapping[str, Any]) -> bool:
-    return bool(told["refuse"]) or any(each["state"] != "ok" for each in told["consumers"])
+    return bool(told["refuse"]) or any(each["state"] not in _FINE for each in told["consumers"])
 
 
 def _at_rest(state: Path) -> dict[str, Any]:
