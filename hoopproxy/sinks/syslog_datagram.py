@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from hoopproxy.errors import HoopproxyError
 
@@ -54,11 +53,13 @@ class Datagrams:
     """A socket that is opened when it is needed, in a thread where that may wait.
 
     :param where: the receiver, for sentences. :param open: gives a connected, non-blocking socket.
-    :param threaded: whether ``open`` may wait.
+    :param in_thread: calls ``open`` where it may wait.
     """
 
-    def __init__(self, reactor: Any, where: str, open: Open, *, threaded: bool) -> None:
-        self._reactor, self._where, self._open, self._threaded = reactor, where, open, threaded
+    def __init__(
+        self, reactor: Any, where: str, open: Open, in_thread: Callable[..., Awaitable[Any]] = maybeDeferred
+    ) -> None:
+        self._reactor, self._where, self._open, self._in_thread = reactor, where, open, in_thread
         self._socket: Any = None
 
     async def connect(self) -> None:
@@ -69,12 +70,7 @@ class Datagrams:
         if self._socket is not None:
             return
         try:
-            if self._threaded:
-                self._socket = await deferToThreadPool(
-                    self._reactor, self._reactor.getThreadPool(), self._open
-                )
-            else:
-                self._socket = self._open()
+            self._socket = await self._in_thread(self._open)
         except OSError as error:
             raise self._failed(error) from None
 

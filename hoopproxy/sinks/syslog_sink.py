@@ -43,7 +43,7 @@ class DatagramSink:
             context.reactor,
             options.where,
             (lambda: open_local(options.host)) if local else (lambda: open_udp(options.host, options.port)),
-            threaded=not local,
+            context.in_thread,
         )
         self._done: list[tuple[str, int]] = []  # of a batch that failed half-way: what not to send twice
 

@@ -26,7 +26,7 @@ _SELDOM: Final = 0.1
 _PROBATION: Final = 1.0
 """Seconds that a connection must live before anything is sent on it. In TLS 1.3 a receiver judges our certificate when
 for us the handshake is over: what was sent at once would count as taken, and be gone."""
-_CLOSE_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 3.0  # less than a sink is given to stop: the window is saved after
 _KEEPALIVE_SECONDS: Final = 30
 _KEEPALIVE_TRIES: Final = 3
 

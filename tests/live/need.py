@@ -38,6 +38,8 @@ REQUIRED = frozenset(
         "JDBC",
         "pgbouncer",
         "trustme",
+        "rsyslog",
+        "confluent-kafka",
         "gateway",
     }
 )

@@ -105,6 +105,9 @@ class Rsyslog:
         """Start it; returns when it listens."""
         root = unpacked()
         self.socket.unlink(missing_ok=True)
+        if self.seen_file.exists():  # what a kill left of a line would begin the next one
+            data = self.seen_file.read_bytes()
+            os.truncate(self.seen_file, data.rfind(b"\n") + 1)
         command = [f"{root}/usr/sbin/rsyslogd", "-n", "-f", f"{self.folder}/rsyslog.conf"]
         command += ["-i", f"{self.folder}/pid", "-M", f"{root}/{LIBRARIES}/rsyslog"]
         environment = {**os.environ, "LD_LIBRARY_PATH": f"{root}/{LIBRARIES}"}

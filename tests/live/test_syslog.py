@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import signal
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
 from .certificates import Certificates
-from .processes import Spawned, server_folder, until
+from .delivering import Delivering
+from .processes import until
 from .rsyslog import Rsyslog
-
-SAYS = ("accepted", "failed", "stopped")
-DELIVER = Path(__file__).parent / "clients" / "deliver.py"
 
 
 @pytest.fixture
@@ -27,36 +22,6 @@ def rsyslog(certificates: Certificates) -> Iterator[Rsyslog]:
     yield server
     server.process.send(signal.SIGCONT)
     server.stop(signal.SIGKILL)
-
-
-class Delivering:
-    """A process with one sink in it."""
-
-    def __init__(
-        self, options: dict[str, Any], first: int, last: int, batch: int = 100, folder: Path | None = None
-    ) -> None:
-        self.folder = folder or server_folder("deliver")
-        arguments = ["syslog", json.dumps(options), str(self.folder), str(first), str(last), str(batch)]
-        self.process = Spawned(
-            [sys.executable, str(DELIVER), *arguments], log=self.folder / "log", as_plain_user=False
-        )
-
-    @property
-    def lines(self) -> list[str]:
-        """What it said, without the log's lines."""
-        return [line for line in self.process.output.splitlines() if line.partition(" ")[0] in SAYS]
-
-    @property
-    def accepted(self) -> int:
-        return max((int(line.split()[1]) for line in self.lines if line.startswith("accepted")), default=0)
-
-    def until_accepted(self, number: int, seconds: float = 60) -> None:
-        until(lambda: self.accepted >= number or not self.process.running, seconds=seconds, what=f"{number}")
-        assert self.accepted >= number, self.process.output
-
-    def finish(self, seconds: float = 90) -> None:
-        assert self.process.wait(seconds) == 0, self.process.output
-        assert "stopped" in self.lines, self.process.output
 
 
 def tls(server: Rsyslog, certificates: Certificates, **more: Any) -> dict[str, Any]:
@@ -92,7 +57,7 @@ def first_times(found: list[int]) -> list[int]:
 
 def test_everything_arrives_once_over_tls_as_rfc_5424(rsyslog: Rsyslog, certificates: Certificates) -> None:
     """An orderly shutdown loses nothing; a statement can't write a message; one of 200 KB travels by digest."""
-    sending = Delivering(tls(rsyslog, certificates), 1, 1000)
+    sending = Delivering("syslog", tls(rsyslog, certificates), 1, 1000)
     sending.finish()
     arrived(rsyslog, 1000)
     assert numbers(rsyslog) == list(range(1, 1001))
@@ -109,7 +74,7 @@ def test_everything_arrives_once_over_tls_as_rfc_5424(rsyslog: Rsyslog, certific
 
 def test_a_restarted_receiver_gets_the_window_again(rsyslog: Rsyslog, certificates: Certificates) -> None:
     """What a receiver had taken and not written when it died must come again."""
-    sending = Delivering(tls(rsyslog, certificates), 1, 20_000, batch=50)
+    sending = Delivering("syslog", tls(rsyslog, certificates), 1, 20_000, batch=50)
     for accepted, number in ((2000, signal.SIGKILL), (5000, signal.SIGTERM)):
         sending.until_accepted(accepted)
         rsyslog.stop(number)
@@ -125,19 +90,19 @@ def test_what_was_sent_last_is_sent_again_by_the_next_process(
 ) -> None:
     """A receiver can die after the last message, when nobody is connected any more."""
     options = tls(rsyslog, certificates, window=100)
-    first = Delivering(options, 1, 1000)
+    first = Delivering("syslog", options, 1, 1000)
     first.finish()
     arrived(rsyslog, 1000)
     rsyslog.stop(signal.SIGKILL)
     rsyslog.start()
-    Delivering(options, 1001, 1010, folder=first.folder).finish()
+    Delivering("syslog", options, 1001, 1010, folder=first.folder).finish()
     arrived(rsyslog, 1010)
     assert numbers(rsyslog)[1000:] == list(range(901, 1011))
 
 
 def test_a_stalled_receiver_is_waited_for(rsyslog: Rsyslog, certificates: Certificates) -> None:
     """A stall pauses the sink; nothing is dropped, and what was given up comes again."""
-    sending = Delivering(tls(rsyslog, certificates, timeout_seconds=2), 1, 12_000, batch=200)
+    sending = Delivering("syslog", tls(rsyslog, certificates, timeout_seconds=2), 1, 12_000, batch=200)
     sending.until_accepted(1000)
     rsyslog.process.send(signal.SIGSTOP)
     until(
@@ -164,7 +129,7 @@ def test_no_message_goes_to_whom_it_is_not_for(
         options["tls"]["name"] = "elsewhere.example"
     else:
         del options["tls"]["certificate"], options["tls"]["key"]
-    sending = Delivering(options, 1, 10)
+    sending = Delivering("syslog", options, 1, 10)
     until(lambda: len(sending.lines) >= 2, seconds=20, what="two failures")
     sending.process.end()
     assert all(line.startswith("failed") for line in sending.lines), sending.lines
@@ -177,7 +142,7 @@ def test_the_other_transports_bring_each_message_whole(rsyslog: Rsyslog, transpo
     address = {"tcp": rsyslog.tcp, "udp": rsyslog.udp}.get(transport)
     where = str(rsyslog.socket) if address is None else f"127.0.0.1:{address}"
     last = 100 if transport == "udp" else 600  # so few that the receiver's queue holds all of them
-    sending = Delivering({"transport": transport, "address": where}, 1, last)
+    sending = Delivering("syslog", {"transport": transport, "address": where}, 1, last)
     sending.finish()
     arrived(rsyslog, last)
     assert numbers(rsyslog) == list(range(1, last + 1))

@@ -54,7 +54,7 @@ def socket() -> Socket:
 def sink(tmp_path: Path, clock: Clock, socket: Socket) -> DatagramSink:
     options = read({"transport": "local", "address": "log.sock"}, tmp_path)
     made = DatagramSink(options, context(tmp_path, clock), Frames(host="g", process=1))
-    made._socket = Datagrams(clock, "log.sock", socket.open, threaded=False)
+    made._socket = Datagrams(clock, "log.sock", socket.open)
     return made
 
 
