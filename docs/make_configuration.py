@@ -82,7 +82,8 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
             ),
             "key": (
                 "secret",
-                "32 bytes that open events (not recordings). Absent: `reader-key` in the state directory.",
+                "32 bytes, or 64 hexadecimal digits, that open events (not recordings). Absent: `reader-key` in"
+                " the state directory.",
             ),
         },
     ),

@@ -44,7 +44,7 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keyring import READER_KEY
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Recovered
-from hoopproxy.journal.sealing import KEY_SIZE
+from hoopproxy.journal.sealing import secret_of
 from hoopproxy.journal.vault import Sealing
 from hoopproxy.journal.writer import Journal
 from hoopproxy.secrets import Secrets
@@ -205,9 +205,10 @@ class GatewayService(Service):
             )
         if isinstance(found[0], Failure):
             found[0].raiseException()
-        if len(found[0]) != KEY_SIZE:
-            raise StartFailed(f"encryption.key must have {KEY_SIZE} bytes; it has {len(found[0])}")
-        return Sealing(wanted.recipients, bytes(found[0]))
+        try:
+            return Sealing(wanted.recipients, secret_of(bytes(found[0])))
+        except ValueError as problem:
+            raise StartFailed(f"encryption.key: {problem}") from None
 
     def _open_journal(self) -> Recovered:
         self._folder = folder = Folder.acquire(self.config.gateway.state)

@@ -105,7 +105,9 @@ class Upkeep:
             return  # the last one is still at it
         where = ["--config", os.fspath(config.path)]
         arguments = [sys.executable, "-m", "hoopproxy.cli", "journal", "compact", *where, "--nice"]
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        key = config.encryption.key
+        wanted = _PASSED_ON if key is None or key.scheme != "env" else (*_PASSED_ON, key.rest)
+        environment = {name: os.environ[name] for name in wanted if name in os.environ}
         try:
             self._process = self._gateway.reactor.spawnProcess(
                 _Compacting(self), sys.executable, arguments, env=environment

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from hoopproxy.journal.format import Kind
 
-__all__ = ["KEY_SIZE", "NONCE_SIZE", "OVERHEAD", "SegmentSeal", "derived", "events_key"]
+__all__ = ["KEY_SIZE", "NONCE_SIZE", "OVERHEAD", "SegmentSeal", "derived", "events_key", "secret_of"]
 
 KEY_SIZE: Final = 32
 OVERHEAD: Final = 17  # bytes: the tag, and what says whether it is compressed
@@ -52,6 +52,16 @@ _large = zstandard.ZstdCompressor(level=1, write_checksum=False)
 
 DataKey = Callable[[int], bytes | None]
 """Key id -> data key; ``None``: whoever asks hasn't got it, or it was destroyed."""
+
+
+def secret_of(data: bytes) -> bytes:
+    """The secret of events as it may be kept: 32 bytes, or 64 hexadecimal digits. ``ValueError`` if it is neither."""
+    if len(data) == KEY_SIZE:
+        return data
+    text = data.strip()
+    if len(text) == 2 * KEY_SIZE:
+        return bytes.fromhex(text.decode("ascii"))
+    raise ValueError(f"the readers' key must be {KEY_SIZE} bytes or {2 * KEY_SIZE} hexadecimal digits")
 
 
 def events_key(secret: bytes, journal: bytes) -> bytes:

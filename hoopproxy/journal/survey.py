@@ -9,7 +9,7 @@ import attrs
 from hoopproxy.errors import Damaged
 from hoopproxy.journal.chain import rewritten
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.format import REWRITTEN, Kind
+from hoopproxy.journal.format import PLAIN, REWRITTEN, Kind
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.recovery import sound_segments
@@ -21,7 +21,7 @@ __all__ = ["Checked", "Figures", "check", "survey"]
 @attrs.frozen(kw_only=True)
 class Figures:
     """A journal in figures. ``created`` is when its oldest segment was begun (Unix ns; 0: it has none);
-    ``keys`` counts sessions, ``durable`` is what the watermark says."""
+    ``keys`` counts sessions, ``sealed`` the segments that are encrypted, ``durable`` is what the watermark says."""
 
     journal: str
     live: bool
@@ -32,6 +32,7 @@ class Figures:
     created: int
     keys: int
     rewritten: int
+    sealed: int
     epoch: int
 
 
@@ -61,6 +62,7 @@ def survey(folder: Folder) -> Figures:
         created=headers[0].created if headers else 0,
         keys=max(count - 1, 0),  # the first is the gateway's own
         rewritten=sum(bool(header.flags & REWRITTEN) for header in headers),
+        sealed=sum(header.cipher != PLAIN for header in headers),
         epoch=headers[-1].epoch if headers else 0,
     )
 

@@ -62,16 +62,22 @@ class Upkeep:
 
     def may_hold(self, pair: Pair, keys: frozenset[int]) -> bool:
         """Whether a record of these key ids can be in that segment, by its blocks' headers."""
+        seal = self.folder.keyring.seal(self.folder, pair[0])
         segment = SegmentReader(self._files, self.folder.segment(pair[0].number))
         try:
             at, expected = HEADER_SIZE, pair[0].first_jseq
             while expected < pair[1].first_jseq and (block := segment.block_at(at)) is not None:
-                # A state may name sessions of which nothing else is here.
-                if block.type is BlockType.STATE or block.may_hold(keys):
+                if block.type is BlockType.STATE:  # it may name sessions of which nothing else is here
+                    state = state_of(segment.payload(at, block), seal)
+                    if state.without(keys) is not state:
+                        return True
+                elif block.may_hold(keys):
                     return True
                 expected += block.count
                 at += block.size
             return expected < pair[1].first_jseq or not segment.is_blank(at)
+        except ValueError as problem:
+            raise Damaged(str(segment.path), 0, str(problem)) from None
         finally:
             segment.close()
 

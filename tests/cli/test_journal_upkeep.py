@@ -17,6 +17,7 @@ from hoopproxy.journal.format import Kind
 from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.retention import DAY_NS
+from hoopproxy.journal.vault import Sealing
 from hoopproxy.journal.writer import Journal
 
 SMALL = JournalOptions(reserve_bytes=0, segment_bytes=2000)
@@ -179,3 +180,44 @@ def test_a_reader_that_lags_keeps_what_it_wants(state: Path) -> None:
     (cursors / "sink-siem.cursor").write_bytes(b"nonsense")
     assert "a cursor was expected" in run("compact", "--state", state, *days).output
     assert b"rows of bob" in everything(state)
+
+
+def sealed(state: Path) -> None:
+    """A sealed journal, whose readers' key is not in the state directory."""
+    pyrage = pytest.importorskip("pyrage")
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
+    journal = Journal(
+        Folder.make(state), options=SMALL, threaded=False, sealing=Sealing((recipient,), bytes(range(32)))
+    )
+    journal.start()
+    name = uuid.UUID(ALICE).bytes
+    key = journal.open_key(name)
+    say(journal, key, "session.start", ALICE, "alice", opens=name)
+    journal.append_chunk(key, name, 0, 0, 0, 0, b"rows of alice")
+    say(journal, key, "session.end", ALICE, "alice", closes=name)
+    journal.stop()
+
+
+@pytest.mark.parametrize("scheme", ["file", "env"])
+def test_a_sealed_journal_is_looked_after_with_the_key_that_the_configuration_names(
+    tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose records are is in sealed events; and what is ordered is sealed, too."""
+    state = tmp_path / "state"
+    sealed(state)
+    (tmp_path / "reader.key").write_text(bytes(range(32)).hex() + "\n")
+    monkeypatch.setenv("READER_KEY", bytes(range(32)).hex())
+    config = tmp_path / "gateway.toml"
+    where = "file:reader.key" if scheme == "file" else "env:READER_KEY"
+    config.write_text(f'[gateway]\nstate = "state"\n[encryption]\nkey = "{where}"\n')
+    words = ("erase", "--identity", "alice", "--reason", "request 7", "--yes")
+    alone = run(*words, "--state", state)
+    assert "sealed" in alone.output
+    assert alone.exit_code == 1
+    done = run(*words, "--config", config)
+    assert "3 records of 1 sessions erased" in done.output, done.output
+    disk = b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
+    assert b"request 7" not in disk
+    assert run("check", "--config", config).exit_code == 0
+    config.write_text('[gateway]\nstate = "state"\n[encryption]\nkey = "file:gone"\n')
+    assert "encryption.key can't be used" in run("check", "--config", config).output

@@ -32,7 +32,9 @@ class House:
         self.clock.spawnProcess = self._spawn
         self.process: Any = None
         config = SimpleNamespace(
-            path=Path("/etc/gateway.toml"), retention=SimpleNamespace(every_hours=every_hours)
+            encryption=SimpleNamespace(key=None),
+            path=Path("/etc/gateway.toml"),
+            retention=SimpleNamespace(every_hours=every_hours),
         )
         self.gateway: Any = SimpleNamespace(
             journal=SimpleNamespace(id="j", next_jseq=7, roll=lambda: self.log.append("roll")),

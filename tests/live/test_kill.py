@@ -19,16 +19,38 @@ from typing import Any
 import pytest
 
 from .clients.counting_client import statement
+from .clients.pgbench import initialise
+from .clients.programs import postgres_program
 from .dsn import Dsn
 from .gateway import Configuration, Gateway
 from .need import REPOSITORY
 from .postgres import Postgres
 from .trail import assert_whole, texts
 
+psycopg = pytest.importorskip("psycopg")
+
 ROUNDS = int(os.environ.get("HOOPPROXY_KILL_ROUNDS", "20"))
 SOAK_ROUNDS = 300
 HOWS = ("simple", "extended", "pipeline")
 VICTIMS = ("client", "server", "gateway")
+
+
+class Load:
+    """``pgbench`` that changes rows, as a process of its own. The server counts what it did in a table."""
+
+    def __init__(self, dsn: Dsn) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        self.process = subprocess.Popen(
+            [postgres_program("pgbench"), "-n", "-N", "-c", "2", "-j", "1", "-T", "60"],
+            env={**kept, **dsn.environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 class Client:
@@ -68,6 +90,7 @@ def _rounds(through: Gateway, server: Postgres, folder: Path, count: int) -> Non
     print(f"HOOPPROXY_KILL_SEED={seed}")
     chance = random.Random(seed)
     told: set[int] = set()
+    initialise(server.dsn("app_rw"))
     try:
         for number in range(count):
             victim, how = VICTIMS[number % 3], chance.choice(HOWS)
@@ -77,6 +100,7 @@ def _rounds(through: Gateway, server: Postgres, folder: Path, count: int) -> Non
                 Client(through.dsn("writer"), how, (number * 10 + n) * 1_000_000 + 1, folder)
                 for n in range(2)
             ]
+            load = Load(through.dsn("writer"))
             for each in clients:
                 each.wait_for_work()
             time.sleep(chance.uniform(0.0, 0.6))
@@ -87,6 +111,7 @@ def _rounds(through: Gateway, server: Postgres, folder: Path, count: int) -> Non
             else:
                 through.kill9()
             time.sleep(0.1)
+            load.end()
             for each in clients:
                 each.end()
                 told.update(each.seen())
@@ -104,8 +129,19 @@ def _rounds(through: Gateway, server: Postgres, folder: Path, count: int) -> Non
     recorded = set(texts(events))
     missing = [number for number in sorted(told) if statement(number) not in recorded]
     assert missing == [], f"{len(missing)} of {len(told)} seen replies have no record: {missing[:5]}"
+    done = _history(server)
+    asked = sum(text.startswith("INSERT INTO pgbench_history") for text in texts(events))
+    assert done > count, f"pgbench changed {done} rows: this would prove little"
+    assert asked >= done, f"the server counts {done} changes, and {asked} are on record"
     kinds = {each["kind"] for each in events}
     assert {"session.end", "session.interrupted", "command.unfinished"} <= kinds
+
+
+def _history(server: Postgres) -> int:
+    """Transactions of pgbench that the server committed."""
+    with psycopg.connect(server.dsn("app_rw").conninfo) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM pgbench_history").fetchone()
+    return int(count)
 
 
 def test_what_a_client_was_told_is_on_record_after_kill_9(

@@ -22,10 +22,12 @@ import pytest
 from .clients.counting_client import statement
 from .gateway import Gateway
 from .postgres import Postgres
-from .processes import work_folder
+from .processes import until, work_folder
 from .small_disk import SmallDisk, small_disk
 from .test_kill import HOWS, Client
 from .trail import assert_whole, texts
+
+psycopg = pytest.importorskip("psycopg")
 
 ROUNDS = int(os.environ.get("HOOPPROXY_CUT_ROUNDS", "4"))
 SOAK_ROUNDS = 60
@@ -106,6 +108,34 @@ def test_what_a_client_was_told_is_on_record_after_a_power_cut(
     missing, told = missing_after_cuts(through, disk, tmp_path, ROUNDS)
     assert told > 5 * ROUNDS, f"only {told} replies were seen: this would prove little"
     assert missing == [], f"{len(missing)} of {told} seen replies have no record: {missing[:5]}"
+
+
+def test_a_disk_that_fails_altogether_lets_nothing_happen(
+    gateway: Any, postgres15: Postgres, disk: SmallDisk
+) -> None:
+    """Every write and sync is EIO, a new segment's as well: commands are refused in the protocol's words, and the
+    process lives to say why."""
+    through: Gateway = gateway(mode="strict", change=_on(disk))
+    with psycopg.connect(postgres15.dsn("app_rw").conninfo, autocommit=True) as server:
+        server.execute("CREATE SEQUENCE IF NOT EXISTS counted_in_eio")
+        server.execute("ALTER SEQUENCE counted_in_eio RESTART")
+        connection = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+        connection.execute("SELECT nextval('counted_in_eio')")
+        disk.cut_power()
+        with pytest.raises(psycopg.Error) as caught:  # noqa: PT012 - which of them is the first to be refused
+            for _ in range(5):
+                connection.execute("SELECT nextval('counted_in_eio')")
+        error = caught.value
+        assert error.sqlstate in ("58030", "57P01", None), error
+        connection.close()
+        (last,) = server.execute("SELECT last_value FROM counted_in_eio").fetchone()
+        assert last == 1, "a statement ran without a record"
+        server.execute("DROP SEQUENCE counted_in_eio")
+    until(lambda: through.ops("/readyz")[0] != 200, seconds=10, what="/readyz says no")
+    assert through.ops("/livez")[0] == 200
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(through.dsn("writer").conninfo)
+    through.kill9()
 
 
 @pytest.mark.soak

@@ -29,13 +29,14 @@ def accept_loss(config: Path | None, state: Path | None, journal_id: str | None,
     The damaged segment stays as it is. A gap record and an `audit.gap` event, with who accepted it, take the
     place of what is lost. The gateway must not be running.
     """
-    for folder in chosen(state_of(config, state), journal_id):
+    for folder in chosen(state_of(config, state), journal_id, config):
         _accept(folder, yes)
 
 
 def _accept(folder: Folder, yes: bool) -> None:
     name = folder.path.name
     locked = Folder(folder.path, folder.files, RealFiles().lock(folder.lock_file))
+    locked.keyring = folder.keyring
     if not locked.is_locked:
         click.echo(f"{name}: a gateway writes it, so it isn't damaged; left alone")
         return

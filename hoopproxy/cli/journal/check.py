@@ -30,7 +30,7 @@ def check(
     sealed is for `hoopproxy audit verify` to say.
     """
     failed = False
-    for folder in chosen(state_of(config, state), journal_id):
+    for folder in chosen(state_of(config, state), journal_id, config):
         name = folder.path.name
         try:
             found = look(folder)

@@ -54,7 +54,7 @@ def compact(
     read = None if config is None else _read(config)
     policy = _policy(read, events_days, payload_days)
     holds, failed = Holds(where), False
-    for folder in chosen(where, journal_id):
+    for folder in chosen(where, journal_id, config):
         needed = needed_from(where, folder.id)
         try:
             _compact(folder, policy, holds, needed, control_of(config, state), dry_run)

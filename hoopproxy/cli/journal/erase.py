@@ -49,7 +49,11 @@ def erase(
         raise click.UsageError("say whose, once: --session or --identity")
     where = state_of(config, state)
     control, what = control_of(config, state), "session" if session else "identity"
-    plans = [(folder, found) for folder, found in _plans(where, journal_id, session, identity) if found.keys]
+    plans = [
+        (folder, found)
+        for folder, found in _plans(where, config, journal_id, session, identity)
+        if found.keys
+    ]
     if not plans:
         raise HoopproxyError(f"no {what} of that id is in the trail, or all of it is erased already")
     _check(plans, Holds(where))
@@ -89,9 +93,9 @@ def erase(
 
 
 def _plans(
-    state: Path, journal_id: str | None, session: str | None, identity: str | None
+    state: Path, config: Path | None, journal_id: str | None, session: str | None, identity: str | None
 ) -> Iterator[tuple[Folder, Found]]:
-    for folder in chosen(state, journal_id):
+    for folder in chosen(state, journal_id, config):
         yield folder, find(folder, session=session, identity=identity)
 
 

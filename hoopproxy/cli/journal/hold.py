@@ -13,12 +13,11 @@ import click
 
 from hoopproxy.cli.journal.author import who
 from hoopproxy.cli.journal.orders import put_on_record
-from hoopproxy.cli.journal.place import control_of, place_options, state_of
+from hoopproxy.cli.journal.place import chosen, control_of, place_options, state_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditHold
 from hoopproxy.inert import inert
 from hoopproxy.journal.holds import Hold, Holds
-from hoopproxy.reading.journals import at_rest
 
 __all__ = ["hold"]
 
@@ -112,6 +111,6 @@ def list_(config: Path | None, state: Path | None, journal_id: str | None, as_js
 
 def _record(state: Path, config: Path | None, event: AuditHold) -> None:
     """In the newest journal that somebody writes, or else in the newest."""
-    folders = at_rest(state)
+    folders = chosen(state, None, config)
     live = [folder for folder in folders if folder.is_live]
     put_on_record((live or folders)[-1], event, control_of(config, state))

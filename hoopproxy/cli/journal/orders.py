@@ -34,6 +34,7 @@ def put_on_record(folder: Folder, event: Event, control: Path) -> int:
             )
         return int(answer["jseq"])
     locked = Folder(folder.path, folder.files, folder.files.lock(folder.lock_file))
+    locked.keyring = folder.keyring
     if not locked.is_locked:
         raise HoopproxyError(f"{folder.path}: a gateway has just opened this journal; try again")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import click
 from hoopproxy.cli.audit.source import socket_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.keyring import Keyring
+from hoopproxy.journal.sealing import secret_of
 from hoopproxy.reading.journals import at_rest
 
 __all__ = ["chosen", "control_of", "place_options", "state_of"]
@@ -45,15 +48,36 @@ def state_of(config: Path | None, state: Path | None) -> Path:
     if state is not None:
         return state
     assert config is not None
+    return config.absolute().parent / str(_section(config, "gateway").get("state", _STATE))
+
+
+def _section(config: Path, name: str) -> dict[str, Any]:
+    """One table of the file; nothing else of it is looked at."""
     try:
         values = tomllib.loads(config.read_text("utf-8"))
     except OSError as error:
         raise HoopproxyError(f"{config}: {error.strerror}") from None
     except ValueError as error:
         raise HoopproxyError(f"{config}: {error}") from None
-    gateway = values.get("gateway", {})
-    named = gateway.get("state", _STATE) if isinstance(gateway, dict) else _STATE
-    return config.absolute().parent / str(named)
+    table = values.get(name, {})
+    return table if isinstance(table, dict) else {}
+
+
+def _keyring(config: Path | None) -> Keyring | None:
+    """What opens events, where ``[encryption] key`` names a file or a variable; else the state directory has it.
+
+    :raises HoopproxyError: it can't be read.
+    """
+    reference = str(_section(config, "encryption").get("key", "")) if config is not None else ""
+    scheme, _, rest = reference.partition(":")
+    try:
+        if config is not None and scheme == "file":
+            return Keyring(secret_of((config.absolute().parent / rest).read_bytes()))
+        if scheme == "env" and rest in os.environ:
+            return Keyring(secret_of(os.environb[rest.encode()]))
+    except (OSError, ValueError) as problem:
+        raise HoopproxyError(f"{config}: encryption.key can't be used: {problem}") from None
+    return None
 
 
 def control_of(config: Path | None, state: Path | None) -> Path:
@@ -61,9 +85,12 @@ def control_of(config: Path | None, state: Path | None) -> Path:
     return socket_of(config) if config is not None else state_of(config, state) / _CONTROL
 
 
-def chosen(state: Path, journal_id: str | None) -> list[Folder]:
-    """The journals of a state directory, or the one whose id begins so. :raises HoopproxyError: there is none."""
-    found = at_rest(state)
+def chosen(state: Path, journal_id: str | None, config: Path | None = None) -> list[Folder]:
+    """The journals of a state directory, or the one whose id begins so. :raises HoopproxyError: there is none.
+
+    :param config: says where the key is that opens their events, if they are sealed.
+    """
+    found = at_rest(state, _keyring(config))
     if journal_id is None:
         return found
     matching = [folder for folder in found if folder.path.name.startswith(journal_id)]

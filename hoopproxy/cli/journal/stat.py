@@ -34,6 +34,8 @@ def _told(figures: Figures) -> str:
     if figures.created:
         since = dt.datetime.fromtimestamp(figures.created // 10**9, dt.UTC)
         lines.append(f"  since {since:%Y-%m-%dT%H:%M:%SZ}")
+    if figures.sealed:
+        lines.append(f"  {figures.sealed} segments are sealed")
     if figures.rewritten:
         lines.append(f"  {figures.rewritten} segments were rewritten: what was erased left its commitment")
     return "\n".join(lines)
