@@ -137,6 +137,18 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
         },
     ),
     (
+        "[index]",
+        config.Index,
+        "The search index. See [search.md](search.md).",
+        {
+            "enabled": (
+                "true, false",
+                "`false`: there is none, and one that was there is removed; searches read the journal. So it is with"
+                " `[encryption]`: words in the clear would give away what it seals.",
+            ),
+        },
+    ),
+    (
         "[ops]",
         config.Ops,
         "Plain HTTP for probes and metrics. See [operations.md](operations.md).",
@@ -228,6 +240,10 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
                 "full, requests, metadata",
                 "`full`: every byte of both directions; `requests`: not what came back; `metadata`: events only,"
                 " not even of the log-in. Events hold statements and parameters in each.",
+            ),
+            "index_rows": (
+                "true, false",
+                "Whether a search looks into the rows of results, too: then their words are in the index.",
             ),
             "durable_at": (
                 "list of sinks",

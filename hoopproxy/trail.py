@@ -133,6 +133,12 @@ def consumers(config: Config, around: Surroundings, pauses: Mapping[str, float])
             raise ConfigError([f"no plugin for sinks of type {sink.type} is installed"])
         return SinkRunner(sink, plugin, around, pause=pauses.get(f"sink-{sink.name}", 0.0))
 
+    from hoopproxy.delivery.indexing import kept_index, remove_index
+
+    if config.indexes:
+        yield "index", partial(kept_index, config, around, row_texts)
+    else:
+        remove_index(around.state)
     for sink in config.sinks:
         yield f"sink-{sink.name}", partial(runner, sink)
 

@@ -35,6 +35,7 @@ ALLOWED = {
         "errors",
         "events",
         "export",
+        "index",
         "interfaces",
         "journal",
         "reading",

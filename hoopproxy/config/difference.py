@@ -66,7 +66,17 @@ _NAMES = {
 
 def _flat(config: Config) -> Iterator[tuple[str, str | int | bool]]:
     """Key path -> value. Lists of named things are keyed by name, so that order is a value of its own."""
-    for section in ("gateway", "log", "journal", "ledger", "retention", "encryption", "ops", "limits"):
+    for section in (
+        "gateway",
+        "log",
+        "journal",
+        "ledger",
+        "retention",
+        "encryption",
+        "index",
+        "ops",
+        "limits",
+    ):
         yield from _leaves(section, getattr(config, section))
     for field, name in _NAMES.items():
         entries = getattr(config, field)

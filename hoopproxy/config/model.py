@@ -18,6 +18,7 @@ __all__ = [
     "Config",
     "Encryption",
     "Gateway",
+    "Index",
     "JournalOptions",
     "LedgerConfig",
     "Limits",
@@ -152,6 +153,13 @@ class Retention:
 
 
 @frozen(kw_only=True)
+class Index:
+    """``[index]``: the search index."""
+
+    enabled: bool = True
+
+
+@frozen(kw_only=True)
 class Ops:
     """``[ops]``: ``listen`` is a Twisted server endpoint, ``None`` for off."""
 
@@ -232,6 +240,7 @@ class Target:
     connect: str
     mode: Mode = "strict"
     record: Record = "full"
+    index_rows: bool = False
     durable_at: tuple[str, ...] = ()
     labels: Mapping[str, str] = MappingProxyType({})
     tls: TargetTLS = TargetTLS()
@@ -300,6 +309,7 @@ class Config:
     retention: Retention = Retention()
     ledger: LedgerConfig = LedgerConfig()
     encryption: Encryption = Encryption()
+    index: Index = Index()
     ops: Ops
     limits: Limits
     listeners: tuple[Listener, ...]
@@ -311,4 +321,9 @@ class Config:
     @property
     def follows(self) -> bool:
         """Whether anything needs the process that follows the journals."""
-        return bool(self.sinks)
+        return bool(self.sinks) or self.indexes
+
+    @property
+    def indexes(self) -> bool:
+        """Whether a search index is kept: its words are in the clear, so not beside an encrypted journal."""
+        return self.index.enabled and not self.encryption.recipients

@@ -166,6 +166,7 @@ def _assemble(
         ledger=single.read("ledger", read_ledger),
         retention=single.read("retention", sections.read_retention),
         encryption=single.read("encryption", lambda table: sections.read_encryption(table, schemes)),
+        index=single.read("index", sections.read_index),
         ops=single.read("ops", sections.read_ops),
         limits=limits,
         listeners=tuple(entry.value for entry in parts.listeners),

@@ -15,6 +15,7 @@ from hoopproxy.config.model import (
     CheckerConfig,
     Encryption,
     Gateway,
+    Index,
     JournalOptions,
     Limits,
     Listener,
@@ -39,6 +40,7 @@ __all__ = [
     "read_checker",
     "read_encryption",
     "read_gateway",
+    "read_index",
     "read_journal",
     "read_limits",
     "read_listener",
@@ -132,6 +134,11 @@ def _days(table: Table, default: RetentionDays) -> RetentionDays:
     return days
 
 
+def read_index(table: Table) -> Index:
+    """``[index]``."""
+    return Index(enabled=table.flag("enabled", True))
+
+
 def read_ops(table: Table) -> Ops:
     """``[ops]``."""
     return Ops(listen=_endpoint(table, "listen", "server", required=False) or None)
@@ -220,6 +227,7 @@ def read_target(table: Table, schemes: Sequence[str]) -> Target:
         connect=connect,
         mode=table.choice("mode", "strict", get_args(Mode)),
         record=table.choice("record", "full", get_args(Record)),
+        index_rows=table.flag("index_rows", False),
         durable_at=table.texts("durable_at"),
         labels=table.text_map("labels"),
         tls=_target_tls(table, tls_table, connect, schemes),

@@ -5,29 +5,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import chain
-from typing import Final
+from typing import Any, Final
 
+import attrs
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.index.gathering import Gathering, Taken, Window
+from hoopproxy.index.looking import PartReader
 from hoopproxy.index.part import BadPart, Part, PartWriter
 from hoopproxy.index.rows import RowTexts
 from hoopproxy.index.shelf import Shelf
 
-__all__ = ["Index", "Run"]
+__all__ = ["Index", "Journals", "Run"]
 
 PART_RECORDS: Final = 1 << 21
 PART_BYTES: Final = 128 << 20
-"""Size of a part. Retention drops whole ones, and damage costs making one again."""
+"""Size of a part. Retention drops whole ones, and damage or an erasure costs making one again."""
 
 MAX_AGE: Final = 10.0
 """Seconds that records wait for their window to fill. A search reads those in the journal itself."""
 
-_LOOK_AFTER: Final = 60.0
+LOOK_AFTER: Final = 60.0
+"""Seconds between looks for what was rewritten, retired or damaged."""
 
 Run = Callable[[Callable[[], None]], "Deferred[None] | None"]
 """Carries out work that takes some milliseconds: at once, or in a thread."""
@@ -37,37 +37,57 @@ def _at_once(work: Callable[[], None]) -> None:
     work()
 
 
+def _nothing(journal: bytes, first: int, end: int) -> Iterator[Taken]:
+    return iter(())
+
+
+@attrs.frozen(kw_only=True)
+class Journals:
+    """What must be known of the journals themselves.
+
+    :ivar oldest: the first record that a journal still has; parts of older ones are dropped.
+    :ivar reread: journal, first, end -> these records again.
+    :ivar rewritten: journal, first, end -> the number of the last event by whose order records between were
+        erased or expired; 0 for none. What is made again from the journal lacks their words.
+    """
+
+    oldest: Callable[[bytes], int] = lambda journal: 1
+    reread: Callable[[bytes, int, int], Iterator[Taken]] = _nothing
+    rewritten: Callable[[bytes, int, int], int] = lambda journal, first, end: 0
+
+
 class Index:
     """A consumer of the trail (see ``hoopproxy.delivery``) that keeps its own place.
 
     :param rows_of: target name -> what reads the rows of its results, if they are to be searched.
-    :param oldest: journal -> the first record that it still has; parts of older ones are dropped.
-    :param reread: journal, first, end -> the records again, to make a damaged part anew.
     :param run: a thread's, in the reader process. Nothing is called while it is at work.
+    :param tell: a sentence for the log.
     """
 
     name = "index"
-    log = Logger()
+    holds = False
+    """Retention doesn't wait: what is gone from the journal needs not be found."""
 
     def __init__(
         self,
         shelf: Shelf,
         *,
         rows_of: Callable[[str], RowTexts | None] = lambda target: None,
-        oldest: Callable[[bytes], int] = lambda journal: 1,
-        reread: Callable[[bytes, int, int], Iterator[Taken]] | None = None,
+        journals: Journals | None = None,
         run: Run = _at_once,
         clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self._shelf, self._rows_of, self._oldest, self._reread = shelf, rows_of, oldest, reread
-        self._run, self._clock = run, clock
+        self._shelf, self._rows_of, self._journals = shelf, rows_of, journals or Journals()
+        self._run, self._clock, self._tell = run, clock, tell
         self._gatherings: dict[bytes, Gathering] = {}
         self._writers: dict[bytes, PartWriter] = {}
         self._begun: dict[bytes, float] = {}
+        self._durable: dict[bytes, int] = {}
         self._looked_after = clock()
         self._lock: int | None = None
         self.rebuilt = 0
-        """Parts that were found damaged and made again."""
+        """Parts that were made again: damaged, or of records that were erased."""
 
     def hold(self) -> None:
         """Become the one who writes. Done by itself; also harmless twice.
@@ -85,11 +105,11 @@ class Index:
     # --- the consumer --------------------------------------------------------------------------------------
 
     def position(self, journal: bytes) -> int:
-        """The next record wanted."""
-        parts = self._shelf.parts(journal)
-        if not parts:
-            return 1
-        return self._open(journal, parts[-1]).position
+        """The next record wanted, as far as what came before is durable."""
+        known = self._durable.get(journal)
+        if known is None:
+            known = self._durable[journal] = self._shelf.position(journal)
+        return known
 
     def take(self, journal: bytes, records: Sequence[Taken]) -> Deferred[None] | None:
         """Gather; a window that is full is written."""
@@ -99,44 +119,28 @@ class Index:
             self._gatherings[journal] = gathering
         if gathering.is_empty:
             self._begun[journal] = self._clock()
-        wanted = gathering.position
-        if records and records[0].record.jseq > wanted and self._reread is not None:
-            return self._run(partial(self._catch_up, journal, gathering, records))
-        add = gathering.add
+        wanted, add = gathering.position, gathering.add
         for taken in records:
             if taken.record.jseq >= wanted:
                 add(taken)
         return self._write([journal]) if gathering.is_full else None
 
-    def _catch_up(self, journal: bytes, gathering: Gathering, records: Sequence[Taken]) -> None:
-        """Records are missing before these: a part was lost meanwhile, or its segments are gone."""
-        assert self._reread is not None
-        try:
-            for taken in chain(self._reread(journal, gathering.position, records[0].record.jseq), records):
-                gathering.add(taken)
-                if gathering.is_full:
-                    self._put(journal, gathering.take())
-        except BaseException:
-            self._gatherings.pop(journal, None)
-            raise
-
     def tick(self) -> Deferred[None] | None:
         """Write what has waited long enough; now and then look after the parts."""
         now = self._clock()
+        look_after = now - self._looked_after >= LOOK_AFTER
         due = [
             journal
             for journal, gathering in self._gatherings.items()
-            if not gathering.is_empty and now - self._begun[journal] >= MAX_AGE
+            if not gathering.is_empty and (look_after or now - self._begun[journal] >= MAX_AGE)
         ]
-        look_after = now - self._looked_after >= _LOOK_AFTER
         if look_after:
             self._looked_after = now
         return self._write(due, look_after) if due or look_after else None
 
     def stop(self) -> Deferred[None] | None:
         """Write what waits, and close."""
-        due = [journal for journal, each in self._gatherings.items() if not each.is_empty]
-        windows = [(journal, self._gatherings[journal].take()) for journal in due]
+        windows = self._windows([each for each, one in self._gatherings.items() if not one.is_empty])
 
         def work() -> None:
             try:
@@ -152,38 +156,62 @@ class Index:
 
         return self._run(work)
 
+    def status(self) -> dict[str, Any]:
+        """For ``hoopproxy audit sinks``."""
+        return {"rebuilt": self.rebuilt}
+
     # --- writing -------------------------------------------------------------------------------------------
 
+    def _windows(self, journals: Sequence[bytes]) -> list[tuple[bytes, Window]]:
+        return [(journal, self._gatherings[journal].take()) for journal in journals]
+
     def _write(self, journals: Sequence[bytes], look_after: bool = False) -> Deferred[None] | None:
-        windows = [(journal, self._gatherings[journal].take()) for journal in journals]
+        windows = self._windows(journals)
 
         def work() -> None:
-            try:
-                for journal, window in windows:
+            for journal, window in windows:
+                try:
                     self._put(journal, window)
-            except BaseException:
-                for journal, _ in windows:  # the records come again, from what was written on
-                    self._gatherings.pop(journal, None)
-                    writer = self._writers.pop(journal, None)
-                    if writer is not None:
-                        writer.close()
-                raise
+                except BaseException:
+                    self._give_up(journal)
+                    raise
             if look_after:
                 self._look_after()
 
         return self._run(work)
 
+    def _give_up(self, journal: bytes) -> None:
+        """What was gathered is lost; the records come again, from what was written on."""
+        self._gatherings.pop(journal, None)
+        self._durable.pop(journal, None)
+        writer = self._writers.pop(journal, None)
+        if writer is not None:
+            writer.close()
+
     def _put(self, journal: bytes, window: Window) -> None:
         writer = self._writers.get(journal)
         if writer is None:
-            parts = self._shelf.parts(journal)
             self.hold()
+            parts = self._shelf.parts(journal)
             part = parts[-1] if parts else self._shelf.make(journal, window.first)
             writer = self._open(journal, part)
         if writer.records >= PART_RECORDS or writer.size >= PART_BYTES:
             self._writers.pop(journal).finish()
             writer = self._open(journal, self._shelf.make(journal, window.first))
+        if window.first > writer.position:
+            self._fill(journal, writer, window.first)
         writer.write(window)
+        self._durable[journal] = writer.position
+
+    def _fill(self, journal: bytes, writer: PartWriter, end: int) -> None:
+        """Records are missing before a window: a part was lost meanwhile, or their segments are gone."""
+        gathering = Gathering(writer.position, self._rows_of)
+        for taken in self._journals.reread(journal, writer.position, end):
+            gathering.add(taken)
+            if gathering.is_full:
+                writer.write(gathering.take())
+        if not gathering.is_empty:
+            writer.write(gathering.take())
 
     def _open(self, journal: bytes, part: Part) -> PartWriter:
         writer = self._writers.get(journal)
@@ -201,46 +229,62 @@ class Index:
     def _set_aside(self, part: Part, problem: BadPart) -> None:
         aside = self._shelf.set_aside(part)
         self.rebuilt += 1
-        self.log.error(
-            "the search index is damaged ({why}); it is set aside as {aside} and made again",
-            why=str(problem),
-            aside=aside.name,
-        )
+        self._tell(f"the search index is damaged ({problem}); it is set aside as {aside.name} and made again")
 
     # --- looking after ------------------------------------------------------------------------------------
 
     def _look_after(self) -> None:
         for journal in self._shelf.journals():
-            self._shelf.drop_before(journal, self._oldest(journal))
-            for part in self._shelf.suspects(journal):
-                self._check(journal, part)
+            self._shelf.drop_before(journal, self._journals.oldest(journal))
+            suspects = set(self._shelf.suspects(journal))
+            for part in self._shelf.parts(journal):
+                self._look_at(journal, part, part in suspects)
 
-    def _check(self, journal: bytes, part: Part) -> None:
+    def _look_at(self, journal: bytes, part: Part, is_suspect: bool) -> None:
+        """Make a part again if it is damaged, or knows words of records that were erased or have expired."""
         current = self._writers.get(journal)
         if current is not None and current.part == part:
-            return  # it is written to without complaint; damage in it is found when it is opened again
-        try:
-            PartWriter(part, journal).finish()
-        except BadPart as problem:
-            self._set_aside(part, problem)
-            self.rebuild(journal, part)
+            known, end = current.rewritten, current.position
+        else:
+            try:
+                if is_suspect:
+                    PartWriter(part, journal).finish()  # which looks at all of it
+                with PartReader(part, journal) as reader:
+                    known, end = reader.rewritten, reader.position
+            except BadPart as problem:
+                self._set_aside(part, problem)
+                self._make_again(journal, part, self._end_of(journal, part))
+                return
+        if self._journals.rewritten(journal, part.first, end) > known:
+            self._make_again(journal, part, end)
+            self.rebuilt += 1
 
-    def rebuild(self, journal: bytes, part: Part) -> None:
-        """Make a part again that others follow, from the journal."""
-        following = [each for each in self._shelf.parts(journal) if each.first > part.first]
-        if self._reread is None or not following:
-            return
-        end = following[0].first
+    def _end_of(self, journal: bytes, part: Part) -> int:
+        later = [each.first for each in self._shelf.parts(journal) if each.first > part.first]
+        return min(later, default=part.first)
+
+    def _make_again(self, journal: bytes, part: Part, end: int) -> None:
+        """Put a new part in an old one's place, from what the journal has now."""
+        rewritten = self._journals.rewritten(journal, part.first, end)
+        fresh = part.beside()
+        fresh.remove()
         gathering = Gathering(part.first, self._rows_of)
-        writer = PartWriter(part, journal)
+        writer = PartWriter(fresh, journal)
         try:
-            for taken in self._reread(journal, part.first, end):
+            for taken in self._journals.reread(journal, part.first, end):
                 gathering.add(taken)
                 if gathering.is_full:
                     writer.write(gathering.take())
-            if not gathering.is_empty:
-                writer.write(gathering.take())
+            gathering.position = end  # what is missing there is gone
+            writer.write(gathering.take())
+            writer.mark(rewritten)
             writer.finish()
         except BaseException:
             writer.close()
+            fresh.remove()
             raise
+        old = self._writers.get(journal)
+        if old is not None and old.part == part:
+            self._writers.pop(journal).close()
+        part.remove()
+        fresh.path.rename(part.path)

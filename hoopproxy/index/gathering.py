@@ -9,6 +9,7 @@ million like statements small.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -218,7 +219,7 @@ class Gathering:
             for text in names_of(event):
                 words.update(words_of(text))
         stream = document.stream
-        if stream.target is None or stream.identity is None:
+        if stream.target is None or stream.identity is None or stream.session is None:
             self._learn(stream, event)
 
     def _learn(self, stream: Stream, event: Mapping[str, Any]) -> None:
@@ -233,6 +234,8 @@ class Gathering:
             if texts is not None:
                 stream.rows = Rows(texts)
         stream.protocol = str(event.get("protocol", ""))
+        if stream.session is None:
+            stream.session = _session(event.get("session"))
 
     def _rows(self, document: Document, rows: Rows, taken: Taken) -> None:
         event = taken.event
@@ -269,3 +272,10 @@ class Gathering:
             self._streams.clear()  # what is known of those that go on is learned again
         self._words = self._records = 0
         return window
+
+
+def _session(text: object) -> bytes | None:
+    try:
+        return uuid.UUID(str(text)).bytes
+    except ValueError:
+        return None

@@ -78,7 +78,8 @@ class PartReader:
             self._db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5)
             try:
                 self._db.execute("BEGIN")  # one view of it, whatever is written meanwhile
-                self.position = int(meta_of(part, self._db, journal)["position"])
+                meta = meta_of(part, self._db, journal)
+                self.position, self.rewritten = int(meta["position"]), int(meta["rewritten"])
             except BaseException:
                 self._db.close()
                 raise

@@ -58,6 +58,10 @@ class Part:
         """The one that begins there."""
         return cls(first, folder / f"{first:016d}{SUFFIX}")
 
+    def beside(self) -> Part:
+        """The same under another name, while it is made."""
+        return Part(self.first, self.path.with_name(self.path.name + ".new"))
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Everything that SQLite keeps of it."""
@@ -98,7 +102,8 @@ class PartWriter:
         db.execute("PRAGMA synchronous=NORMAL")
         if fresh or not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             db.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-            values = {"version": VERSION, "journal": journal.hex(), "position": self.part.first, "records": 0}
+            numbers = {"version": VERSION, "position": self.part.first, "records": 0, "rewritten": 0}
+            values = {**numbers, "journal": journal.hex()}
             db.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         else:
             told = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
@@ -106,6 +111,7 @@ class PartWriter:
                 raise BadPart(f"{self.part.path}: damaged")
         meta = meta_of(self.part, db, journal)
         self.position, self.records = int(meta["position"]), int(meta["records"])
+        self.rewritten = int(meta["rewritten"])
         self._names = dict(db.execute("SELECT text, no FROM name"))
         self._windows = _number(db, "SELECT coalesce(max(no), 0) FROM window")
         self._documents = _number(db, "SELECT coalesce(max(no), 0) FROM document")
@@ -191,6 +197,12 @@ class PartWriter:
             number = self._names[text] = len(self._names) + 1
             self._db.execute("INSERT INTO name VALUES (?, ?)", (number, text))
         return number
+
+    def mark(self, rewritten: int) -> None:
+        """Say up to which order (the number of its event) the journal's rewriting is taken account of."""
+        with as_bad(self.part):
+            self._db.execute("UPDATE meta SET value = ? WHERE name = 'rewritten'", (rewritten,))
+        self.rewritten = rewritten
 
     def finish(self) -> None:
         """No more will come: close it as one file, which can be read without writing beside it."""

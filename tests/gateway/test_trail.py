@@ -127,10 +127,11 @@ def test_without_anybody_who_reads_there_is_no_process(
 ) -> None:
     """It would take 50 MiB for nothing. A reload that names a sink starts one."""
     monkeypatch.setenv("HOOP_TEST_PASSWORD", "x")
-    watched = Watched(reactor, tmp_path, TOML)
+    nothing = TOML + "\n[index]\nenabled = false\n"
+    watched = Watched(reactor, tmp_path, nothing)
     watched.up()
     assert watched.processes == []
-    watched.write(TOML + SINK)
+    watched.write(nothing + SINK)
     watched.gateway.reload.now()
     watched.until(lambda: bool(watched.processes))
     stop(watched)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import tomllib
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from hoopproxy.cli import main
+from hoopproxy.config import Config, Encryption, Gateway, JournalOptions, Limits, Log, Ops
+from hoopproxy.config import Index as IndexConfig
+from hoopproxy.delivery.indexing import journals_of, remove_index
 from hoopproxy.events import SessionStart
 from hoopproxy.index import consumer as consuming
 from hoopproxy.index import gathering
-from hoopproxy.index.consumer import Index
-from hoopproxy.index.looking import PartReader
+from hoopproxy.index.consumer import Index, Journals
+from hoopproxy.index.looking import PartReader, Restriction
 from hoopproxy.journal.folder import Folder
 from hoopproxy.reading.answers import Remark
 from tests.cli.trail import Trail
@@ -39,6 +45,11 @@ def fed(index: Index, folder: Folder, step: int = 20, since: int = 1) -> None:
     records = taken(folder, since)
     for at in range(0, len(records), step):
         index.take(folder.id, records[at : at + step])
+
+
+def again(trail: Trail) -> Journals:
+    """The journal, when it is asked for once more."""
+    return Journals(reread=lambda journal, first, end: iter(taken(trail.folder, first, end)))
 
 
 def gone(index: Index) -> None:
@@ -99,7 +110,7 @@ def test_an_index_has_parts_and_retention_drops_whole_ones(
     small(monkeypatch)
     now = 0.0
     oldest = 1
-    index = Index(shelf_of(trail.state), oldest=lambda journal: oldest, clock=lambda: now)
+    index = Index(shelf_of(trail.state), journals=Journals(oldest=lambda journal: oldest), clock=lambda: now)
     fed(index, trail.folder)
     parts = shelf_of(trail.state).parts(trail.folder.id)
     assert len(parts) >= 3
@@ -161,7 +172,7 @@ def test_a_damaged_part_in_the_middle_is_made_again_from_the_journal(
     index = Index(
         shelf_of(trail.state),
         clock=lambda: now,
-        reread=lambda journal, first, end: iter(taken(trail.folder, first, end)),
+        journals=again(trail),
     )
     fed(index, trail.folder)
     index.tick()
@@ -181,9 +192,7 @@ def test_a_damaged_part_in_the_middle_is_made_again_from_the_journal(
 
 def test_a_hole_is_read_from_the_journal(trail: Trail) -> None:
     """When a part was lost while records went on, the follower doesn't come back for them by itself."""
-    index = Index(
-        shelf_of(trail.state), reread=lambda journal, first, end: iter(taken(trail.folder, first, end))
-    )
+    index = Index(shelf_of(trail.state), journals=again(trail))
     index.take(trail.folder.id, taken(trail.folder)[300:])
     index.stop()
     assert len(found(trail.state, "numbers")) == 200
@@ -220,3 +229,70 @@ def test_what_a_client_names_like_the_envelope_does_not_hide_its_event(tmp_path:
     indexed(tmp_path, made.folder)
     assert found(tmp_path, "hidden", kinds=("command.requested",))
     assert found(tmp_path, "chosen", kinds=("session.start",))
+
+
+def test_an_erasure_takes_the_words_as_well(tmp_path: Path) -> None:
+    """What is lawfully gone from the journal must not live on as words in an index."""
+    made = Trail(tmp_path, segment_bytes=4096)
+    kept, erased = made.session("alice"), made.session("bob")
+    kept.asks("SELECT 'remember'", complete("SELECT 1"))
+    erased.asks("SELECT 'forget me'", complete("SELECT 1"))
+    erased.end()
+    for number in range(30):
+        kept.asks(f"SELECT {number}", complete("SELECT 1"))
+    made.stop()
+    now = 0.0
+    index = Index(shelf_of(tmp_path), journals=journals_of(tmp_path, made.folder.files), clock=lambda: now)
+    fed(index, made.folder)
+    now = 20.0
+    index.tick()
+    assert len(found(tmp_path, "forget")) == 1
+    place = ["--state", str(tmp_path), "--session", erased.id, "--reason", "asked for", "--yes"]
+    done = CliRunner().invoke(main, ["journal", "erase", *place])
+    assert done.exit_code == 0, done.output
+    (part,) = shelf_of(tmp_path).parts(made.folder.id)
+    query = Restriction(expression='"forget"')
+    with PartReader(part, made.folder.id) as reader:
+        assert list(reader.windows(query)), "the guard: until now the word is there"
+    now = 100.0
+    index.tick()
+    assert index.rebuilt == 1
+    with PartReader(part, made.folder.id) as reader:
+        assert not list(reader.windows(query))
+        assert list(reader.windows(Restriction(expression='"remember"')))
+    now = 200.0
+    index.tick()
+    assert index.rebuilt == 1, "once is enough"
+    index.stop()
+    assert found(tmp_path, "remember") == ["command.requested SELECT 'remember'"]
+    names = "".join(path.name for path in part.path.parent.iterdir())
+    assert ".new" not in names
+
+
+def test_an_index_that_is_turned_off_is_removed(trail: Trail) -> None:
+    """Whoever turns it off wants its words gone."""
+    indexed(trail.state, trail.folder)
+    remove_index(trail.state)
+    assert shelf_of(trail.state).parts(trail.folder.id) == []
+    assert len(found(trail.state, "numbers")) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", True),
+        ("[index]\nenabled = false\n", False),
+        ('[encryption]\nrecipients = ["age1..."]\n', False),
+    ],
+)
+def test_beside_an_encrypted_journal_there_is_no_index(text: str, kept: bool) -> None:
+    """A stolen disk that gives away every word of the trail would make the encryption worthless."""
+    values = tomllib.loads(text)
+    limits = Limits()
+    config = Config(
+        path=Path("/x"), files=(), gateway=Gateway(node="n", state=Path("/s"), control=Path("/c")), log=Log(),
+        journal=JournalOptions(), ops=Ops(), limits=limits, listeners=(), targets=(), checkers=(), roles=(),
+        index=IndexConfig(**values.get("index", {})),
+        encryption=Encryption(recipients=tuple(values.get("encryption", {}).get("recipients", ()))),
+    )  # fmt: skip
+    assert config.indexes is kept
