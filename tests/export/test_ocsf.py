@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoopproxy.export import Join, Operation, alone, render
+from hoopproxy.export import FORMATS, Join, Operation, alone, render
 from hoopproxy.export.ocsf import PLACES
 from hoopproxy.export.ocsf.classes import CLASSES, activity_of
 from hoopproxy.export.ocsf.events import class_of
@@ -278,6 +278,26 @@ def test_what_a_session_leaves_in_a_journal_is_one_valid_event_a_command(schema:
     ]
     assert {event["database"]["name"] for event in commands} == {"shop"}
     assert len(join) == 0
+
+
+@pytest.mark.parametrize("format", sorted(FORMATS))
+def test_a_gap_that_was_found_on_reading_has_no_id_and_is_told_all_the_same(schema: Any, format: str) -> None:
+    """Whoever reads finds that records are missing: nobody gave that an id."""
+    gap = {
+        "event": {"why": "quota", "records": 7, "bytes": 0, "first": 3, "last": 9},
+        "journal": ENVELOPE["journal"],
+        "jseq": 9,
+        "kind": "audit.gap",
+        "node": "gw1",
+        "outcome": "failure",
+        "time": "2026-01-02T03:04:05.000000Z",
+        "v": 1,
+    }
+    line = render(alone(gap), format)
+    assert b"audit.gap" in line
+    assert b"quota" in line
+    if format == "ocsf":
+        assert schema.errors(orjson.loads(line)) == []
 
 
 def test_where_the_page_says_things_are_they_are() -> None:

@@ -97,10 +97,7 @@ def event(operation: Operation) -> Fields:
     if decision is not None:
         profiles.append("security_control")
         fields.update(decision)
-    fields["unmapped"] = unmapped = {
-        "seq": main.get("seq"),
-        **parts.more,
-    }
+    fields["unmapped"] = unmapped = {"seq": main["seq"], **parts.more} if "seq" in main else {**parts.more}
     if operation.mark:
         unmapped["mark"] = operation.mark
     if "parent" in operation.records[0]:
@@ -115,24 +112,30 @@ def event(operation: Operation) -> Fields:
     return fields
 
 
+_METADATA: Final = (
+    ("uid", "id"),
+    ("event_code", "kind"),
+    ("sequence", "jseq"),
+    ("log_name", "journal"),
+    ("original_time", "time"),
+    ("correlation_uid", "op"),
+    ("tenant_uid", "tenant"),
+)
+
+
 def _metadata(main: Record, parts: Parts, profiles: list[str]) -> Fields:
-    metadata = {
+    metadata: Fields = {
         "version": VERSION,
         "product": PRODUCT,
         "profiles": profiles,
-        "uid": main.get("id"),
-        "event_code": main["kind"],
-        "sequence": main.get("jseq"),
-        "log_name": main.get("journal"),
-        "original_time": main["time"],
         "reporter": parts.reporter,
     }
-    if "op" in main:
-        metadata["correlation_uid"] = main["op"]
+    for theirs, ours in _METADATA:
+        value = main.get(ours)
+        if value is not None:  # a gap that was found on reading has no id
+            metadata[theirs] = value
     if parts.labels is not None:
         metadata["labels"] = parts.labels
-    if "tenant" in main:
-        metadata["tenant_uid"] = main["tenant"]
     return metadata
 
 
