@@ -6,12 +6,13 @@ The header is the gateway's own words. In the extension ``=`` and backslash are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import hoopproxy
-from hoopproxy.export.facts import Field, short, values, view
-from hoopproxy.export.operation import Operation
+from hoopproxy.export.facts import Compiled, Field, View, short, steady, values, view
+from hoopproxy.export.kept import Kept
+from hoopproxy.export.operation import Operation, alone
 from hoopproxy.inert import inert
 
 __all__ = ["FIELDS", "LABELS", "SEVERITIES", "write"]
@@ -54,7 +55,7 @@ FIELDS: Final = (
     Field("flexString2", "original", _LONG),
     Field("msg", "message", _NAME),
 )
-"""The extension, in this order."""
+"""The extension; what stays the same in a session comes last."""
 
 LABELS: Mapping[str, str] = {
     "c6a2": "Source IPv6 Address",
@@ -72,26 +73,32 @@ LABELS: Mapping[str, str] = {
 """What custom fields are called: each is told in the field of its name with ``Label`` behind it."""
 
 _VENDOR: Final = f"CEF:0|hoopproxy|hoopproxy|{hoopproxy.__version__}|"
-_FIELDS: Final = values(FIELDS)
+_VARYING: Final = values(field for field in FIELDS if not steady(field))
+_STEADY: Final = values(field for field in FIELDS if steady(field))
 
 
 def write(operation: Operation) -> bytes:
     """An operation as one line of CEF."""
     seen = view(operation)
-    parts = []
-    for name, limit, get in _FIELDS:
+    parts = [*_parts(_VARYING, seen), *_KEPT.of(seen.main, operation.facts)]
+    severity = SEVERITIES[seen.severity]
+    head = f"{_VENDOR}{_header(seen.main['kind'])}|{_header(seen.kind.title)}|{severity}|"
+    return (head + " ".join(parts)).encode()
+
+
+def _parts(fields: Compiled, seen: View) -> Iterator[str]:
+    for name, limit, get in fields:
         value = get(seen)
         if value is None or value == "":
             continue
         if isinstance(value, list):
             value = ", ".join(value)
-        text = value if isinstance(value, int) else _extension(short(value, limit))
-        parts.append(f"{name}={text}")
+        yield f"{name}={value if isinstance(value, int) else _extension(short(value, limit))}"
         if name in LABELS:
-            parts.append(f"{name}Label={LABELS[name]}")
-    severity = SEVERITIES[seen.severity]
-    head = f"{_VENDOR}{_header(seen.main['kind'])}|{_header(seen.kind.title)}|{severity}|"
-    return (head + " ".join(parts)).encode()
+            yield f"{name}Label={LABELS[name]}"
+
+
+_KEPT: Final = Kept(lambda record, facts: tuple(_parts(_STEADY, view(alone(record, facts)))))
 
 
 def _header(text: str) -> str:

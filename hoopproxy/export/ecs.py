@@ -6,14 +6,16 @@ kinds have is text, in ``event.original``: an index whose types were set by one 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from orjson import dumps
 
 from hoopproxy import __version__
-from hoopproxy.export.facts import Field, values, view
+from hoopproxy.export.facts import Field, View, steady, values, view
+from hoopproxy.export.kept import Kept
 from hoopproxy.export.line import one_line
-from hoopproxy.export.operation import Operation
+from hoopproxy.export.operation import Operation, Record, alone
 
 __all__ = ["FIELDS", "VERSION", "document", "write"]
 
@@ -88,7 +90,15 @@ FIELDS: Final = (
 
 _OUTCOMES: Final = {"success": "success", "failure": "failure", "denied": "failure"}
 _SEVERITIES: Final = (0, 21, 47, 73, 99, 100)  # as Elastic's own rules count, by OCSF's number
-_FIELDS: Final = tuple((tuple(name.split(".")), get) for name, _, get in values(FIELDS))
+
+
+def _paths(of_session: bool) -> tuple[tuple[list[str], str, Any], ...]:
+    found = values(field for field in FIELDS if steady(field) == of_session)
+    return tuple((name.split(".")[:-1], name.split(".")[-1], get) for name, _, get in found)
+
+
+_VARYING: Final = _paths(False)
+_STEADY: Final = _paths(True)
 
 
 def write(operation: Operation) -> bytes:
@@ -106,15 +116,34 @@ def document(operation: Operation) -> dict[str, Any]:
     }
     if operation.outcome:
         about["outcome"] = _OUTCOMES.get(operation.outcome, "unknown")
-    made: dict[str, Any] = {"event": about}
-    for path, get in _FIELDS:
+    kept = _KEPT.of(seen.main, operation.facts)
+    made = {name: {**value} if type(value) is dict else value for name, value in kept.items()}
+    made["event"] |= about
+    _fill(made, _VARYING, seen)
+    return made
+
+
+def _fill(made: dict[str, Any], fields: tuple[tuple[list[str], str, Any], ...], seen: View) -> None:
+    for folders, name, get in fields:
         value = get(seen)
         if value is None or value == "" or value == []:
             continue
         inner = made
-        for folder in path[:-1]:
-            inner = inner.setdefault(folder, {})
-        inner[path[-1]] = value
+        for folder in folders:
+            found = inner.get(folder)
+            if found is None:
+                found = inner[folder] = {}
+            inner = found
+        inner[name] = value
+
+
+def _of_session(record: Record, facts: Mapping[str, str]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    seen = view(alone(record, facts))
+    _fill(made, _STEADY, seen)
     if seen.target.get("labels"):
         made["labels"] = seen.target["labels"]
     return made
+
+
+_KEPT: Final = Kept(_of_session)

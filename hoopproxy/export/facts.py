@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from hoopproxy.export.kinds import Kind
 from hoopproxy.export.operation import Operation, Record
 from hoopproxy.export.summary import Summary, number_of, sentence, severity, summarised, text_of
 
-__all__ = ["FACTS", "Fact", "Field", "Value", "View", "claimed", "short", "values", "view"]
+__all__ = ["FACTS", "Fact", "Field", "Value", "View", "claimed", "short", "steady", "values", "view"]
 
 Value: TypeAlias = "str | int | list[str] | None"
 
@@ -238,10 +238,27 @@ class Field:
         return FACTS[self.fact].says if self.fact else f"always `{self.always}`"
 
 
+STEADY: Final = frozenset(
+    {
+        *("journal", "node", "protocol", "session", "tenant"),
+        *("groups", "issuer", "on behalf of"),
+        *("address", "host", "ip", "ips", "ipv4", "ipv6", "port", "transport"),
+        *("cipher", "sni", "subject", "tls", "tls version"),
+        *("account", "application", "database", "target", "users"),
+    }
+)
+"""Facts of the session: made of what :class:`~hoopproxy.export.kept.Kept` compares, and of nothing else."""
+
+
+def steady(field: Field) -> bool:
+    """Whether a field is the same in every event of a session."""
+    return not field.fact or field.fact in STEADY
+
+
 Compiled: TypeAlias = "tuple[tuple[str, int, Callable[[View], Value]], ...]"
 
 
-def values(fields: tuple[Field, ...]) -> Compiled:
+def values(fields: Iterable[Field]) -> Compiled:
     """Name, limit and source of each field of a table."""
     return tuple((each.name, each.limit, _source(each)) for each in fields)
 

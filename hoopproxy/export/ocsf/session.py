@@ -10,13 +10,11 @@ from typing import Any, Final, NamedTuple
 from orjson import OPT_SORT_KEYS, Fragment, dumps
 
 import hoopproxy
+from hoopproxy.export.kept import Kept
 from hoopproxy.export.operation import Record
 from hoopproxy.export.summary import text_of
 
-__all__ = ["PRODUCT", "Parts", "Who", "decided", "endpoint", "parts_of", "rendered", "user_of"]
-
-_SESSIONS = 2_048
-"""Sessions whose parts are kept, 2 KB each and as much for each kind of command; then all are made anew."""
+__all__ = ["PRODUCT", "Parts", "decided", "endpoint", "parts_of", "rendered", "user_of"]
 
 _LABELS = 64
 """Labels of a target that an event carries."""
@@ -30,19 +28,8 @@ def rendered(value: object) -> Fragment:
 PRODUCT: Final = rendered({"name": "hoopproxy", "vendor_name": "hoopproxy", "version": hoopproxy.__version__})
 
 
-class Who(NamedTuple):
-    """The part of an envelope that a session's events share."""
-
-    identity: Any
-    client: Any
-    target: Any
-    protocol: Any
-    node: Any
-    facts: Mapping[str, str]
-
-
 class Parts(NamedTuple):
-    """The same, as OCSF's objects."""
+    """The part of an envelope that a session's events share, as OCSF's objects."""
 
     user: Fragment | None
     actor: Fragment
@@ -57,33 +44,15 @@ class Parts(NamedTuple):
     """For :mod:`.usual`: what its events share."""
 
 
-_kept: dict[str, tuple[tuple[Any, ...], Parts]] = {}
-
-
-def parts_of(record: Record, facts: Mapping[str, str]) -> Parts:
-    """The parts of the session that a record is of. The same input gives the same parts, kept or not."""
-    get = record.get
-    session = get("session") or ""
-    who = (get("identity"), get("client"), get("target"), get("protocol"), get("node"), facts)
-    kept = _kept.get(session)
-    if kept is not None and kept[0] == who:
-        return kept[1]
-    parts = _parts(Who(*who), session)
-    if len(_kept) >= _SESSIONS:
-        _kept.clear()
-    _kept[session] = who, parts
-    return parts
-
-
-def _parts(who: Who, session: str) -> Parts:
-    identity = who.identity or {}
-    client, target = who.client, who.target or {}
-    node = text_of(who.node) or "gateway"
+def _parts(record: Record, facts: Mapping[str, str]) -> Parts:
+    identity, target = record.get("identity") or {}, record.get("target") or {}
+    client, protocol = record.get("client"), record.get("protocol")
+    node = text_of(record.get("node")) or "gateway"
     user = user_of(identity, target.get("account")) if identity else None
-    about = _session(identity, session)
-    actor: dict[str, Any] = {"app_name": who.facts.get("application"), "session": about, "user": user}
+    about = _session(identity, record.get("session") or "")
+    actor: dict[str, Any] = {"app_name": facts.get("application"), "session": about, "user": user}
     actor = {name: value for name, value in actor.items() if value} or {"app_name": "hoopproxy"}
-    name = who.facts.get("database") or target.get("name")
+    name = facts.get("database") or target.get("name")
     labels = target.get("labels") or {}
     more = {
         "on_behalf_of": identity.get("on_behalf_of"),
@@ -95,13 +64,18 @@ def _parts(who: Who, session: str) -> Parts:
         actor=rendered(actor),
         session=rendered(about),
         source=rendered(endpoint(client, node)),
-        destination=rendered({"name": target["name"], "svc_name": who.protocol}) if target else None,
-        database=rendered({"name": name or who.protocol or "unknown", "type": "Relational", "type_id": 1}),
+        destination=rendered({"name": target["name"], "svc_name": protocol}) if target else None,
+        database=rendered({"name": name or protocol or "unknown", "type": "Relational", "type_id": 1}),
         reporter=rendered({"name": node}),
         labels=rendered([f"{key}:{value}" for key, value in labels.items()][:_LABELS]) if labels else None,
         more={key: rendered(value) for key, value in more.items() if value},
         frames={},
     )
+
+
+_KEPT: Final = Kept(_parts)
+parts_of = _KEPT.of
+"""The parts of the session that a record is of."""
 
 
 def _session(identity: Mapping[str, Any], session: str) -> dict[str, Any]:

@@ -77,11 +77,8 @@ def _frame(
     asked: Mapping[str, Any],
     decision: Mapping[str, Any] | None,
 ) -> Frame | None:
-    last = operation.records[-1]
     try:
         key = (
-            last["journal"],
-            last.get("tenant"),
             asked["verb"],
             tuple(asked["verbs"]),
             decision and (decision["effect"], tuple(decision["rules"])),
