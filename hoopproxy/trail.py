@@ -36,6 +36,7 @@ from hoopproxy.reading.scope import Scope
 if TYPE_CHECKING:
     from hoopproxy.config import Config
     from hoopproxy.delivery.child import Child, Made
+    from hoopproxy.delivery.consumer import Consumer
     from hoopproxy.delivery.surroundings import Surroundings
 
 __all__ = ["consumers", "follow", "main", "reply"]
@@ -125,6 +126,8 @@ def consumers(config: Config, around: Surroundings, pauses: Mapping[str, float])
     from hoopproxy.errors import ConfigError
     from hoopproxy.interfaces import ISinkPlugin
 
+    if config.ledger.enabled:
+        yield "ledger", partial(_ledger, config, around)
     plugins = plugins_of(ISinkPlugin, "name", told=around.tell) if config.sinks else {}
 
     def runner(sink: Any) -> SinkRunner:
@@ -141,6 +144,36 @@ def consumers(config: Config, around: Surroundings, pauses: Mapping[str, float])
         remove_index(around.state)
     for sink in config.sinks:
         yield f"sink-{sink.name}", partial(runner, sink)
+
+
+def _ledger(config: Config, around: Surroundings) -> Consumer:
+    from hoopproxy.ledger.note import VerifierKey
+    from hoopproxy.sealing.asking import asking
+    from hoopproxy.sealing.consumer import Ledger
+    from hoopproxy.sealing.outside import Outside, WitnessAt
+
+    said = config.ledger
+    outside = None
+    if said.witness or said.timestamp:
+        outside = Outside(
+            asking(around.reactor),
+            around.emit,
+            witnesses=[WitnessAt(each.url, VerifierKey.parse(each.key)) for each in said.witness],
+            seconds=said.witness_seconds,
+            stamps=said.timestamp,
+            stamp_seconds=said.timestamp_minutes * 60.0,
+            clock=around.reactor.seconds,
+            later=around.reactor.callLater,
+        )
+    return Ledger(
+        around.state,
+        around.emit,
+        origin=said.origin or around.node,
+        epoch_seconds=said.epoch_hours * 3600.0,
+        in_thread=around.in_thread,
+        outside=outside,
+        files=around.files,
+    )
 
 
 def follow() -> int:

@@ -24,6 +24,7 @@ COMMANDS = {
     "status": "hoopproxy.cli.status:status",
     "reload": "hoopproxy.cli.reload:reload",
     "sessions": "hoopproxy.cli.sessions:sessions",
+    "witness": "hoopproxy.cli.witness:witness",
     "plugins": "hoopproxy.cli.plugins:plugins",
 }
 """Name -> ``module:attribute`` of a click command. In the order of the help."""

@@ -321,7 +321,7 @@ class Config:
     @property
     def follows(self) -> bool:
         """Whether anything needs the process that follows the journals."""
-        return bool(self.sinks) or self.indexes
+        return self.ledger.enabled or bool(self.sinks) or self.indexes
 
     @property
     def indexes(self) -> bool:

@@ -334,10 +334,24 @@ class Sealer:
 
     def _fork(self, lost: Checkpoint) -> None:
         why = f"a checkpoint of {lost.size} records is on record, newer than the ledger of {self._id}"
+        if lost == self.head:
+            why = f"a witness has seen a later tree of {self._id} than the one of {lost.size} records that is here"
         records = max(0, lost.size - self._signed_size)
         self._tell(AuditGap(why=why, records=records, bytes=0))
         self._begin("restored", lost, self._key)
         self._lost = None
+
+    def shown(self) -> tuple[bytes, Checkpoint | None, list[bytes]]:
+        """The newest signed checkpoint, what it says, and the notes of the epochs: for those outside."""
+        data = self.ledger.read_or_none(CHECKPOINT) or b""
+        head = Checkpoint.of(Note.parse(data)) if data else None
+        is_ours = head is not None and head.origin == self._epochs.last.origin
+        return data, head if is_ours else None, self.ledger.epochs()
+
+    def doubt(self) -> None:
+        """Somebody outside knows more of this log than we do: go on under another origin."""
+        if self._lost is None:
+            self._lost = self.head
 
     def tiles(self) -> Tiles:
         """The tree of the newest checkpoint, as it is on the disk."""

@@ -19,8 +19,9 @@ from hoopproxy.journal.reader import Record
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
 from hoopproxy.ledger.sealer import Sealer
+from hoopproxy.sealing.outside import Outside
 
-__all__ = ["QUIET", "Ledger", "Sealed", "is_quiet"]
+__all__ = ["QUIET", "Ledger", "is_quiet"]
 
 T = TypeVar("T")
 
@@ -48,10 +49,6 @@ class Given(Protocol):
     def event(self) -> Any: ...
 
 
-Sealed = Callable[[Sealer, Checkpoint], None]
-"""Told of each checkpoint, on the reactor's thread."""
-
-
 def is_quiet(event: Any) -> bool:
     """Whether the event is the ledger's own doing, or the gateway's hourly sign of life."""
     kind = event.get("kind")
@@ -66,7 +63,7 @@ class Ledger:
     :param emit: gives an event to the gateway's writer. :param origin: what each log's name begins with.
     :param epoch_seconds: how long one key signs.
     :param in_thread: as ``deferToThread``: where the disk is waited for.
-    :param sealed: told of each checkpoint.
+    :param outside: who is shown the checkpoints.
     """
 
     name = "ledger"
@@ -80,7 +77,7 @@ class Ledger:
         origin: str,
         epoch_seconds: float = 86400.0,
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]] = lambda work: maybeDeferred(work),
-        sealed: Sealed = lambda sealer, head: None,
+        outside: Outside | None = None,
         files: Files | None = None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -88,7 +85,7 @@ class Ledger:
     ) -> None:
         self._state, self._emit = state, emit
         self._origin, self._epoch_seconds = origin, epoch_seconds
-        self._in_thread, self._sealed = in_thread, sealed
+        self._in_thread, self._outside = in_thread, outside
         self._files = files or RealFiles()
         self._now, self._monotonic, self._sleep = now, monotonic, sleep
         self._sealers: dict[bytes, Sealer] = {}
@@ -115,6 +112,8 @@ class Ledger:
 
     def stop(self) -> Deferred[None] | None:
         """Sign what is in memory, and close."""
+        if self._outside is not None:
+            self._outside.stop()
         waiting = [sealer for sealer in self._sealers.values() if sealer.is_due(0.0)]
         done = self._seal_all(waiting)
         return done.addBoth(self._close)
@@ -164,7 +163,8 @@ class Ledger:
     def _after(self, result: Any, sealer: Sealer) -> Any:
         self._pass_on()
         if isinstance(result, Checkpoint):
-            self._sealed(sealer, result)
+            if self._outside is not None:
+                self._outside.sealed(sealer, result)
             return None
         return result
 
