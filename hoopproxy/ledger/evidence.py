@@ -42,7 +42,7 @@ class NotSealed(HoopproxyError):
 class Proven:
     """What a proof proves: ``leaf`` is number ``index`` of the log that ``head`` is the head of.
 
-    ``body`` is the record (an event's canonical JSON), if the proof brings it; ``None`` else.
+    ``body`` is the record (an event's canonical JSON), if the proof brings it and it isn't encrypted; ``None`` else.
     """
 
     head: Checkpoint
@@ -107,8 +107,8 @@ def prove(folder: Folder, ledger: LedgerFolder, index: int, *, with_record: bool
     )
 
 
-def _record(folder: Folder, jseq: int) -> dict[str, str]:
-    """The record and its own salt; nothing if it was erased or retired."""
+def _record(folder: Folder, jseq: int) -> dict[str, str | bool]:
+    """The record as it is stored and its own salt; nothing if it was erased or retired."""
     with JournalReader(folder, since=jseq) as reader:
         record = next(iter(reader), None)
     if record is None or record.jseq != jseq or record.kind == Kind.STUB:
@@ -120,6 +120,7 @@ def _record(folder: Folder, jseq: int) -> dict[str, str]:
         salts.close()
     return {
         "body": b64encode(record.stored).decode(),
+        "encrypted": record.sealed is not None,
         "kind": kind_name(record).decode(),
         "salt": b64encode(salt).decode(),
     }
@@ -136,6 +137,7 @@ def check(proof: LogProof, pins: Sequence[VerifierKey], witnesses: Sequence[Veri
         notes = [str(note).encode() for note in extra["epochs"]]
         body = b64decode(extra["body"], validate=True) if "body" in extra else None
         salt = b64decode(extra.get("salt", ""), validate=True)
+        is_encrypted = bool(extra.get("encrypted"))
         if extra["v"] != VERSION:
             raise BadProof(f"the proof is of version {extra['v']}; this hoopproxy reads version {VERSION}")
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -145,7 +147,7 @@ def check(proof: LogProof, pins: Sequence[VerifierKey], witnesses: Sequence[Veri
     note = Note.parse(proof.checkpoint)
     signer, number = _signer(head, note, notes, pins)
     if body is not None:
-        _check_record(leaf, journal, salt, body)
+        _check_record(leaf, journal, salt, body, is_encrypted)
     return Proven(
         head=head,
         index=proof.index,
@@ -154,7 +156,7 @@ def check(proof: LogProof, pins: Sequence[VerifierKey], witnesses: Sequence[Veri
         signer=signer,
         epoch=number,
         witnesses=_witnesses(note, witnesses),
-        body=body,
+        body=None if is_encrypted else body,
     )
 
 
@@ -172,11 +174,11 @@ def _witnesses(note: Note, keys: Sequence[VerifierKey]) -> tuple[VerifierKey, ..
     return note.verified(keys) if keys else ()
 
 
-def _check_record(leaf: Leaf, journal: str, salt: bytes, body: bytes) -> None:
+def _check_record(leaf: Leaf, journal: str, salt: bytes, body: bytes, is_encrypted: bool) -> None:
     kind = Kind[leaf.kind.upper()] if leaf.kind.upper() in Kind.__members__ else None
     if kind is None:
         raise BadProof(f"records of kind {leaf.kind[:20]} are not known here")
     if not hmac.compare_digest(open_commitment(salt, leaf.jseq, kind, body), leaf.commitment):
         raise BadProof("the record in the proof is not the one that was sealed")
-    if kind is Kind.EVENT and event_id(body, marker_of(journal)).decode() != leaf.id:
+    if kind is Kind.EVENT and not is_encrypted and event_id(body, marker_of(journal)).decode() != leaf.id:
         raise BadProof("the record in the proof has another id than its leaf")
