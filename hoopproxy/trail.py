@@ -27,7 +27,8 @@ import orjson
 
 from hoopproxy.discovery import row_texts
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.journal.keyring import Keyring
+from hoopproxy.journal.keyring import Keyring, hold
+from hoopproxy.journal.sealing import secret_of
 from hoopproxy.reading.answers import Problem, Question, encode_line
 from hoopproxy.reading.ask import ask
 from hoopproxy.reading.journals import at_rest
@@ -239,6 +240,10 @@ def _around(config: Config, child: Child, *, reactor: Any, at_work: Callable[[st
     from hoopproxy.secrets import Secrets
 
     secrets = Secrets(plugins_of(ISecretSource, "scheme").values())
+    if config.encryption.key is not None:
+        secrets.resolve(config.encryption.key).addCallbacks(
+            lambda data: hold(secret_of(bytes(data)))
+        ).addErrback(lambda failure: child.tell(f"sealed events can't be read: {failure.value}"))
     return Surroundings(
         state=config.gateway.state,
         node=config.gateway.node,

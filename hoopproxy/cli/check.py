@@ -111,6 +111,8 @@ def _notes(config: Config) -> Iterator[str]:
 
 
 def _references(config: Config) -> Iterator[SecretRef]:
+    if config.encryption.key is not None:
+        yield config.encryption.key
     for listener in config.listeners:
         if listener.tls is not None:
             yield listener.tls.key

@@ -16,7 +16,7 @@ from hoopproxy.journal.format import PLAIN, SegmentHeader
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.sealing import KEY_SIZE, SegmentSeal, events_key
 
-__all__ = ["READER_KEY", "Keyring", "Sealed", "keyring_at"]
+__all__ = ["READER_KEY", "Keyring", "Sealed", "hold", "keyring_at"]
 
 READER_KEY: Final = "reader-key"
 """The file of the state directory that holds the secret, unless the configuration names another place."""
@@ -88,8 +88,22 @@ class Keyring:
         return key if key is None or len(key) == KEY_SIZE else None
 
 
+_held: list[bytes] = []
+
+
+def hold(secret: bytes | None) -> None:
+    """Have this process open the events of whatever journal it reads with that secret, unless told otherwise.
+
+    For a process that reads for one gateway, whose configuration keeps the secret elsewhere than in the state
+    directory. ``None``: no more.
+    """
+    _held[:] = [] if secret is None else [secret]
+
+
 def keyring_at(state: Path, files: Files) -> Keyring:
-    """What whoever may read the state directory can open: events, if the secret is there."""
+    """What whoever may read the state directory can open: events, if the secret is there, or is held."""
+    if _held:
+        return Keyring(_held[0])
     path = state / READER_KEY
     try:
         handle = files.open_read(path)

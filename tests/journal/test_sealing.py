@@ -15,7 +15,7 @@ from hoopproxy.journal.datakeys import read_events_key, read_wrapped
 from hoopproxy.journal.erasure import erase_from, find
 from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import Kind, Stub, commitment
-from hoopproxy.journal.keyring import READER_KEY, Keyring, Sealed
+from hoopproxy.journal.keyring import READER_KEY, Keyring, Sealed, hold
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
@@ -279,3 +279,14 @@ def test_the_chunks_of_a_sealed_session_are_whole() -> None:
     first, second = read(folder_with(files, AUDITOR))
     assert (chunk_of(first).data, chunk_of(second).data) == (data, b"")
     assert len(second.body) == CHUNK_HEADER
+
+
+def test_a_process_that_reads_for_a_gateway_holds_its_key() -> None:
+    """Whatever folder it opens: the key need not be in the state directory."""
+    files, _, _, _ = lived(secret_at_hand=False)
+    hold(SECRET)
+    try:
+        assert read(journals(STATE, files)[0])[0].opened()
+    finally:
+        hold(None)
+    assert read(journals(STATE, files)[0])[0].is_closed

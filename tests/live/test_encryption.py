@@ -11,11 +11,13 @@ import pytest
 
 from hoopproxy.journal.datakeys import read_events_key, read_wrapped
 from hoopproxy.journal.folder import journals
+from hoopproxy.journal.keyring import hold
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.sealing import KEY_SIZE, events_key
 
 from .gateway import Gateway
 from .need import command
+from .processes import until
 from .trail import assert_whole
 
 psycopg = pytest.importorskip("psycopg")
@@ -100,6 +102,34 @@ def test_it_goes_on_after_a_kill_and_the_ends_are_on_record(gateway: Any, audito
     for each in (session, later):
         shown = _audit("replay", each, "--state", through.state, "--no-wait", "--identity-file", auditor[1])
         assert shown.returncode == 0, shown.stderr
+
+
+def test_readers_of_the_whole_trail_work_with_a_key_from_elsewhere(
+    gateway: Any, auditor: tuple[str, Path], tmp_path: Path
+) -> None:
+    """The ledger and a file sink go on, although the disk alone tells nothing: events are sealed with a key that is
+    not on it."""
+    key = tmp_path / "reader.key"
+    key.write_text(bytes(range(32)).hex() + "\n")
+    key.chmod(0o600)
+    sink = tmp_path / "events.jsonl"
+
+    def change(settings: dict[str, Any]) -> None:
+        settings["encryption"] = {"recipients": [auditor[0]], "key": f"file:{key}"}
+        settings["sink"] = [{"name": "file", "type": "file", "path": sink, "format": "native"}]
+
+    through: Gateway = gateway(change=change)
+    hold(bytes(range(32)))  # for what this very process reads
+    try:
+        session = _ask(through, "sealed")
+    finally:
+        hold(None)
+    until(lambda: sink.exists() and session in sink.read_text(), seconds=20, what="the sink has the session")
+    assert "SELECT" in _audit("show", session, "--config", through.config).stdout
+    assert through.terminate() == 0
+    assert not (through.state / "reader-key").exists()
+    disk = b"".join(path.read_bytes() for path in through.journal_dir.rglob("*") if path.is_file())
+    assert b"SELECT" not in disk
 
 
 def test_the_age_tool_itself_opens_the_wrapped_keys(gateway: Any, auditor: tuple[str, Path]) -> None:
