@@ -111,12 +111,13 @@ class _Telling:
 
 @attrs.frozen
 class Found:
-    """A session's id, the journal that has it, its keys there, and Unix ns of the first."""
+    """A session's id, the journal that has it, its keys there, Unix ns of the first, and whether it is erased."""
 
     session: str
     folder: Folder
     keys: frozenset[int]
     since: int
+    is_erased: bool = False
 
     def reader(self) -> JournalReader:
         """Its records. Close it."""
@@ -130,7 +131,8 @@ def _known(folder: Folder) -> Iterator[Found]:
         for number in range(keys.count - 1, 0, -1):
             key = keys.get(number)
             if key.session != bytes(16):
-                yield Found(str(uuid.UUID(bytes=key.session)), folder, frozenset((key.id,)), key.created)
+                name = str(uuid.UUID(bytes=key.session))
+                yield Found(name, folder, frozenset((key.id,)), key.created, key.is_erased)
     finally:
         keys.close()
 
@@ -173,6 +175,10 @@ def find_session(folders: Sequence[Folder], name: str, scope: Scope) -> Found:
     named = (each for each in _newest_first(folders) if _is_named(each.session, wanted))
     seen = list(islice((each for each in named if _may_see(each, scope)), _SUGGESTED + 1))
     if len({each.session for each in seen}) == 1:
+        if seen[0].is_erased:
+            raise NoSuchSession(
+                f"session {seen[0].session} was erased; `hoopproxy audit tail --kind audit.erasure` shows the order"
+            )
         return attrs.evolve(
             seen[0], keys=frozenset().union(*(each.keys for each in seen)), since=seen[-1].since
         )

@@ -69,6 +69,14 @@ def test_a_session_is_erased_while_the_gateway_works_and_a_reader_follows(gatewa
         assert "records of 1 sessions erased" in said
         running.execute("SELECT 'after'")
     assert "sound" in _journal(through, "check")
+    shown = subprocess.run(
+        [sys.executable, "-m", "hoopproxy.cli", "audit", "show", gone, "--config", str(through.config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "was erased" in shown.stdout + shown.stderr
     assert _work(through, "later", "word of a third")
     follower.over.set()
     follower.join(10)

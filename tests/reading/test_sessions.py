@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from hoopproxy.events import LoginFailed
+from hoopproxy.journal.erasure import erase_from, find
 from hoopproxy.journal.folder import journals
 from hoopproxy.journal.format import Kind
+from hoopproxy.journal.upkeep import Upkeep
 from hoopproxy.reading.answers import (
     Answer,
     EventLine,
@@ -319,3 +321,20 @@ def test_a_state_directory_that_is_none_is_told_from_one_that_is_not_mine(tmp_pa
     (problem,) = answers(tmp_path / "nowhere", Question(action="tail"))
     assert isinstance(problem, Problem)
     assert "[gateway] state" in problem.sentence
+
+
+def test_an_erased_session_is_called_erased_and_only_to_who_may_know_of_it(trail: Trail) -> None:
+    """Not "no such session": an auditor must learn that there was one. Others never learn of it."""
+    folder, jseq = trail.folder, trail.journal.durable
+    trail.journal.roll()
+    trail.say(LoginFailed(listener="x", cause="x", count=1))
+    found = find(folder, identity="alice")
+    with Upkeep(folder) as upkeep:
+        erase_from(upkeep, found.keys, ordered_by=jseq + 1)
+    (session,) = found.sessions
+    with pytest.raises(NoSuchSession, match="was erased"):
+        find_session([folder], session, EVERYTHING)
+    with pytest.raises(NoSuchSession, match="no session"):
+        find_session([folder], session, Scope(identities=frozenset({"alice"})))
+    assert [each.identity for each in listed(trail.state)] == ["bob"]
+    assert find_session([folder], "last", EVERYTHING).session not in found.sessions
