@@ -9,8 +9,11 @@
 ``ecs``        the Elastic Common Schema
 ``cef``        ArcSight's Common Event Format
 ``leef``       QRadar's Log Event Extended Format
+``kept``       what stays the same in a session, made once
+``line``       JSON on one line, whoever splits it
 ``bounds``     an operation made to fit a receiver's limit
 ``formats``    the formats by name, and :func:`render`
+``session``    a whole session, for people: see there
 """
 
 from hoopproxy.export.formats import FORMATS, Format, render
