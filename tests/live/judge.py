@@ -7,13 +7,14 @@ gateway. It counts what really crossed; ``session.end`` has to say the same.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
 
 import attrs
+
+from . import need
 
 __all__ = ["Counter", "Crossed", "captured_payload", "counting"]
 
@@ -107,12 +108,9 @@ def counting(target: int, *, meddle: Meddle | None = None) -> Iterator[Counter]:
 def captured_payload(port: int) -> Iterator[dict[str, int] | None]:
     """TCP payload bytes to and from ``port`` on loopback, by ``tshark``; ``None`` where it can't capture.
 
-    The mapping is filled when the block ends: ``to`` and ``from``.
+    The mapping is filled when the block ends: ``to`` and ``from``. Skips where ``tshark`` can't be installed.
     """
-    tool = shutil.which("tshark")
-    if tool is None:
-        yield None
-        return
+    tool = need.command("tshark", name="tshark", package="tshark")
     process = subprocess.Popen(
         [
             *(tool, "-i", "lo", "-f", f"tcp port {port}", "-l", "-Q", "-T", "fields"),

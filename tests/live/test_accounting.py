@@ -139,8 +139,10 @@ def test_a_packet_capture_agrees(gateway: Any, postgres15: Postgres) -> None:
     through: Gateway = gateway(upstream_tls=False)
     with captured_payload(through.port()) as found:
         if found is None:
-            require("tshark", "not installed or not allowed to capture")
-        run(postgres_program("psql"), ["-X", "-c", "SELECT 1"], through.dsn("writer")).checked()
+            require("tshark", "it is not allowed to capture on loopback here")
+        rows = "SELECT repeat('x', 100) FROM generate_series(1, 20000)"
+        run(postgres_program("psql"), ["-X", "-c", "SELECT 1", "-c", rows], through.dsn("writer")).checked()
         (end,) = through.wait_for_events("session.end")
     totals = end["event"]["client"]
+    assert totals["sent"] > 2_000_000
     assert (found["to"], found["from"]) == (totals["received"], totals["sent"])

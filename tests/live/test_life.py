@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .gateway import Configuration, Gateway
+from .gateway import Configuration, Gateway, refused
 from .postgres import Postgres
 from .processes import free_port, until
 from .trail import assert_balanced, assert_whole
@@ -192,6 +192,45 @@ def test_a_listener_with_two_targets(
             psycopg.connect(through.dsn(user, dbname).conninfo)
     starts = through.wait_for_events("session.start", count=2)
     assert [each["target"]["name"] for each in starts] == ["old", "new"]
+
+
+def test_the_tls_server_name_chooses_a_target(
+    gateway: Any, postgres15: Postgres, postgres18: Postgres
+) -> None:
+    """One name for each target in the DNS, and nothing else for people to know; names that disagree are refused."""
+    through: Gateway = gateway(targets={"old": postgres15, "new": postgres18})
+
+    def named(host: str, user: str = "writer", dbname: str = "app") -> Any:
+        dsn = through.dsn(user, dbname, tls=True, host=host, hostaddr="127.0.0.1", sslmode="require")
+        return psycopg.connect(dsn.conninfo)
+
+    for host, version in (("old.gateway.example", "15"), ("new.gateway.example", "18"), ("new", "18")):
+        with named(host) as connection:
+            assert connection.info.parameter_status("server_version").startswith(version)
+    with named("new", user="writer=new") as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("app",)
+    for user, dbname in (("writer=old", "app"), ("writer", "old/app")):
+        with pytest.raises(psycopg.OperationalError, match=r"different targets|no role"):
+            named("new.gateway.example", user, dbname)
+    starts = through.wait_for_events("session.start", count=4)
+    assert [each["target"]["name"] for each in starts] == ["old", "new", "new", "new"]
+    assert starts[0]["client"]["tls"]["sni"] == "old.gateway.example"
+
+
+def test_sighup_moves_a_listener_under_its_sessions(gateway: Any) -> None:
+    """Its port changes; who is connected stays so, and who comes finds the new one."""
+    through: Gateway = gateway()
+    before = through.dsn("writer")
+    with psycopg.connect(before.conninfo, autocommit=True) as connection:
+        through.settings["listener"][0]["listen"] = f"tcp:{free_port()}:interface=127.0.0.1"
+        through.write()
+        through.reload()
+        (changed,) = through.wait_for_events("gateway.config_changed")
+        assert changed["event"].get("needs_restart", []) == []
+        until(lambda: refused(before), seconds=10, what="the old port is closed")
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        with psycopg.connect(through.dsn("writer").conninfo) as other:
+            assert other.execute("SELECT 2").fetchone() == (2,)
 
 
 def test_a_server_that_is_not_there_is_an_error_and_not_a_hang(gateway: Any) -> None:

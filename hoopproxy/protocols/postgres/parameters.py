@@ -118,7 +118,8 @@ def where_to(wanted: Wanted, sni: str | None, targets: Sequence[str]) -> tuple[s
     A listener with one target passes the database on as it is. With several, ``target/database`` names
     one, and so does a server name that is a target's or begins with it (``app.gateway.example``). No
     target is ``None``; the listener's only one needs no name. A database that nobody named is called like
-    the identity, as it would be without a gateway; a physical replication connection has none.
+    the identity, as it would be without a gateway. A physical replication connection has none, whatever it names
+    (libpq's programs say ``replication``): it streams all of them, so a role for some gives none of it.
 
     :raises NotWanted: they disagree, nobody named one of several, or the name is longer than a name.
     """
@@ -135,9 +136,9 @@ def where_to(wanted: Wanted, sni: str | None, targets: Sequence[str]) -> tuple[s
             raise NotWanted("28000", "user name, TLS server name and database name different targets")
         if not named:
             raise NotWanted("3D000", "name a target: user=target, or target/database as the database")
-    if database is None and (
-        not wanted.replication or wanted.settings[b"replication"].lower() == b"database"
-    ):
+    if wanted.replication and wanted.settings[b"replication"].lower() != b"database":
+        database = None
+    elif database is None:
         database = wanted.name.identity.encode()
     if database is not None and len(database) > MAX_IDENTIFIER:
         raise NotWanted("3D000", f"the database name is longer than {MAX_IDENTIFIER} bytes")

@@ -556,6 +556,7 @@ def test_a_database_that_nobody_named_is_called_like_the_identity() -> None:
     assert _where(user="alice+rw=app", database="alice+rw=app") == ("app", b"alice")
     assert _where(database="crm/") == ("crm", b"alice")
     assert _where(user="a=app", database=None, replication="true") == ("app", None)
+    assert _where(user="a=app", database="app", replication="on") == ("app", None), "it is of all databases"
     assert _where(user="a=app", database=None, replication="database") == ("app", b"a")
 
 
