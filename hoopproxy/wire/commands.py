@@ -89,7 +89,11 @@ class ToServer:
 
 @attrs.frozen
 class Forward:
-    """The present frame of the client goes on as it was received."""
+    """The present frame goes on as it was received.
+
+    A frame of the client needs this, or an allowed :class:`Decide`. One of the target goes on anyway while the stream
+    is relayed, and what is said with it (:class:`ToClient`) goes before it, unless this stands first: then behind it.
+    """
 
 
 @attrs.frozen

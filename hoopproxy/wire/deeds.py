@@ -61,6 +61,7 @@ class Deeds(Turn):
     __slots__ = (
         "_client_waits",
         "_connecting",
+        "_passed",
         "_refused",
         "_relaying",
         "_target_tls",
@@ -87,6 +88,7 @@ class Deeds(Turn):
         self.started = False
         self.denied = 0
         self._relaying = self._connecting = self._refused = False
+        self._passed = False  # the present frame of the target is among what goes on, before its turn
         self._client_waits = False  # the target just became ready: look at what the client sent meanwhile
         self._target_tls: TLSFacts | None = None
         self._usual_rules: tuple[str, ...] | None = None  # of the last allowed command, and its envelope
@@ -117,8 +119,22 @@ class Deeds(Turn):
             raise ProtocolViolation("nothing goes to a target before policy admitted the session")
 
     def _forward(self, command: Forward) -> None:
-        self._admitted()
-        self._keep = False
+        if self._peer is self.server:
+            self._pass_on()
+        else:
+            self._admitted()
+            self._keep = False
+
+    def _pass_on(self) -> None:
+        """The target's present frame goes on here, before what is said behind it."""
+        if self._passed or not self._relaying:
+            raise ValueError("a frame of the target goes on once, and only while its stream is relayed")
+        _, start, end, _, _, _ = self._frame
+        if start != self._run_end:
+            self._push_run()
+            self._run_start = start
+        self._run_end = end
+        self._passed = True
 
     def _withhold(self, command: Withhold) -> None:
         self._keep = True

@@ -288,7 +288,9 @@ class Exchange(Short):
                     self._frame = frame
                     for command in commands:
                         do[type(command)](self, command)
-                if self._keep:
+                if self._passed:
+                    self._passed = False
+                elif self._keep:
                     self._odd = True
                     self._kept_runs.append((start, end))
                     self._shift -= end - start

@@ -96,6 +96,10 @@ class Talk(Conversation):
             raise ProtocolViolation("a bad answer")
         if body.startswith(b"secret "):
             return [Redact(Span(frame.start + 7, frame.end - 1, 4))]
+        if body.startswith(b"behind "):
+            return [FORWARD, ToClient(b"said behind it\n", "said here")]
+        if body.startswith(b"twice "):
+            return [FORWARD, FORWARD]
         if body.startswith(b"swap "):
             return [WITHHOLD, ToClient(b"swapped for something longer\n", "swapped")]
         if not self.open:

@@ -291,6 +291,30 @@ class Clumsy(Talk):
         return super().client_frame(frame)
 
 
+@pytest.mark.parametrize("pieces", list(every_split(b"one\nbehind 1\ntwo\nswap 3\nbehind 2\nthree\n")))
+def test_what_is_said_behind_a_frame_comes_behind_it(pieces: tuple[bytes, ...]) -> None:
+    """A protocol that answers in order can put a refusal behind the reply before it."""
+    player = started()
+    before = len(player.relay.client)
+    for piece in pieces:
+        player.target(piece)
+    seen = (
+        b"one\nbehind 1\nsaid behind it\ntwo\nswapped for something longer\nbehind 2\nsaid behind it\nthree\n"
+    )
+    assert bytes(player.relay.client[before:]) == seen
+    player.end()
+    assert player.ended is not None
+    assert player.ended["event"]["balanced"]
+    assert player.journal.stream(0, 1).endswith(seen)
+
+
+def test_a_frame_that_is_let_go_on_twice_is_our_own_mistake() -> None:
+    """It must not be doubled; the relay ends the session for any error of ours."""
+    player = started()
+    with pytest.raises(ValueError, match="goes on once"):
+        player.target(b"twice 1\n")
+
+
 @pytest.mark.parametrize(
     "span",
     [
