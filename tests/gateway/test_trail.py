@@ -127,7 +127,7 @@ def test_without_anybody_who_reads_there_is_no_process(
 ) -> None:
     """It would take 50 MiB for nothing. A reload that names a sink starts one."""
     monkeypatch.setenv("HOOP_TEST_PASSWORD", "x")
-    nothing = TOML + "\n[index]\nenabled = false\n"
+    nothing = TOML + "\n[index]\nenabled = false\n\n[ledger]\nenabled = false\n"
     watched = Watched(reactor, tmp_path, nothing)
     watched.up()
     assert watched.processes == []

@@ -1,0 +1,198 @@
+"""``audit prove`` and ``audit verify-proof``: to somebody who has a public key and nothing else."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from click.testing import CliRunner, Result
+
+from hoopproxy.cli import main
+from hoopproxy.journal.format import Kind
+from hoopproxy.ledger.evidence import check, find, prove
+from hoopproxy.ledger.folder import COSIGNED
+from hoopproxy.ledger.merkle import BadProof
+from hoopproxy.ledger.note import COSIGNATURE, BadNote, SigningKey
+from hoopproxy.ledger.proof import LogProof
+from tests.ledger.sealed import Given, House
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    made = House(tmp_path / "state")
+    made.work(70)
+    return made
+
+
+def audit(*words: object) -> Result:
+    return CliRunner().invoke(main, ["audit", *map(str, words)])
+
+
+def an_event(house: House, place: int = 7) -> dict[str, Any]:
+    found = [Given(record).event for record in house.records() if record.kind == Kind.EVENT]
+    event: dict[str, Any] = found[place]
+    return event
+
+
+def proof_of(house: House, event: dict[str, Any], **options: bool) -> LogProof:
+    index = find(house.store, event["id"])
+    assert index is not None
+    return prove(house.folder, house.store, index, **options)
+
+
+def test_a_proof_is_read_as_it_is_written_and_proves_the_event(house: House) -> None:
+    """The whole event, its place, its journal, and who signed."""
+    event = an_event(house)
+    data = proof_of(house, event).encode()
+    lines = data.split(b"\n")
+    assert lines[0] == b"c2sp.org/tlog-proof@v1"
+    assert lines[1].startswith(b"extra ")
+    assert lines[2].startswith(b"index ")
+    proven = check(LogProof.parse(data), [house.sealer.epochs.last.key])
+    assert json.loads(proven.body or b"") == event
+    assert (proven.leaf.id, proven.leaf.jseq, proven.journal) == (
+        event["id"],
+        event["jseq"],
+        event["journal"],
+    )
+    assert proven.head == house.sealer.head
+
+
+def changed(proof: LogProof, **said: Any) -> LogProof:
+    extra = {**json.loads(proof.extra), **said}
+    kept = {name: value for name, value in extra.items() if value is not None}
+    return attrs.evolve(proof, extra=json.dumps(kept).encode())
+
+
+def test_a_proof_that_was_changed_proves_nothing(house: House) -> None:
+    """Every part of it: the event, its salt, its leaf, the path, the index, the checkpoint, the epochs."""
+    keys = [house.sealer.epochs.last.key]
+    proof = proof_of(house, an_event(house))
+    other = proof_of(house, an_event(house, 9))
+    body = b64decode(json.loads(proof.extra)["body"])
+    theirs = json.loads(other.extra)
+    for wrong in (
+        changed(proof, body=b64encode(body.replace(b"alice", b"mallo")).decode()),
+        changed(proof, salt=b64encode(bytes(16)).decode()),
+        changed(proof, leaf=theirs["leaf"]),
+        changed(proof, body=theirs["body"], salt=theirs["salt"]),
+        changed(proof, leaf="{}"),
+        changed(proof, leaf=None),
+        changed(proof, body="*"),
+        changed(proof, v=2),
+        changed(proof, journal="01920000-0000-7000-8000-000000000000", epochs=[]),
+        LogProof(index=proof.index + 1, path=proof.path, checkpoint=proof.checkpoint, extra=proof.extra),
+        LogProof(index=proof.index, path=proof.path[1:], checkpoint=proof.checkpoint, extra=proof.extra),
+        LogProof(
+            index=proof.index,
+            path=proof.path,
+            checkpoint=proof.checkpoint.replace(b"gw1", b"gw2"),
+            extra=proof.extra,
+        ),
+    ):
+        with pytest.raises((BadProof, BadNote)):
+            check(wrong, keys)
+    with pytest.raises(BadNote, match="vouches"):
+        check(proof, [SigningKey.new(keys[0].name).public])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: b"",
+        lambda data: data.replace(b"@v1", b"@v2"),
+        lambda data: data.replace(b"\nindex ", b"\nindex 0"),
+        lambda data: data.replace(b"\nindex ", b"\nplace "),
+        lambda data: data.replace(b"extra ", b"extra *"),
+        lambda data: data.replace(b"\n\n", b"\n", 1),
+        lambda data: data.replace(b"\n\n", b"\nAAAA\n\n", 1),
+        lambda data: data.replace(b"\n\n", b"\n" + (b64encode(bytes(32)) + b"\n") * 64 + b"\n", 1),
+    ],
+)
+def test_what_is_no_proof_file_is_refused(house: House, change: Any) -> None:
+    """Anybody can hand one in."""
+    data = proof_of(house, an_event(house)).encode()
+    with pytest.raises((BadProof, BadNote)):
+        check(LogProof.parse(change(data)), [house.sealer.epochs.last.key])
+
+
+def test_a_proof_without_the_record_says_nothing_of_it(house: House) -> None:
+    """For somebody who may know that it was sealed, and no more."""
+    proof = proof_of(house, an_event(house), with_record=False)
+    assert b"alice" not in proof.extra
+    assert set(json.loads(proof.extra)) == {"epochs", "journal", "leaf", "v"}
+    assert check(proof, [house.sealer.epochs.last.key]).body is None
+
+
+def test_the_first_key_is_enough_for_a_proof_of_a_later_epoch(tmp_path: Path) -> None:
+    """Each key vouches for the next; not for the one before."""
+    house = House(tmp_path)
+    house.epoch_seconds = 30
+    house.restart()
+    house.work()
+    for _ in range(2):
+        house.pass_time(60)
+        house.work()
+    epochs = house.sealer.epochs.all
+    assert len(epochs) == 3
+    records = [record for record in house.records() if record.kind == Kind.EVENT]
+    proof = proof_of(house, Given(records[-8]).event)
+    assert check(proof, [epochs[0].key]).epoch == 3
+    with pytest.raises(BadNote):
+        check(changed(proof, epochs=json.loads(proof.extra)["epochs"][:1]), [epochs[0].key])
+
+
+def test_a_witnessed_checkpoint_is_used_when_it_covers_the_event(house: House) -> None:
+    """And the asker can insist on it."""
+    witness = SigningKey.new("witness.example/w", COSIGNATURE)
+    note = house.store.read("checkpoint")
+    text = note.partition(b"\n\n")[0] + b"\n"
+    house.store.write(COSIGNED, note + witness.sign(text, 1_700_000_000).encode())
+    old = an_event(house)
+    house.work(3)
+    keys = [house.sealer.epochs.last.key]
+    assert check(proof_of(house, old), keys, [witness.public]).witnesses == (witness.public,)
+    newest = next(
+        Given(record).event
+        for record in reversed(house.records())
+        if record.kind == Kind.EVENT and record.key_id
+    )
+    with pytest.raises(BadNote):
+        check(proof_of(house, newest), keys, [witness.public])
+
+
+def test_the_commands_write_a_file_and_verify_it_alone(house: House, tmp_path: Path) -> None:
+    """Exit codes for scripts, sentences for people, nothing that controls a terminal."""
+    keys = tmp_path / "gateway.keys"
+    keys.write_text(audit("keys", "--state", house.state).stdout)
+    session = house.trail.session("bob")
+    session.selects("SELECT '\x1b]52;c;aGk=\x07'", ("n",), (b"1",))
+    session.end()
+    house.follow()
+    house.pass_time(1)
+    event = next(
+        event
+        for event in (Given(record).event for record in house.records() if record.kind == Kind.EVENT)
+        if event["kind"] == "command.requested" and "52;c" in str(event)
+    )
+    out = tmp_path / "event.tlog-proof"
+    result = audit("prove", event["id"], "--state", house.state, "--out", out)
+    assert result.exit_code == 0, result.output
+    result = audit("verify-proof", out, "--key", keys)
+    assert result.exit_code == 0, result.output
+    assert event["id"] in result.stdout
+    assert "\x1b" not in result.stdout
+    said = json.loads(audit("verify-proof", out, "--key", keys, "--json").stdout)
+    assert said["event"] == event
+    assert audit("verify-proof", out).exit_code == 2
+    stranger = SigningKey.new("x").public
+    assert audit("verify-proof", out, "--key", stranger).exit_code == 1
+    out.write_bytes(out.read_bytes().replace(b"\nindex ", b"\nindex 9"))
+    assert audit("verify-proof", out, "--key", keys).exit_code == 1
+    result = audit("prove", "00000000-0000-7000-8000-00000000dead", "--state", house.state)
+    assert result.exit_code == 1
+    assert "no tree has an event of this id" in result.output
