@@ -149,6 +149,23 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
         },
     ),
     (
+        "[archive]",
+        config.ArchiveConfig,
+        "Where closed segments are shipped to. See [archive.md](archive.md).",
+        {
+            "to": (
+                "path, s3://",
+                "A folder, or `s3://BUCKET/PREFIX` (`pip install 'hoopproxy[s3]'`). Absent: off.",
+            ),
+            "endpoint": ("URL", "Of an S3-compatible store. Absent: AWS."),
+            "region": ("text", "Of the bucket."),
+            "access_key": ("secret", "Absent, with `secret_key`: the machine's own role."),
+            "secret_key": ("secret", "With `access_key`."),
+            "retain_days": ("days", "Object Lock of segments from the day they are put; 0: none."),
+            "retain_mode": ("compliance, governance", "Whether somebody may lift the lock before its time."),
+        },
+    ),
+    (
         "[ops]",
         config.Ops,
         "Plain HTTP for probes and metrics. See [operations.md](operations.md).",
@@ -415,6 +432,7 @@ def restart(section: str, key: str) -> str:
         "[encryption]",
         "[ledger]",
         "[[ledger.witness]]",
+        "[archive]",
         "[ops]",
     )
     if section == "[[sink]]" and key == "from_":

@@ -16,6 +16,7 @@ The map of this package, in reading order:
 ``sinks``       one file a sink, and what a sink is handed
 ``export``      the trail in the words of a SIEM: operations, and mappers of them
 ``index``       words of the trail and where they are: thrown away and made again at will
+``archive``     closed segments and their keys somewhere else: a folder, a bucket; and read from there
 ``reading``     the trail as a reader sees it: filters, scopes, sessions, recordings
 ``gateway``     where Twisted lives: listeners, sessions, the relay pair, transport and TLS
 ``config``      TOML -> frozen values

@@ -145,6 +145,25 @@ def consumers(config: Config, around: Surroundings, pauses: Mapping[str, float])
         remove_index(around.state)
     for sink in config.sinks:
         yield f"sink-{sink.name}", partial(runner, sink)
+    if config.archive.to is not None:
+        yield "archive", partial(_archive, config, around)
+
+
+def _archive(config: Config, around: Surroundings) -> Consumer:
+    from hoopproxy.archive.consumer import NAME, Archive
+    from hoopproxy.archive.making import configured
+    from hoopproxy.delivery.cursors import CursorFile
+
+    around.folder("cursors")
+    return Archive(
+        around.state,
+        lambda: configured(config.archive, around.resolve, around.in_thread),
+        CursorFile(around.cursors / NAME, around.files),
+        node=around.node,
+        clock=around.reactor,
+        in_thread=around.in_thread,
+        files=around.files,
+    )
 
 
 def _ledger(config: Config, around: Surroundings) -> Consumer:

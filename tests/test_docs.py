@@ -47,6 +47,7 @@ def test_what_the_page_says_of_restarts_is_what_a_reload_does(made: dict[str, An
         "[gateway]",
         "[journal]",
         "[ledger]",
+        "[archive]",
         "[encryption]",
         "[ops]",
         "[log]",

@@ -30,6 +30,7 @@ ALLOWED = {
     "testing": {"errors", "events", "interfaces", "journal", "sinks", "wire"},
     "secrets": {"errors", "events", "interfaces"},
     "identity": {"errors", "events", "interfaces", "wire", "secrets"},
+    "archive": {"config", "delivery", "errors", "events", "interfaces", "journal"},
     "delivery": {
         "config",
         "errors",

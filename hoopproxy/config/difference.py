@@ -16,7 +16,7 @@ from hoopproxy.config.model import CheckerConfig, Config, SecretRef
 
 __all__ = ["RESTART", "Change", "digest", "needs_restart", "redacted_difference"]
 
-RESTART = ("gateway.", "journal.", "encryption.", "ledger.", "ops.", "log.")
+RESTART = ("gateway.", "journal.", "encryption.", "ledger.", "archive.", "ops.", "log.")
 """Sections that are used once, at the start."""
 
 _REDACTED = "(redacted)"
@@ -71,6 +71,7 @@ def _flat(config: Config) -> Iterator[tuple[str, str | int | bool]]:
         "log",
         "journal",
         "ledger",
+        "archive",
         "retention",
         "encryption",
         "index",

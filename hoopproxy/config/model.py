@@ -14,6 +14,7 @@ __all__ = [
     "LOGIN_METHODS",
     "VERSION",
     "Account",
+    "ArchiveConfig",
     "CheckerConfig",
     "Config",
     "Encryption",
@@ -124,6 +125,20 @@ class LedgerConfig:
     witness_seconds: int = 10
     timestamp: str | None = None
     timestamp_minutes: int = 60
+
+
+@frozen(kw_only=True)
+class ArchiveConfig:
+    """``[archive]``. ``to``: a folder's absolute path, or ``s3://bucket/prefix``; ``None``: off. ``retain_days`` 0: no
+    Object Lock. Without ``access_key`` whoever the machine is, is asked."""
+
+    to: str | None = None
+    endpoint: str | None = None
+    region: str | None = None
+    access_key: SecretRef | None = None
+    secret_key: SecretRef | None = None
+    retain_days: int = 0
+    retain_mode: Literal["compliance", "governance"] = "compliance"
 
 
 @frozen(kw_only=True)
@@ -308,6 +323,7 @@ class Config:
     journal: JournalOptions
     retention: Retention = Retention()
     ledger: LedgerConfig = LedgerConfig()
+    archive: ArchiveConfig = ArchiveConfig()
     encryption: Encryption = Encryption()
     index: Index = Index()
     ops: Ops
@@ -321,7 +337,7 @@ class Config:
     @property
     def follows(self) -> bool:
         """Whether anything needs the process that follows the journals."""
-        return self.ledger.enabled or bool(self.sinks) or self.indexes
+        return self.ledger.enabled or bool(self.sinks) or self.indexes or self.archive.to is not None
 
     @property
     def indexes(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TypeVar
 from attrs import frozen
 
 from hoopproxy.config import sections
+from hoopproxy.config.archive import read_archive
 from hoopproxy.config.ledger import read_ledger
 from hoopproxy.config.model import VERSION, Config
 from hoopproxy.config.references import Entry, Parts, check_parts
@@ -164,6 +165,7 @@ def _assemble(
         log=single.read("log", sections.read_log),
         journal=single.read("journal", sections.read_journal),
         ledger=single.read("ledger", read_ledger),
+        archive=single.read("archive", lambda table: read_archive(table, schemes)),
         retention=single.read("retention", sections.read_retention),
         encryption=single.read("encryption", lambda table: sections.read_encryption(table, schemes)),
         index=single.read("index", sections.read_index),

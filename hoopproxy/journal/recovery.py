@@ -53,7 +53,7 @@ from hoopproxy.journal.segment import SegmentReader
 from hoopproxy.journal.state import OpenState
 from hoopproxy.journal.watermark import NO_MARK, Mark, read_mark
 
-__all__ = ["Before", "Loss", "Position", "Recovered", "is_committed", "recover", "sound_segments"]
+__all__ = ["Before", "Loss", "Position", "Recovered", "ended", "is_committed", "recover", "sound_segments"]
 
 _END_SIZE: Final = BLOCK_HEADER_SIZE + DIGEST_SIZE
 
@@ -183,9 +183,9 @@ def recover(folder: Folder, accept_loss: bool = False) -> tuple[Recovered, Posit
             raise Damaged(str(folder.path), 0, "the segments that the watermark speaks of are missing")
         return Recovered(next_jseq=1), Position()
     last = headers[-1]
-    ended = _ended(folder, last)
-    if ended is not None:
-        return Recovered(next_jseq=ended.last + 1), _after(last, ended, ended.last + 1, OpenState(), folder)
+    end = ended(folder, last)
+    if end is not None:
+        return Recovered(next_jseq=end.last + 1), _after(last, end, end.last + 1, OpenState(), folder)
     scan = _Scan(folder, headers, mark)
     loss: Loss | None = None
     try:
@@ -232,7 +232,7 @@ def _remove_unfinished(folder: Folder, headers: list[SegmentHeader]) -> None:
             folder.files.unlink(folder.segment(number))
 
 
-def _ended(folder: Folder, last: SegmentHeader) -> Before | None:
+def ended(folder: Folder, last: SegmentHeader) -> Before | None:
     """What the END block says, if the last segment has one."""
     segment = SegmentReader(folder.files, folder.segment(last.number))
     try:

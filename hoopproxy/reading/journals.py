@@ -96,9 +96,11 @@ class Looking:
         for folder in folders:
             for number in folder.segments():
                 try:
-                    self._sizes[folder.id, number] = folder.segment(number).stat().st_size
+                    handle = folder.files.open_read(folder.segment(number))
                 except OSError:
                     continue  # retention took it
+                self._sizes[folder.id, number] = folder.files.size(handle)
+                folder.files.close(handle)
         self.total = sum(self._sizes.values())
         self.records = self.raw_bytes = 0
         self._clock, self._last, self._tick = clock, clock(), 0

@@ -7,11 +7,13 @@ of ``REQUIRED`` (the set that the README lists) fails instead, so that a green r
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib
 import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +21,7 @@ from typing import NoReturn
 
 import pytest
 
-__all__ = ["REQUIRED", "apt", "cache_folder", "command", "in_ci", "npm", "python_module", "require"]
+__all__ = ["REQUIRED", "apt", "cache_folder", "command", "in_ci", "npm", "pip", "python_module", "require"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,6 +42,7 @@ REQUIRED = frozenset(
         "trustme",
         "rsyslog",
         "confluent-kafka",
+        "moto",
         "gateway",
     }
 )
@@ -143,6 +146,32 @@ def npm(name: str, *packages: str) -> Path:
     if done.returncode != 0:
         require(name, f"`npm install {' '.join(packages)}` failed: {done.stderr.strip()[-300:]}")
     stamp.write_text("\n".join(packages) + "\n")
+    return folder
+
+
+def pip(name: str, *pins: str) -> Path:
+    """A folder with these distributions, for ``PYTHONPATH``: exact versions without looking for what they need.
+
+    A group of their own: beside ours, resolving them takes minutes.
+    """
+    inexact = [pin for pin in pins if "==" not in pin]
+    assert not inexact, f"{inexact}: what has no exact version is another one tomorrow"
+    wanted = hashlib.sha256("\n".join((sys.version, *pins)).encode()).hexdigest()[:16]
+    folder = cache_folder() / "pip" / f"{name.replace(' ', '-')}-{wanted}"
+    stamp = folder / "installed"
+    if stamp.exists():
+        return folder
+    arguments = ["--disable-pip-version-check", "-q", "--no-deps", "--upgrade", "--target", str(folder)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", *arguments, *pins],
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        require(name, f"`pip install {' '.join(pins)}` failed: {done.stderr.strip()[-300:]}")
+    stamp.touch()
     return folder
 
 

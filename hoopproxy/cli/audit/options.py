@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _IDENTITY_FILE = "hoopproxy.identity_file"
+_ARCHIVE = "hoopproxy.archive"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +46,13 @@ _SOURCES = (
         help="A state directory at rest: needs its owner's permission, and is not audited.",
     ),
     click.option("--journal", type=_PATH, help="One journal's folder at rest; the same holds."),
+    click.option(
+        "--archive",
+        metavar="PLACE",
+        expose_value=False,
+        callback=lambda ctx, _, value: ctx.meta.__setitem__(_ARCHIVE, value),
+        help="An archive: a folder, or s3://bucket/prefix. Needs its permission, and is not audited.",
+    ),
 )
 
 _OPENING = click.option(
@@ -112,6 +120,14 @@ def search_filters(function: F) -> F:
     return _all(_EVENTS)(function)
 
 
+def _archived(place: str) -> list[Folder]:
+    # Imported here: who reads no archive needs no library for one.
+    from hoopproxy.archive.making import named
+    from hoopproxy.archive.reading import archived
+
+    return archived(named(place))
+
+
 def made_source(
     config: Path | None, control: Path | None, state: Path | None, journal: Path | None
 ) -> Source:
@@ -119,11 +135,12 @@ def made_source(
 
     :raises click.UsageError: unless they name exactly one.
     """
+    archive: str | None = click.get_current_context().meta.get(_ARCHIVE)
     named = [each for each in (config, control, state, journal) if each is not None]
-    if len(named) != 1:
+    if len(named) + (archive is not None) != 1:
         raise click.UsageError(
             "say where to read, once: --config FILE or --control SOCKET asks the running gateway; "
-            "--state DIR or --journal DIR reads files at rest"
+            "--state DIR or --journal DIR reads files at rest, --archive PLACE an archive"
         )
     identities = _identities()
     if config is not None:
@@ -132,7 +149,10 @@ def made_source(
         return Opening(Gateway(control), identities)
 
     def find() -> list[Folder]:
-        folders = at_rest(state) if state is not None else [one_journal(named[0])]
+        if archive is not None:
+            folders = _archived(archive)
+        else:
+            folders = at_rest(state) if state is not None else [one_journal(named[0])]
         for folder in folders if identities else ():
             folder.keyring = folder.keyring.with_identities(identities)
         return folders

@@ -1,0 +1,169 @@
+"""What of a journal is due, and how it gets into an archive. Blocks: call it in a thread."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+from hoopproxy.archive.layout import (
+    PAGE,
+    SMALL_FILES,
+    KeysNote,
+    SegmentNote,
+    journal_key,
+    keys_key,
+    page_key,
+)
+from hoopproxy.archive.store import Store, digest_of
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import HEADER_SIZE, SegmentHeader
+from hoopproxy.journal.recovery import ended, sound_segments
+from hoopproxy.journal.watermark import read_mark
+
+__all__ = ["Shipping", "closed"]
+
+_PRIVATE: Final = ".key"
+_NEW: Final = ".new"
+
+
+def closed(folder: Folder) -> list[tuple[SegmentHeader, int]]:
+    """The segments that nothing is appended to any more, in order, each with the number of its last record.
+
+    The writer is done with a segment before it begins the next one; the last is closed by its END block.
+    Raises ``Damaged``, ``UnsupportedFormat``, ``OSError``.
+    """
+    headers = sound_segments(folder, read_mark(folder.files, folder.watermark))
+    found = [(each, after.first_jseq - 1) for each, after in pairwise(headers)]
+    if headers and not folder.is_live:
+        end = ended(folder, headers[-1])
+        if end is not None:
+            found.append((headers[-1], end.last))
+    return found
+
+
+class Shipping:
+    """Ships journals to a store. Whoever ships the same again changes nothing.
+
+    :param node: this gateway's name, for the notes. :param going_on: asked between two things; ``False``: stop.
+    """
+
+    def __init__(self, store: Store, node: str, going_on: Callable[[], bool] = lambda: True) -> None:
+        self._store, self._node, self._going_on = store, node, going_on
+        self._facts: dict[
+            str, tuple[object, ...]
+        ] = {}  # of a journal's small files when they were last shipped
+        self._ledger: dict[str, tuple[int, int]] = {}  # size and time of the ledger's files that are there
+
+    def journal(self, folder: Folder, since: int) -> int:
+        """Ship every closed segment with records from number ``since`` on; the keys first, so that none is there that
+        can't be read.
+
+        :return: the number of the first record that is not there. Raises as :func:`closed`, and ``StoreFailed``.
+        """
+        due = [(header, last) for header, last in closed(folder) if last >= since]
+        for header, last in due:
+            if not self._going_on():
+                break
+            self.keys(folder)
+            self._segment(folder, header, last)
+            since = last + 1
+        return since
+
+    def _segment(self, folder: Folder, header: SegmentHeader, last: int) -> None:
+        journal = folder.path.name
+        if self._store.get(SegmentNote.key_of(journal, header.number)) is not None:
+            return
+        with folder.segment(header.number).open(
+            "rb"
+        ) as source:  # one and the same file, whoever replaces it now
+            digest = digest_of(source)
+            size = source.tell()
+            source.seek(0)
+            note = SegmentNote(
+                journal=journal,
+                number=header.number,
+                first=header.first_jseq,
+                last=last,
+                size=size,
+                sha256=digest,
+                header=source.read(HEADER_SIZE),
+                created=header.created,
+                node=self._node,
+            )
+            self._store.put_new(note.content_key, source, size, digest)
+        data = note.encode()
+        self._store.put_new(note.key, io.BytesIO(data), len(data), sha256(data).hexdigest())
+
+    # -- what changes
+
+    def keys(self, folder: Folder) -> None:
+        """Ship the small files as they are now, if they changed; what was erased from them goes there too."""
+        facts = tuple(_facts(folder.path / name) for name in SMALL_FILES)
+        journal = folder.path.name
+        if self._facts.get(journal) == facts:
+            return
+        pages: dict[str, bytes] = {}
+        files: dict[str, tuple[int, tuple[str, ...]]] = {}
+        for name in SMALL_FILES:
+            data = _content(folder.path / name)
+            if data is None:
+                continue
+            parts = [data[start : start + PAGE] for start in range(0, len(data), PAGE)]
+            digests = [sha256(part).hexdigest() for part in parts]
+            pages.update(zip(digests, parts, strict=True))
+            files[name] = (len(data), tuple(digests))
+        note = KeysNote(files=files)
+        there = self._store.get(keys_key(journal))
+        if there != note.encode():
+            known = set(self._store.names(journal_key(journal, "keys")))
+            for digest, data in pages.items():
+                if digest not in known:
+                    self._store.put(page_key(journal, digest), data)
+            self._store.put(keys_key(journal), note.encode())
+            for digest in known - note.pages:
+                self._store.delete(page_key(journal, digest))
+        self._facts[journal] = facts
+
+    def ledger(self, folder: Path) -> None:
+        """Ship the files of a ledger that are new or changed. Its private keys stay here.
+
+        What lies right in the folder (checkpoints) is read before the tiles are looked for, and shipped after them: a
+        checkpoint in the archive speaks of tiles that are there.
+        """
+        tops = [(path, _content(path)) for path in _files(folder.iterdir())]
+        below = (path for path in _files(folder.rglob("*")) if path.parent != folder)
+        for path, content in [*((each, None) for each in below), *tops]:
+            if not self._going_on():
+                return
+            key = f"ledger/{path.relative_to(folder.parent).as_posix()}"
+            facts = _facts(path)
+            if facts is None or self._ledger.get(key) == facts:
+                continue
+            data = _content(path) if content is None else content
+            if data is not None and self._store.get(key) != data:
+                self._store.put(key, data)
+            if content is None:
+                self._ledger[key] = facts
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.is_file() and path.suffix not in (_PRIVATE, _NEW))
+
+
+def _facts(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
