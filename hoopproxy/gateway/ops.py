@@ -172,6 +172,7 @@ class Collector:
             ("records", "Records made durable.", figures.records),
             ("raw_bytes", "Bytes of those records.", figures.raw_bytes),
             ("stored_bytes", "Bytes written for them.", figures.stored_bytes),
+            ("alarms", "Failures of the disk that were survived.", figures.alarms),
         ):
             yield CounterMetricFamily(f"hoopproxy_journal_{name}", text, value=count)
         buckets, total = [], 0

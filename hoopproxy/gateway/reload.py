@@ -59,6 +59,7 @@ def in_force(old: conf.Config, new: conf.Config) -> conf.Config:
         gateway=old.gateway,
         log=old.log,
         journal=old.journal,
+        encryption=old.encryption,
         ops=old.ops,
         limits=limits,
     )

@@ -233,6 +233,7 @@ class GatewayService(Service):
 
     def _alarm(self, sentence: str) -> None:
         self.log.error("{sentence}", sentence=sentence)
+        self.figures.alarms += 1
         if self.is_open:
             self.voice.say(GatewayJournal(state="alarm", code="io", sentence=sentence), outcome="failure")
             self.journal.commit_soon()

@@ -104,7 +104,8 @@ class Upkeep:
         if self._process is not None:
             return  # the last one is still at it
         where = ["--config", os.fspath(config.path)]
-        arguments = [sys.executable, "-m", "hoopproxy.cli", "journal", "compact", *where, "--nice"]
+        # -P: no module out of whatever folder the gateway was started in.
+        arguments = [sys.executable, "-P", "-m", "hoopproxy.cli", "journal", "compact", *where, "--nice"]
         key = config.encryption.key
         wanted = _PASSED_ON if key is None or key.scheme != "env" else (*_PASSED_ON, key.rest)
         environment = {name: os.environ[name] for name in wanted if name in os.environ}

@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from hoopproxy.config import Encryption, needs_restart
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import Identity
 from hoopproxy.gateway import control_line
 from hoopproxy.gateway.control import Asker, Control, asker_of
+from hoopproxy.gateway.reload import in_force
 from hoopproxy.gateway.service import StartFailed
 from hoopproxy.journal.writer import Journal
 
@@ -200,6 +203,24 @@ def test_a_journal_that_refuses_makes_it_unready_and_recovers_by_itself(
     states = [event["event"]["state"] for event in running.durable("gateway.journal")]
     assert states == ["refusing", "recovered"]
     assert not client.ended
+
+
+def test_a_disk_that_failed_and_was_survived_is_an_event(running: Running) -> None:
+    """Nothing was lost, so nobody was refused: without the alarm nobody would change the disk."""
+    running.gateway._alarm("segment 1 of the journal failed (Input/output error)")
+    (alarm,) = running.durable("gateway.journal")
+    assert (alarm["event"]["state"], alarm["outcome"]) == ("alarm", "failure")
+    assert "segment 1" in alarm["event"]["sentence"]
+    assert "hoopproxy_journal_alarms_total 1.0" in running.http("/metrics")[1]
+
+
+def test_whom_recordings_are_sealed_for_changes_with_a_restart_only(running: Running) -> None:
+    """The writer has its keys from its start: a configuration in force that says otherwise would lie."""
+    old = running.gateway.config
+    recipient = Encryption(recipients=("age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p",))
+    new = attrs.evolve(old, encryption=recipient)
+    assert in_force(old, new).encryption == old.encryption
+    assert needs_restart(old, new) == ["encryption.recipients"]
 
 
 # --- reload

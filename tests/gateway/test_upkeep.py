@@ -104,6 +104,7 @@ def test_what_expires_is_seen_to_after_the_start_and_then_every_so_often() -> No
     house.clock.advance(FIRST_SECONDS)
     (arguments,) = house.log
     assert arguments == [
+        "-P",
         "-m",
         "hoopproxy.cli",
         "journal",
