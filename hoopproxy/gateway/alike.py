@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeVar
 
-from hoopproxy.events import Identity
+from hoopproxy.events import Identity, TLSFacts
 from hoopproxy.policy.roles import Grant
 from hoopproxy.policy.rules import decider
 from hoopproxy.wire.admission import Admission
@@ -17,7 +17,7 @@ __all__ = ["KEPT", "alike", "decider_of"]
 KEPT = 1024
 """Values that are remembered, of all kinds together; a session that has a forgotten one keeps it to itself."""
 
-_KINDS = (Identity, Grant, Admission)
+_KINDS = (Identity, TLSFacts, Grant, Admission)
 """Frozen, and equal only if nothing tells them apart. A plugin's own kinds may be anything: they stay as they are."""
 
 _Value = TypeVar("_Value")

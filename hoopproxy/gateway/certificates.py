@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from functools import lru_cache
 
 import service_identity
 from attrs import field, frozen
@@ -48,10 +49,15 @@ class Certificate:
 
 
 def read_certificate(der: bytes, *, verified: bool) -> Certificate:
-    """The facts of one certificate.
+    """The facts of one certificate. Sessions that see the same one share them.
 
     :raises ValueError: a sentence; the certificate can't be read or has too many names.
     """
+    return _read(der, verified)
+
+
+@lru_cache(maxsize=64)
+def _read(der: bytes, verified: bool) -> Certificate:
     try:
         parsed = x509.load_der_x509_certificate(der)
         names = _names(parsed)

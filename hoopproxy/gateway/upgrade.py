@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from hoopproxy import events
 from hoopproxy.errors import LoginFailed
+from hoopproxy.gateway.alike import alike
 from hoopproxy.gateway.connection import Transport
 from hoopproxy.gateway.tls import ClientTLS, ServerTLS, TLSFacts, TLSFailed
 from hoopproxy.identity.certificate import read_certificate
@@ -45,7 +46,7 @@ def started(leg: str, transport: Transport, facts: TLSFacts) -> TLSStarted:
             certificate = read_certificate(peer.der)
         except LoginFailed:
             certificate = None
-    return TLSStarted(leg, said(facts), transport.channel_binding(), certificate)
+    return TLSStarted(leg, alike(said(facts)), transport.channel_binding(), certificate)
 
 
 def client_side(transport: Transport, tls: ServerTLS, clock: IReactorTime) -> Deferred[TLSStarted]:

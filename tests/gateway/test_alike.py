@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+
 import attrs
+import trustme
 
 from hoopproxy.events import Identity
 from hoopproxy.gateway.alike import alike, decider_of
+from hoopproxy.gateway.certificates import read_certificate
 from hoopproxy.policy.roles import Grant
 from hoopproxy.wire.admission import Admission
 from hoopproxy.wire.commands import Decide
@@ -48,3 +52,12 @@ def test_grants_with_different_rules_get_different_verdicts() -> None:
     assert not decider_of(small)(drop).allowed
     assert decider_of(attrs.evolve(free)) is decider_of(free)
     assert Admission(decide=decider_of(bound)) != Admission(decide=decider_of(free))
+
+
+def test_sessions_that_see_the_same_certificate_share_what_it_says() -> None:
+    """Each log-in at a target would keep a kilobyte of it, and read it again."""
+    der = trustme.CA().issue_cert("localhost").cert_chain_pems[0].bytes()
+    der = ssl.PEM_cert_to_DER_cert(der.decode())
+    first = read_certificate(der, verified=True)
+    assert read_certificate(bytes(bytearray(der)), verified=True) is first
+    assert not read_certificate(der, verified=False).verified
