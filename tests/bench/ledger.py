@@ -16,6 +16,7 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.reader import JournalReader, Record
 from hoopproxy.ledger.folder import LedgerFolder
 from hoopproxy.ledger.sealer import Sealer
+from hoopproxy.ledger.verify import Verification
 from tests.cli.trail import Trail
 from tests.protocols.postgres.talk import columns, complete, row
 
@@ -77,6 +78,30 @@ def sealed(state: Path, folder: Folder, told: list[Event]) -> dict[str, float]:
     return {**took, "records": count, "checkpoints": checkpoints, "bodies": size}
 
 
+def verified(state: Path, folder: Folder) -> float:
+    """CPU seconds to verify all of it."""
+    verification = Verification()
+    began = time.process_time()
+    report = verification.journal(folder, LedgerFolder(state / "trail" / "ledger" / folder.path.name))
+    verification.finish()
+    took = time.process_time() - began
+    assert report.is_fine, report.problem
+    return took
+
+
+def bulk(state: Path, megabytes: int) -> Folder:
+    """A journal of recordings: 64 KiB a chunk, half of it noise."""
+    trail = Trail(state, segment_bytes=1 << 26)
+    recorder = trail.session("bulk").recorder
+    for number in range(megabytes * 16):
+        data = os.urandom(1 << 15) * 2
+        trail.journal.append_chunk(recorder.key_id, bytes(16), 0, 1, number << 16, number, data)
+        if number % 64 == 0:
+            trail.journal.commit_now()
+    trail.stop()
+    return trail.folder
+
+
 def stored(folder: Path) -> int:
     """Bytes that files take on the disk, in blocks."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
@@ -100,6 +125,16 @@ def main() -> None:
             f"   ({result['seal'] / each * 1e3:.1f} ms CPU, {result['seal_wall'] / each * 1e3:.1f} ms a checkpoint)"
         )
         print(f"ledger on the disk {kept / count:6.0f} bytes a record, journal {journal / count:.0f}")
+        took = verified(state, folder)
+        print(f"verified           {count / took:,.0f} records a CPU second")
+        result |= {"verify": took}
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as name:
+        state = Path(name)
+        folder = bulk(state, 200)
+        recordings = sealed(state, folder, [])
+        took = verified(state, folder)
+        print(f"recordings: sealed {recordings['bodies'] / 1e6 / recordings['take']:,.0f} MB/s", end="")
+        print(f", verified {recordings['bodies'] / 1e6 / took:,.0f} MB/s of CPU")
         print(json.dumps({"python": sys.version.split()[0], **result, "ledger": kept, "journal": journal}))
 
 
