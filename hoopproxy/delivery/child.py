@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import attrs
 import orjson
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 
 from hoopproxy.config import Config
@@ -29,6 +29,7 @@ from hoopproxy.delivery.surroundings import Surroundings
 from hoopproxy.delivery.track import Track, kind_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import Event
+from hoopproxy.journal.keyring import Keyring
 
 __all__ = ["Build", "Child", "Made"]
 
@@ -152,6 +153,19 @@ class Child:
         around, config = self._around, self._config
         assert around is not None
         assert config is not None
+        key = config.encryption.key
+        if key is None:
+            self._follow(around, config, None)
+            return
+        found: Deferred[Any] = maybeDeferred(around.resolve, key)
+        found.addCallback(self._unlocked, around, config)
+        found.addErrback(self._failed)
+
+    def _unlocked(self, secret: bytes, around: Surroundings, config: Config) -> None:
+        if not self._ending:
+            self._follow(around, config, Keyring(secret))
+
+    def _follow(self, around: Surroundings, config: Config, keyring: Keyring | None) -> None:
         around.folder("cursors")
         self._broken.clear()
         tracks = [track for made in self._build(config, around, self._pauses) for track in self._track(made)]
@@ -162,6 +176,7 @@ class Child:
             files=around.files,
             each_round=self._round,
             tell=self.tell,
+            keyring=keyring,
         )
         self._follower.start()
         for track in tracks:

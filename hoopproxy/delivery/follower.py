@@ -20,6 +20,7 @@ from hoopproxy.delivery.stream import Stream
 from hoopproxy.delivery.track import Track
 from hoopproxy.journal.files import Files
 from hoopproxy.journal.folder import journals
+from hoopproxy.journal.keyring import Keyring
 
 __all__ = ["Follower"]
 
@@ -33,7 +34,8 @@ class Follower:
     """Streams for the journals, tracks for the consumers.
 
     :param clock: ``IReactorTime``. :param each_round: called about once a second while busy, after the ticks.
-    :param tell: a sentence for the log.
+    :param tell: a sentence for the log. :param keyring: opens what is sealed; ``None``: by the key that is in the
+        state directory, if one is.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Follower:
         files: Files | None = None,
         each_round: Callable[[], None] = lambda: None,
         tell: Callable[[str], None] = lambda _: None,
+        keyring: Keyring | None = None,
     ) -> None:
+        self._keyring = keyring
         self._state, self._clock, self._files = state, clock, files
         self._each_round, self._tell = each_round, tell
         self.tracks = list(tracks)
@@ -108,6 +112,8 @@ class Follower:
             self._moved = self._clock.seconds()
 
     def _add(self, stream: Stream) -> None:
+        if self._keyring is not None:
+            stream.folder.keyring = self._keyring
         stream.look()
         self.streams[stream.folder.id] = stream
         for track in self.tracks:

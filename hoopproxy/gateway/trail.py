@@ -9,29 +9,25 @@ gateway's own writer. When a required sink is past its quota, new commands and s
 
 from __future__ import annotations
 
-import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hoopproxy.config import Config, SecretRef
+from hoopproxy.config import Config
 from hoopproxy.config.carried import carried
 from hoopproxy.delivery.at_rest import over_quota
 from hoopproxy.delivery.backoff import Backoff
-from hoopproxy.delivery.pipe import Lines, encoded
+from hoopproxy.delivery.pipe import encoded
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import CATALOGUE, AuditControl, AuditGap, AuditRead, Event, GatewayJournal
 from hoopproxy.gateway.acknowledged import AcknowledgedJournal
 from hoopproxy.gateway.asker import Asker
+from hoopproxy.gateway.following import Following, environment_of
 from hoopproxy.gateway.trail_figures import FINE
 from hoopproxy.gateway.upkeep import ORDERS
 
@@ -39,7 +35,7 @@ if TYPE_CHECKING:
     from hoopproxy.gateway.reload import Outcome
     from hoopproxy.gateway.service import GatewayService
 
-__all__ = ["Trail", "environment_of"]
+__all__ = ["Trail"]
 
 POKE_SECONDS: Final = 0.05
 """Between two pokes: what the trail is late at most, and what it costs the gateway at most, 20 writes a second."""
@@ -65,45 +61,9 @@ DOWN_LOOK_SECONDS: Final = 10.0
 QUARANTINE_SECONDS: Final = (30.0, 900.0)
 """How long a sink that blocked the process waits in the next one; doubled each time."""
 
-_PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
-_REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)\Z")
 _OURS: Final = frozenset({AuditRead.kind, AuditControl.kind, *ORDERS})
 """What only the gateway itself says."""
 _BAD_NEWS: Final = frozenset({"audit.sink_failed", "audit.cursor_damaged", AuditGap.kind})
-_LAST_WORDS: Final = 4096
-
-
-def environment_of(config: Config) -> dict[str, str]:
-    """The process's environment: what an interpreter needs, and the variables that references name there.
-
-    The gateway's own environment holds passwords of targets, which are nobody's business who reads the trail.
-    """
-    names = {*_PASSED_ON, *_variables(attrs.evolve(config, listeners=(), targets=(), checkers=()))}
-    archive = config.archive
-    if archive.to is not None and archive.to.startswith("s3://") and archive.access_key is None:
-        # Whoever the machine is: the library looks there by itself.
-        names |= {"HOME", *(name for name in os.environ if name.startswith("AWS_"))}
-    return {name: os.environ[name] for name in sorted(names) if name in os.environ}
-
-
-def _variables(value: object) -> Iterator[str]:
-    if isinstance(value, SecretRef):
-        if value.scheme == "env":
-            yield value.rest
-    elif isinstance(value, str):
-        found = _REFERENCE.match(value)
-        if found is not None:
-            yield found[1]
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _variables(item)
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _variables(item)
-    elif attrs.has(type(value)):
-        kind: Any = type(value)
-        for name in attrs.fields_dict(kind):
-            yield from _variables(getattr(value, name))
 
 
 class Trail:
@@ -118,7 +78,7 @@ class Trail:
         self.status: Mapping[str, Any] = {}
         """What the process said of itself last."""
         self.starts = 0
-        self._process: _Following | None = None
+        self._process: Following | None = None
         self._backoff = Backoff(first=0.5, most=30.0)
         self._again: Any = None
         self._poke: Any = None
@@ -155,7 +115,7 @@ class Trail:
         self._again = None
         self.starts += 1
         spawn = self._spawn or self._gateway.reactor.spawnProcess
-        process = _Following(self)
+        process = Following(self.hear, self.ended)
         # -P: no module out of whatever folder the gateway was started in.
         arguments = [sys.executable, "-P", "-m", "hoopproxy.trail", "--follow"]
         try:
@@ -176,7 +136,7 @@ class Trail:
             if self._journals:
                 self._gateway.reactor.callLater(PATIENCE_SECONDS, self._look_at_troubles)
 
-    def ended(self, process: _Following, why: str) -> None:
+    def ended(self, process: Following, why: str) -> None:
         """The process is gone."""
         if process is not self._process:
             return
@@ -409,42 +369,3 @@ class Trail:
             "consumers": self.status.get("consumers", []),
             "refuse": self.status.get("refuse", ""),
         }
-
-
-class _Following(ProcessProtocol):
-    """One life of the process."""
-
-    def __init__(self, trail: Trail) -> None:
-        self._trail = trail
-        self._lines = Lines(trail.hear)
-        self._last = b""
-        self.began = 0.0
-
-    def say(self, line: bytes) -> None:
-        """A message to it."""
-        if self.transport is not None:
-            self.transport.write(line)
-
-    def kill(self) -> None:
-        """End it."""
-        try:
-            if self.transport is not None:
-                self.transport.signalProcess("KILL")
-        except ProcessExitedAlready:
-            return
-
-    def outReceived(self, data: bytes) -> None:
-        if not self._lines.feed(data):
-            self.kill()
-
-    def errReceived(self, data: bytes) -> None:
-        """Kept only to say of what kind an error was: its text may quote what was read."""
-        self._last = (self._last + data)[-_LAST_WORDS:]
-
-    def processEnded(self, reason: Failure) -> None:
-        status: Any = reason.value
-        why = f"signal {status.signal}" if getattr(status, "signal", None) else f"exit {status.exitCode}"
-        kind = re.findall(rb"^([A-Za-z_.]+(?:Error|Exception|Exit))\b", self._last, re.MULTILINE)
-        if kind:
-            why += f", {kind[-1].decode()}"
-        self._trail.ended(self, why)

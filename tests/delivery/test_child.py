@@ -13,7 +13,17 @@ from twisted.internet.task import Clock
 
 from hoopproxy.config import Config
 from hoopproxy.config.carried import carried
-from hoopproxy.config.model import Gateway, JournalOptions, Limits, Log, Ops, Sink, Target
+from hoopproxy.config.model import (
+    Encryption,
+    Gateway,
+    JournalOptions,
+    Limits,
+    Log,
+    Ops,
+    SecretRef,
+    Sink,
+    Target,
+)
 from hoopproxy.delivery.child import Child
 from hoopproxy.delivery.cursors import Cursor, CursorFile
 from hoopproxy.delivery.pipe import Lines, encoded
@@ -47,11 +57,15 @@ def config(*sinks: Sink, targets: tuple[Target, ...] = (), **more: Any) -> Confi
     )
 
 
+KEY = bytes(range(32))
+
+
 class Home:
     """A child over files in memory; everything that it said is in ``said``."""
 
     def __init__(self, files: MemoryFiles, *, broken: bool = False) -> None:
         self.files, self.broken = files, broken
+        self.secret = KEY
         self.clock = Clock()
         self.plugin, self.taker = Recorded(), Taker("other")
         self.said: list[dict[str, Any]] = []
@@ -70,7 +84,7 @@ class Home:
 
     def _around(self, config: Config, child: Child) -> Surroundings:
         async def resolve(reference: Any) -> bytes:
-            return b"secret"
+            return self.secret
 
         return Surroundings(
             state=config.gateway.state,
@@ -316,6 +330,28 @@ def test_an_unwritable_folder_ends_it_with_a_sentence(
         "the process that reads can't start: PermissionError: Permission denied"
         in home.of("told")[0]["sentence"]
     )
+
+
+def test_what_is_sealed_is_opened_by_the_key_that_the_configuration_names(
+    files: MemoryFiles, journal: Journal
+) -> None:
+    """By reference, resolved here: it is on no command line."""
+    write(journal, 1)
+    home = Home(files)
+    home.start(sink(), encryption=Encryption(recipients=("age1",), key=SecretRef("env", "READER_KEY")))
+    follower = home.child._follower
+    assert follower is not None
+    assert follower.streams[journal.folder.id].folder.keyring.secret == KEY
+    assert home.plugin.numbers == [1]
+
+
+def test_a_key_that_is_not_there_ends_it_with_a_sentence(files: MemoryFiles, journal: Journal) -> None:
+    """Every event would else be told as one that can't be read."""
+    home = Home(files)
+    home.secret = b"short"
+    home.start(sink(), encryption=Encryption(recipients=("age1",), key=SecretRef("env", "READER_KEY")))
+    assert home.ended == 1
+    assert "must have 32 bytes" in home.of("told")[0]["sentence"]
 
 
 def test_nonsense_on_the_pipe_is_let_pass(files: MemoryFiles) -> None:

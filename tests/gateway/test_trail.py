@@ -15,8 +15,9 @@ from twisted.python.failure import Failure
 from hoopproxy.config.carried import received
 from hoopproxy.delivery.pipe import encoded
 from hoopproxy.gateway.asker import Asker
+from hoopproxy.gateway.following import environment_of
 from hoopproxy.gateway.service import GatewayService
-from hoopproxy.gateway.trail import END_SECONDS, Trail, environment_of
+from hoopproxy.gateway.trail import END_SECONDS, Trail
 
 from .running import TOML, Running
 from .turns import Turned, turned
