@@ -13,6 +13,7 @@ becomes durable to sinks, and ends with the gateway (:mod:`hoopproxy.delivery`).
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -244,6 +245,9 @@ def follow() -> int:
             signal.signal(number, signal.SIG_IGN)
 
     reactor.callWhenRunning(ignore)
+    # Parsed events are many small objects and no cycles: looking through them all the time was half of the work.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     reactor.run()
     watchdog.stop()
     sys.stdout.flush()

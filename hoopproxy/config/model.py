@@ -287,7 +287,7 @@ class Sink:
     from_: str | int = "oldest"
     quota_bytes: int = 4 << 30
     quota_seconds: int = 0
-    batch_events: int = 500
+    batch_events: int = 1000
     batch_bytes: int = 1 << 20
     batch_seconds: int = 30
     max_event_bytes: int = 900 << 10

@@ -37,7 +37,7 @@ def read_sink(table: Table) -> Sink:
         from_=_start(table),
         quota_bytes=table.number("quota_bytes", 4 * _GiB, 0, 1024 * _TiB),
         quota_seconds=table.number("quota_seconds", 0, 0, 366 * _DAY),
-        batch_events=table.number("batch_events", 500, 1, 100_000),
+        batch_events=table.number("batch_events", 1000, 1, 100_000),
         batch_bytes=table.number("batch_bytes", _MiB, 1024, _GiB),
         batch_seconds=table.number("batch_seconds", 30, 1, 3600),
         max_event_bytes=table.number("max_event_bytes", 900 << 10, LEAST, _GiB),

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 
 from hoopproxy.events import Event
 from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import Kind
 from hoopproxy.journal.reader import Record
 from hoopproxy.reading.journals import event_of
 
@@ -22,6 +23,7 @@ Emit = Callable[[Event], None]
 """Gives an event to the gateway's writer (never waits, never raises). It comes back as a record of the journal."""
 
 _NOT_LOOKED: Final[Any] = object()
+_CHUNK: Final = int(Kind.CHUNK)
 
 
 class Taken:
@@ -30,12 +32,13 @@ class Taken:
     :ivar record: as the journal has it. :ivar journal: the journal's id, 16 bytes.
     """
 
-    __slots__ = ("_folder", "_line", "_session", "_session_of", "record")
+    __slots__ = ("_body", "_event", "_folder", "_session", "_session_of", "record")
 
     def __init__(self, record: Record, folder: Folder, session_of: Callable[[int], bytes | None]) -> None:
         """:param session_of: key id -> the session's 16 bytes, ``None`` for the gateway's own key."""
         self.record, self._folder, self._session_of = record, folder, session_of
-        self._line: Any = _NOT_LOOKED
+        self._event: Any = _NOT_LOOKED
+        self._body = record.body
         self._session: Any = _NOT_LOOKED
 
     def __repr__(self) -> str:
@@ -56,14 +59,15 @@ class Taken:
 
         What a journal lost is an event too, ``audit.gap`` (without an ``id``: it is made on reading).
         """
-        line = self._looked()
-        return None if line is None else line.event
+        event: Mapping[str, Any] | None = self._event
+        return self._look() if event is _NOT_LOOKED else event
 
     @property
     def body(self) -> bytes:
         """The canonical JSON of :attr:`event`; of a record that is none, the record's own bytes."""
-        line = self._looked()
-        return self.record.body if line is None else bytes(line.body)
+        if self._event is _NOT_LOOKED:
+            self._look()
+        return self._body
 
     @property
     def session(self) -> bytes | None:
@@ -73,10 +77,15 @@ class Taken:
         found: bytes | None = self._session
         return found
 
-    def _looked(self) -> Any:
-        if self._line is _NOT_LOOKED:
-            self._line = event_of(self.record, self._folder)
-        return self._line
+    def _look(self) -> Mapping[str, Any] | None:
+        record = self.record
+        found: Mapping[str, Any] | None = None
+        if record.kind != _CHUNK:
+            line = event_of(record, self._folder)
+            if line is not None:
+                found, self._body = line.event, bytes(line.body)
+        self._event = found
+        return found
 
 
 class Consumer(Protocol):

@@ -177,17 +177,13 @@ class SinkRunner:
     async def _take(self, journal: bytes, records: Sequence[Taken]) -> None:
         self._look_for_gap(journal, records)
         self._is_torn = True
-        await self._deliver(self._deliveries(records))
+        await self._deliver(self._selection.take(records))
         last = records[-1].jseq
         self._cursor = self._cursor.at(journal, last + 1)
         self._is_torn = False
         self._around.acknowledged(self.sink.name, journal, last)
         if self._is_save_due:
             self._try_save()
-
-    def _deliveries(self, records: Sequence[Taken]) -> Iterable[Delivery]:
-        for record in records:
-            yield from self._selection.take(record)
 
     def _look_for_gap(self, journal: bytes, records: Sequence[Taken]) -> None:
         wanted, first = self._cursor.positions.get(journal, 1), records[0].jseq

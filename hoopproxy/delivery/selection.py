@@ -37,26 +37,33 @@ class Selection:
 
     # -- records
 
-    def take(self, record: Taken) -> Iterator[Delivery]:
-        """What becomes complete by this record."""
-        event = record.event
-        if event is None or not self._is_of_targets(event):
-            return
-        size = len(record.body)
-        if size <= self._limit:
-            body: bytes | None = record.body
-        else:
-            event, size = fitted(event, size, self._limit)
-            body = None
-        if not self._format.joins:
-            if self._is_wanted(event):
+    def take(self, records: Iterable[Taken]) -> list[Delivery]:
+        """What becomes complete by these records."""
+        made: list[Delivery] = []
+        limit, targets, joins, name = self._limit, self._targets, self._format.joins, self._format.name
+        for record in records:
+            event = record.event
+            if event is None or (targets and not self._is_of_targets(event)):
+                continue
+            body = record.body
+            size = len(body)
+            if size > limit:
+                event, size = fitted(event, size, limit)
+                body = canonical(event)
+            if joins:
+                operations = self._join_of(record.journal).feed(event, size)
+                if operations:
+                    made += self._wanted(operations)
+            elif not self._kinds or self._is_wanted(event):
                 # What is native is what is in the journal: the very bytes.
-                yield Delivery(body=body or canonical(event), event=event, format=self._format.name)
-            return
-        join = self._joins.get(record.journal)
+                made.append(Delivery(body=body, event=event, format=name))
+        return made
+
+    def _join_of(self, journal: bytes) -> Join:
+        join = self._joins.get(journal)
         if join is None:
-            join = self._joins[record.journal] = Join()
-        yield from self._wanted(join.feed(event, size))
+            join = self._joins[journal] = Join()
+        return join
 
     def due(self, now: float) -> Iterator[Delivery]:
         """What has been open for long, as started; ``now`` by a clock that never steps."""
@@ -77,8 +84,6 @@ class Selection:
         return Delivery(body=body, event=operation.main, format=self._format.name)
 
     def _is_of_targets(self, event: Mapping[str, Any]) -> bool:
-        if not self._targets:
-            return True
         target = event.get("target")
         return target is None or target.get("name") in self._targets
 

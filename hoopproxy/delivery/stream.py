@@ -23,9 +23,9 @@ from hoopproxy.journal.watermark import NO_MARK, Mark, read_mark
 
 __all__ = ["Batch", "Place", "Stream", "View"]
 
-BATCH_RECORDS: Final = 512
+BATCH_RECORDS: Final = 2048
 BATCH_BYTES: Final = 1 << 20
-WINDOW_BYTES: Final = 8 << 20
+WINDOW_BYTES: Final = 4 << 20
 _RECORD_OVERHEAD: Final = 300  # bytes of memory that a decoded record takes beside its body
 _KEYS_KEPT: Final = 65536
 _TRIES: Final = 3

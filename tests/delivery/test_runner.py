@@ -314,16 +314,16 @@ def test_a_restart_repeats_only_what_was_not_saved(files: MemoryFiles, journal: 
 
 def test_the_place_is_saved_while_a_backlog_is_worked_off(files: MemoryFiles, journal: Journal) -> None:
     """A sink that is busy all the time would else begin again from the start."""
-    write(journal, 3000)
-    there = Delivering(files, sink(batch_events=1000))
+    write(journal, 9000)
+    there = Delivering(files, sink(batch_events=2048))
     there.plugin.answers += [task.deferLater(there.clock, 0.6 * (each + 1)) for each in range(6)]
     there.start()
     for _ in range(19):
         there.turn(0.1)
     saved = CursorFile(CURSORS / "sink-siem", files).read().cursor
     assert saved is not None
-    assert saved.positions.get(journal.folder.id, 1) > 500
-    assert there.plugin.numbers == list(range(1, 1537))
+    assert saved.positions.get(journal.folder.id, 1) > 2048
+    assert there.plugin.numbers == list(range(1, 6145))
 
 
 def test_a_damaged_cursor_is_told_and_goes_on_from_the_oldest(files: MemoryFiles, journal: Journal) -> None:
