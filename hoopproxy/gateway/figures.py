@@ -46,8 +46,9 @@ class Figures:
     pauses: dict[str, int] = attrs.field(factory=dict)
     """Times that reading from a leg stopped, by reason."""
     failures: int = 0
-    alarms: int = 0
     """Exceptions that nobody expected."""
+    alarms: int = 0
+    """Failures of the journal's disk that were survived."""
     unknown_cancels: int = 0
     """Cancel requests with a key that no session has."""
     cancels: int = 0
