@@ -21,6 +21,9 @@ LEAST: Final = 4096
 _LONGEST: Final = (4096, 1024, 256, 96)
 """Bytes that a value may keep, tried in this order."""
 
+_SHAPES: Final = (AttributeError, KeyError, TypeError, ValueError)
+"""What a format raises at an event of a shape that it wasn't made for: nested too deep to be written, or a plugin's."""
+
 _DEEP: Final = 16
 """Levels of an event that are looked into; what is nested deeper goes as one."""
 
@@ -30,10 +33,13 @@ operation."""
 
 
 def within(operation: Operation, limit: int, write: Callable[[Operation], bytes]) -> bytes:
-    """The operation as ``write`` writes it, in at most ``limit`` bytes (of :data:`LEAST` or more)."""
+    """The operation as ``write`` writes it, in at most ``limit`` bytes (of :data:`LEAST` or more).
+
+    One that it can't write goes by its digest: it must not stop all that wait behind it.
+    """
     try:
         line = write(operation)
-    except TypeError:  # nested deeper than can be written with a format's levels around it
+    except _SHAPES:
         return write(_bare(operation))
     for longest in _LONGEST:
         if len(line) <= limit:

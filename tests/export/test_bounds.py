@@ -7,11 +7,15 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hoopproxy.events import canonical
 from hoopproxy.export import FORMATS, Operation, alone, render
-from hoopproxy.export.bounds import LEAST
+from hoopproxy.export.bounds import LEAST, within
 from tests.export.records import ENVELOPE, completed, record, requested, result
+from tests.export.test_ocsf import FIELDS, JSON
+from tests.export.test_ocsf import NAMES as KINDS
 
 NESTED: list[Any] = []
 for _ in range(240):
@@ -63,6 +67,48 @@ def test_a_limit_is_held_where_who_and_where_are_long(format: str) -> None:
     assert len(render(alone(made), format, LEAST)) <= LEAST
 
 
+def test_an_event_that_a_format_was_not_made_for_goes_by_its_digest() -> None:
+    """It comes again and again, and all that wait behind it wait for ever."""
+
+    def write(operation: Operation) -> bytes:
+        return FORMATS["native"].write(operation) + operation.main["event"]["text"]
+
+    made = requested()
+    found = orjson.loads(render(alone(made), "native"))
+    assert found["event"]["text"] == "SELECT 1"
+    with pytest.raises(KeyError):  # what is wrong with every event is a mistake of ours
+        within(alone(made), 8096, write)
+
+    def picky(operation: Operation) -> bytes:
+        if "verb" in operation.main["event"]:
+            raise AttributeError("no such thing")
+        return FORMATS["native"].write(operation)
+
+    found = orjson.loads(within(alone(made), 8096, picky))
+    assert found["event"] == {
+        "length": len(canonical(made["event"])),
+        "sha256": sha256(canonical(made["event"])).hexdigest(),
+    }
+
+
+@given(
+    st.sampled_from([*KINDS, "door.opened"]),
+    st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4),
+    st.booleans(),
+)
+def test_every_format_was_made_for_any_event(kind: str, fields: dict[str, Any], joined: bool) -> None:
+    """A plugin's fields are of any type, and so are a target's words."""
+    made = {**requested(), "kind": kind}
+    made["event"] = {**made["event"], **fields}
+    end = completed()
+    end["event"] |= fields
+    operation = Operation((made, result(), end), "failure") if joined else alone(made)
+    for name, format in FORMATS.items():
+        line = format.write(operation)
+        assert line == render(operation, name)
+        assert b"\n" not in line
+
+
 def test_what_fits_stays_as_it_is() -> None:
     """A limit changes nothing below it."""
     operation = alone(requested(text="x" * 2000))
@@ -78,6 +124,17 @@ def test_the_digest_is_the_texts() -> None:
     assert found["event"]["text"] == {"length": len(text.encode()), "sha256": digest}
     query = orjson.loads(render(Operation((requested(text=text), completed()), "success"), "ocsf", 8096))
     assert query["query_info"]["query_string"] == f"sha256:{digest}:{len(text.encode())}"
+
+
+@pytest.mark.parametrize("what", ["many parameters", "many numbers", "many names"])
+def test_what_is_short_stays_beside_what_is_long(what: str) -> None:
+    """A statement is not lost for its parameters."""
+    made = requested()
+    made["event"] |= LONG[what]
+    found = orjson.loads(render(alone(made), "native", 8096))
+    (name,) = set(LONG[what]) - {"text"}
+    assert found["event"]["text"] == "SELECT 1"
+    assert b'{"length":' in canonical(found["event"][name])
 
 
 def test_a_whole_event_goes_by_its_digest_if_it_must() -> None:

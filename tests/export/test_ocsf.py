@@ -174,6 +174,15 @@ def test_a_denial_is_a_decision_that_blocked() -> None:
     assert (event["activity_name"], event["severity"]) == ("Delete", "Medium")
 
 
+def test_what_was_denied_is_never_less_than_medium() -> None:
+    """Reading the trail is of low severity; trying to, without the right, is not."""
+    said = {"action": "show", "user": "carol", "uid": 1002, "allowed": False}
+    event = told(alone(record("audit.read", said, outcome="denied", session=None)))
+    assert (event["severity"], event["action"]) == ("Medium", "Denied")
+    event = told(alone(record("audit.read", {**said, "allowed": True}, outcome="success", session=None)))
+    assert (event["severity"], event["action"]) == ("Low", "Allowed")
+
+
 def test_what_only_started_is_of_unknown_status_and_keeps_its_operation() -> None:
     """Its end comes with the same ``op`` and another id."""
     first, last = requested(), completed()
@@ -399,6 +408,26 @@ def test_whatever_a_record_says_its_event_is_valid_and_one_line(
     assert schema.errors(json.loads(line)) == []
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"verb": "EXECUTE"},
+        {"verbs": ["DROP TABLE"]},
+        {"rules": ["writer"]},
+        {"effect": "deny"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_the_fast_way_tells_commands_apart(changed: dict[str, Any]) -> None:
+    """What it keeps of one command is told of the next one only where that has it, too."""
+    for change in ({}, changed, {}):
+        what = {"verb": "SELECT", "verbs": ["SELECT"], "rules": ["reader"], "effect": "allow", **change}
+        first = requested(decision={"effect": what["effect"], "rules": what["rules"]})
+        first["event"] |= {"verb": what["verb"], "verbs": what["verbs"]}
+        operation = one(first, result(), completed())
+        assert told(operation) == slow(operation)
+
+
 SOMEBODY = st.sampled_from(["alice", "bob"])
 
 
@@ -408,7 +437,8 @@ SOMEBODY = st.sampled_from(["alice", "bob"])
             {
                 "who": SOMEBODY,
                 "session": st.sampled_from("ab"),
-                "text": TEXT | st.just({"b64": "AA=="}),
+                "text": TEXT | st.sampled_from([{"b64": "AA=="}, "a\u2028b\x85c\u2029"]),
+                "verb": st.sampled_from(["SELECT", "EXECUTE"]),
                 "verbs": st.lists(st.sampled_from(["SELECT", "DROP TABLE", "VACUUM"]), max_size=2),
                 "rules": st.none() | st.lists(SOMEBODY, max_size=2),
                 "parent": st.none() | st.just("op0"),
@@ -438,9 +468,10 @@ def test_the_fast_way_says_what_the_slow_one_does(commands: list[dict[str, Any]]
         first = requested(
             text=command["text"], parent=command["parent"], **{**envelope, "decision": decision}
         )
-        first["event"]["verbs"] = command["verbs"]
+        first["event"] |= {"verb": command["verb"], "verbs": command["verbs"]}
         came = [result(index=number, **envelope) for number in range(command["results"])]
         last = completed(outcome=command["outcome"], **envelope)
         last["event"] |= command["said"]
         operation = Operation((first, *came, last), command["outcome"], "", command["facts"])
         assert told(operation) == slow(operation)
+        assert len(render(operation, "ocsf").decode().splitlines()) == 1
