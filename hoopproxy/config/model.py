@@ -97,7 +97,7 @@ class Log:
 class JournalOptions:
     """``[journal]``."""
 
-    sync_ms: int = 5
+    sync_ms: int = 20
     max_lag_ms: int = 200
     max_lag_bytes: int = 16 << 20
     segment_bytes: int = 64 << 20

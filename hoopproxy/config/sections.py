@@ -80,7 +80,7 @@ def read_log(table: Table) -> Log:
 def read_journal(table: Table) -> JournalOptions:
     """``[journal]``."""
     journal = JournalOptions(
-        sync_ms=table.number("sync_ms", 5, 0, 10_000),
+        sync_ms=table.number("sync_ms", 20, 0, 10_000),
         max_lag_ms=table.number("max_lag_ms", 200, 1, 60_000),
         max_lag_bytes=table.number("max_lag_bytes", 16 * _MiB, 64 * _KiB, 4 * _GiB),
         segment_bytes=table.number("segment_bytes", 64 * _MiB, 64 * _KiB, 4 * _GiB),

@@ -86,7 +86,7 @@ class Ending(Securing):
             if self._tls.secure:
                 self._flush_held()
             self._say(self._tls.close())
-        self._writable = False
+        self._writable = self._plain = False
 
     def _end_soon(self) -> None:
         if self.connected and not self._aborting:

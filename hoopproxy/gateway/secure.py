@@ -73,6 +73,7 @@ class Securing:
         if not self.connected or self.disconnecting or self._aborting:
             raise RuntimeError("the connection is closed")
         timer: IReactorTime = self.reactor if clock is None else clock
+        self._plain = False
         self._tls = tls = TLSStream(settings)
         self._done = done
         self._deadline = timer.callLater(seconds, self._late, seconds)

@@ -21,7 +21,7 @@ class JournalOptions:
     on a disk that fails.
     """
 
-    sync_ms: float = 5.0
+    sync_ms: float = 20.0
     max_lag_bytes: int = 16 * _MIB
     max_queue_bytes: int = 0
     segment_bytes: int = 64 * _MIB
