@@ -34,6 +34,8 @@ from hoopproxy.gateway.sockets import (
 
 __all__ = ["SlimEPollReactor"]
 
+_LONG = 1_000_000
+"""Seconds; a longer wait is cut by Twisted to what epoll can take."""
 _READABLE = select.EPOLLIN
 _WRITABLE = select.EPOLLOUT
 
@@ -57,11 +59,18 @@ class SlimEPollReactor(epollreactor.EPollReactor):
 
     def _turns(self) -> None:
         while self._started:
-            if self.threadCallQueue or self._newTimedCalls or self._pendingTimedCalls or self._justStopped:
-                self.runUntilCurrent()
-                self.doPoll(self.running and self.timeout())
-            else:
-                self.doPoll(None if self.running else 0)
+            if not (self.threadCallQueue or self._newTimedCalls or self._justStopped) and self.running:
+                # The walk through the timers only when one is due.
+                pending = self._pendingTimedCalls
+                if not pending:
+                    self.doPoll(None)
+                    continue
+                left = pending[0].time - self.seconds()
+                if 0 < left < _LONG:
+                    self.doPoll(left)
+                    continue
+            self.runUntilCurrent()
+            self.doPoll(self.running and self.timeout())
 
     def doPoll(self, timeout: float | None) -> None:
         selectables = self._selectables

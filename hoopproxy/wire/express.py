@@ -34,13 +34,13 @@ class Express(Protocol):
     def quiet(self) -> bool:
         """Whether the conversation's state is the plainest: nothing under way, nothing out of the ordinary."""
 
-    def ask(self, data: bytes, start: int) -> Asked | None:
-        """Look at a chunk of the client's, at ``start`` in its stream. Only while quiet.
+    def ask(self, data: bytes, size: int, start: int) -> Asked | None:
+        """Look at a chunk of the client's, of ``size`` bytes, at ``start`` in its stream. Only while quiet.
 
         What it returns is under way from then on, unless :meth:`forget` is called.
         """
 
-    def answer(self, data: bytes, start: int, took: int) -> Answered | None:
+    def answer(self, data: bytes, size: int, start: int, took: int) -> Answered | None:
         """Look at a chunk of the target's, ``start`` its place in the stream that the client sees.
 
         If it is the whole answer, nothing is under way any more. :param took: nanoseconds since the command.

@@ -8,7 +8,10 @@ from collections.abc import Callable
 
 import attrs
 
-__all__ = ["Clock", "IdSource"]
+__all__ = ["Clock", "IdSource", "Stamp"]
+
+_SECOND = 1_000_000_000
+_MILLISECOND = 1_000_000
 
 
 class IdSource:
@@ -25,15 +28,23 @@ class IdSource:
         self.counter = seed & 0x3FFFFFFFFFFF
         """The last id's last 12 hexadecimal digits, as a number."""
         self._wall_ns = wall_ns
-        self._stamp, self._prefix = -1, b""
+        self._millisecond, self._prefix = -1, b""
+        self._stamp: Stamp | None = None
 
     def prefix(self, now_ns: int) -> bytes:
         """All but the counter of an id made at ``now_ns``, wall nanoseconds since 1970."""
-        stamp = now_ns // 1_000_000
-        if stamp != self._stamp:
-            text = b"%012x" % (stamp & 0xFFFFFFFFFFFF)
-            self._stamp, self._prefix = stamp, text[:8] + b"-" + text[8:] + self._middle
+        millisecond = now_ns // _MILLISECOND
+        if millisecond != self._millisecond:
+            text = b"%012x" % (millisecond & 0xFFFFFFFFFFFF)
+            self._millisecond, self._prefix = millisecond, text[:8] + b"-" + text[8:] + self._middle
         return self._prefix
+
+    def stamp(self, clock: Clock) -> Stamp:
+        """The time stamp that everybody shares who takes ids here and tells the time by this clock."""
+        found = self._stamp
+        if found is None or found.clock is not clock:
+            found = self._stamp = Stamp(self, clock)
+        return found
 
     def next(self) -> str:
         """A new id."""
@@ -47,3 +58,44 @@ class Clock:
 
     wall_ns: Callable[[], int] = time.time_ns
     mono_ns: Callable[[], int] = time.monotonic_ns
+
+
+class Stamp:
+    """What of a time stamp changes once a millisecond or more seldom, for whoever ids and clock are shared by.
+
+    Wall time is the monotonic clock's plus their difference, looked at again once a second.
+
+    :ivar until: monotonic ns up to which the rest holds; from then on call :meth:`look`. :ivar prefix: of ids.
+    :ivar second: the present second as text, up to its point. :ivar second_at: monotonic ns of its beginning.
+    """
+
+    __slots__ = (
+        "_difference",
+        "_ids",
+        "_look_again",
+        "_second",
+        "clock",
+        "prefix",
+        "second",
+        "second_at",
+        "until",
+    )
+
+    def __init__(self, ids: IdSource, clock: Clock) -> None:
+        self._ids, self.clock = ids, clock
+        self.until = self.second_at = self._look_again = self._difference = 0
+        self._second, self.second, self.prefix = -1, b"", b""
+
+    def look(self, now: int) -> None:
+        """It is ``now``, monotonic ns."""
+        if now >= self._look_again:
+            self._difference = self.clock.wall_ns() - now
+            self._look_again = now + _SECOND
+        wall = now + self._difference
+        self.prefix = self._ids.prefix(wall)
+        second, rest = divmod(wall, _SECOND)
+        if second != self._second:
+            self._second = second
+            self.second = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
+        self.second_at = now - rest
+        self.until = now + _MILLISECOND - rest % _MILLISECOND

@@ -6,7 +6,6 @@ handful of fields to it. Key order is fixed here to be sorted order, so the whol
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -40,9 +39,6 @@ TO_TARGET, TO_CLIENT = 0, 1
 FILL = b"*"
 """What stands in a recording for each byte of a secret; the chunk's redaction ranges say that it does."""
 
-
-_SECOND = 1_000_000_000
-_MILLISECOND = 1_000_000
 
 # What closes an operation, and the session. A result closes nothing: more may follow.
 _OUTCOMES = frozenset({b"command.completed", b"command.denied", b"command.skipped", b"command.unfinished"})
@@ -113,22 +109,19 @@ class Recorder:
 
     __slots__ = (
         "_client",
-        "_clock",
         "_decoder",
-        "_difference",
         "_early",
         "_forms",
+        "_id_prefix",
         "_identity",
-        "_look_again",
         "_micros",
         "_node",
         "_protocol",
-        "_second",
+        "_second_text",
         "_target",
         "_tenant",
         "droppable",
         "envelope",
-        "id_prefix",
         "ids",
         "journal",
         "key_id",
@@ -136,13 +129,11 @@ class Recorder:
         "mono_ns",
         "now",
         "opened",
-        "second_at",
-        "second_text",
         "seq",
         "session",
         "session16",
+        "stamp",
         "started",
-        "until",
     )
 
     def __init__(
@@ -158,15 +149,14 @@ class Recorder:
         decoder: str = "",
         tenant: str | None = None,
     ) -> None:
-        self.journal, self.ids, self._clock = journal, ids, clock
+        self.journal, self.ids = journal, ids
         self.session16, self.session = session or bytes(16), session_text
         self.started = clock.mono_ns()
         self.now = 0
         """Monotonic nanoseconds since the session began, as of the last tick."""
         self.mono_ns = clock.mono_ns
-        self._look_again = self.until = self.second_at = self._difference = 0
-        self._second, self.second_text, self._micros = -1, b"", 0
-        self.id_prefix = b""
+        self.stamp = ids.stamp(clock)
+        self._micros, self._second_text, self._id_prefix = 0, b"", b""
         self.seq = 0
         self.last_jseq = 0
         """The number of the last record that this recorder made."""
@@ -249,41 +239,22 @@ class Recorder:
 
     def rest(self) -> None:
         """Let go of what is rendered again when it is needed. The next record must come after a :meth:`tick`."""
-        self._look_again = self.until = self.second_at = self._difference = self._micros = 0
-        self._second, self.second_text, self.id_prefix = -1, b"", b""
+        self._second_text = self._id_prefix = b""
 
     def tick(self) -> None:
-        """Read the clock; what is recorded until the next tick carries this time.
-
-        Wall time is the monotonic clock's plus their difference, looked at again once a second.
-        """
-        now = self.mono_ns()
+        """Read the clock; what is recorded until the next tick carries this time."""
+        now, stamp = self.mono_ns(), self.stamp
+        if now >= stamp.until:
+            stamp.look(now)
         self.now = now - self.started
-        micros = (now - self.second_at) // 1000
-        if now >= self.until:
-            micros = self.new_millisecond(now)
-        self._micros = micros
-
-    def new_millisecond(self, now: int) -> int:
-        """What of a time stamp changes seldom; returns the microseconds of the present second."""
-        if now >= self._look_again:
-            self._difference = self._clock.wall_ns() - now
-            self._look_again = now + _SECOND
-        wall = now + self._difference
-        self.id_prefix = self.ids.prefix(wall)
-        second, rest = divmod(wall, _SECOND)
-        if second != self._second:
-            self._second = second
-            self.second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
-        self.second_at = now - rest
-        self.until = now + _MILLISECOND - rest % _MILLISECOND
-        return rest // 1000
+        self._micros = (now - stamp.second_at) // 1000
+        self._second_text, self._id_prefix = stamp.second, stamp.prefix
 
     def new_id(self) -> bytes:
         """An id for a record or an operation."""
         ids = self.ids
         ids.counter = counter = ids.counter + 1
-        return b"%b%012x" % (self.id_prefix, counter)
+        return b"%b%012x" % (self._id_prefix, counter)
 
     def decision(self, effect: str, rules: tuple[str, ...], approval: str | None = None) -> bytes:
         """A decision as :meth:`emit` wants it; rendered once for each that differs."""
@@ -342,7 +313,7 @@ class Recorder:
         if not self.opened:
             self.open()
         journal, ids, key_id, droppable = self.journal, self.ids, self.key_id, self.droppable
-        now, second, micros, prefix = self.now, self.second_text, self._micros, self.id_prefix
+        now, second, micros, prefix = self.now, self._second_text, self._micros, self._id_prefix
         head, _, after_id, _, _, after_seq, _, _ = self.envelope
         append = journal.append_event
         for (template, meaning, joined), body, op, own_id in said:

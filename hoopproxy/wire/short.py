@@ -59,16 +59,17 @@ class Short(Deeds):
         if self._short == _OPEN and size <= self._most and express is not None:
             client = self.client
             start = client.position + self._in
-            asked = express.ask(data, start)
+            asked = express.ask(data, size, start)
             if asked is not None:
                 verbs, form, fields = asked
                 decision = self._decided.get(verbs)
                 if decision is not None:
                     recorder = self.recorder
                     now = recorder.mono_ns()
-                    if now >= recorder.until:
-                        recorder.new_millisecond(now)
-                    ids, prefix = recorder.ids, recorder.id_prefix
+                    stamp = recorder.stamp
+                    if now >= stamp.until:
+                        stamp.look(now)
+                    ids, prefix = recorder.ids, stamp.prefix
                     counter = ids.counter + 1
                     seq = recorder.seq + 1
                     journal = self.journal
@@ -79,8 +80,8 @@ class Short(Deeds):
                         size + self._weight,
                         recorder.envelope,
                         (
-                            TO_TARGET, start, now, jseq, seq, counter, prefix, recorder.second_at,
-                            recorder.second_text, decision, form, fields,
+                            TO_TARGET, start, now, jseq, seq, counter, prefix, stamp.second_at,
+                            stamp.second, decision, form, fields,
                         ),
                         data,
                         now,
@@ -110,16 +111,17 @@ class Short(Deeds):
 
     def server_received(self, data: bytes) -> None:
         """Bytes of the target, in order."""
-        express = self._express
-        if self._short == _ASKED and len(data) <= MOST and express is not None:
+        express, size = self._express, len(data)
+        if self._short == _ASKED and size <= MOST and express is not None:
             recorder = self.recorder
             now = recorder.mono_ns()
             start = self.client.out + self._out
-            answered = express.answer(data, start, now - self._began)
+            answered = express.answer(data, size, start, now - self._began)
             if answered is not None:
                 form, fields, end_form, end_fields = answered
-                if now >= recorder.until:
-                    recorder.new_millisecond(now)
+                stamp = recorder.stamp
+                if now >= stamp.until:
+                    stamp.look(now)
                 ids = recorder.ids
                 counter = ids.counter
                 seq = recorder.seq
@@ -127,21 +129,21 @@ class Short(Deeds):
                 if journal.append_turn(
                     3,
                     recorder.key_id,
-                    len(data) + 2 * self._weight,
+                    size + 2 * self._weight,
                     recorder.envelope,
                     (
-                        TO_CLIENT, start, now, journal.next_jseq + 1, seq + 1, counter + 1, recorder.id_prefix,
-                        recorder.second_at, recorder.second_text, self._op_counter, self._op_prefix, form, fields,
+                        TO_CLIENT, start, now, journal.next_jseq + 1, seq + 1, counter + 1, stamp.prefix,
+                        stamp.second_at, stamp.second, self._op_counter, self._op_prefix, form, fields,
                         end_form, end_fields,
                     ),
                     data,
                     now,
                 ):  # fmt: skip
                     ids.counter, recorder.seq = counter + 2, seq + 2
-                    self._out += len(data)
+                    self._out += size
                     self._short = _OPEN
                     self.relay.to_client(data)
-                    if now > self._look_at_lag:
+                    if now - recorder.started > self._look_at_lag:
                         recorder.tick()
                         self._watch_lag()
                     return

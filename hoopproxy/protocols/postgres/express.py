@@ -35,7 +35,9 @@ _EXECUTE_SIZE = 10
 _TAG = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 "
 """What a tag is made of; another one is looked at the general way."""
 _MOST_TAG = 64
-_LARGE = 0x3FFFFFFE
+_MOST_TAGS = 1024
+_tags: dict[bytes, int] = {}
+"""Plain tags that were read before, of all sessions, to the number of rows that they say; -1 for none."""
 _PLAIN_VALUE = 64
 """Bytes of a parameter of letters and digits: a credential to be redacted has other characters."""
 
@@ -73,8 +75,7 @@ class PostgresExpress:
             and self._commanding.is_quiet
         )
 
-    def ask(self, data: bytes, start: int) -> Asked | None:
-        size = len(data)
+    def ask(self, data: bytes, size: int, start: int) -> Asked | None:
         if size < 7:
             return None
         kind, length = _header(data)
@@ -88,10 +89,10 @@ class PostgresExpress:
             self._asked = data
             return known[0], _QUERY_FORM, (start, start + size, sql, known[1])
         if kind == _B:
-            return self._ask_bound(data, start, length + 1)
+            return self._ask_bound(data, size, start, length + 1)
         return None
 
-    def _ask_bound(self, data: bytes, start: int, end: int) -> Asked | None:
+    def _ask_bound(self, data: bytes, size: int, start: int, end: int) -> Asked | None:
         tail = data[end:]
         if (tail != _DESCRIBED_END and tail != _END) or data[5] or end < 13:
             return None
@@ -132,7 +133,7 @@ class PostgresExpress:
         if at + 2 + 2 * results != end:
             return None
         self._asked = data
-        finish = start + len(data) - 5
+        finish = start + size - 5
         told = statement.told
         if values:
             return (
@@ -142,57 +143,63 @@ class PostgresExpress:
             )
         return statement.verbs, _BARE_EXECUTE_FORM, (finish - _EXECUTE_SIZE, finish, told)
 
-    def answer(self, data: bytes, start: int, took: int) -> Answered | None:
-        end = len(data) - 6
+    def answer(self, data: bytes, size: int, start: int, took: int) -> Answered | None:
+        end = size - 6
         if end < 11 or data[end:] != _READY:
             return None
+        last = end - 5  # where a header may begin at the latest
         asked = self._asked
         at = first = 0
-        if asked[0] == _B:
+        if asked[0] == _Q:
+            kind, length = _header(data)
+            if kind == _SHAPE:
+                at = 1 + length
+                if length < 6 or at > last:
+                    return None
+                kind, length = _header(data, at)
+        else:
             if data[:5] != _BOUND_MESSAGE:
                 return None
             at = 5
             kind, length = _header(data, at)
-            if len(asked) > len(_DESCRIBED_END) and asked[-22:] == _DESCRIBED_END:
+            if asked[-22:] == _DESCRIBED_END:
                 if kind == _SHAPE:
-                    if not 6 <= length <= _LARGE:
+                    if length < 6:
                         return None
                 elif kind != _NO_SHAPE or length != 4:
                     return None
                 at += 1 + length
-                if at > end - 5:
+                if at > last:
                     return None
                 kind, length = _header(data, at)
             first = at
-        else:
-            kind, length = _header(data)
-            if kind == _SHAPE and length >= 6:
-                at = 1 + length
-                if at > end - 5:
-                    return None
-                kind, length = _header(data, at)
         rows = 0
         while kind == _ROW:
             at += 1 + length
-            if length < 6 or at > end - 5:
+            if length < 6 or at > last:
                 return None
             rows += 1
             kind, length = _header(data, at)
-        finish = at + 1 + length
-        if kind != _DONE or finish != end or not 6 <= length <= _MOST_TAG or data[end - 1]:
+        if kind != _DONE or at + 1 + length != end or not 6 <= length <= _MOST_TAG or data[end - 1]:
             return None
         tag = data[at + 5 : end - 1]
-        if tag.translate(None, _TAG):
-            return None
-        number = tag.rpartition(b" ")[2]
-        if number.isdigit() and len(number) < _DIGITS:
-            rows = int(number)
-        size = end - first
+        told = _tags.get(tag)
+        if told is None:
+            if tag.translate(None, _TAG):
+                return None
+            number = tag.rpartition(b" ")[2]
+            told = int(number) if number.isdigit() and len(number) < _DIGITS else -1
+            if len(_tags) >= _MOST_TAGS:
+                _tags.clear()
+            _tags[tag] = told
+        if told >= 0:
+            rows = told
+        count = end - first
         return (
             _RESULT_FORM,
-            (size, start + first, start + end, rows, tag),
+            (count, start + first, start + end, rows, tag),
             _COMPLETED_FORM,
-            (size, took, rows),
+            (count, took, rows),
         )
 
     def forget(self) -> None:
