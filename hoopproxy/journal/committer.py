@@ -286,13 +286,16 @@ class Committer:
         )
 
     def _settle(self, batch: Batch, last: int, stored: int, segment: SegmentWriter) -> None:
-        """The batch is durable: tell at once, and do afterwards what can be done while others go on."""
+        """The batch is durable: tell at once, and do afterwards what can be done while others go on.
+
+        Readers are told first: whoever learns that a record is durable may look for it.
+        """
         self._batch, self._fresh = None, False
         self.durable_bytes += batch.size
         self.durable = last
+        self._store_mark(segment)
         self._news = False
         self._notify()
-        self._store_mark(segment)
         self._state.apply(batch)
         lost = self._inbox.lost
         while lost and lost[0][0] <= last:
