@@ -77,7 +77,7 @@ def test_the_batch_timer_is_armed_once_and_only_when_asked() -> None:
     assert timers.waiting == []
     journal.commit_soon()
     journal.commit_soon()
-    assert [timer.seconds for timer in timers.waiting] == [0.005]
+    assert [timer.seconds for timer in timers.waiting] == [0.02]
     timers.fire()
     assert journal.durable == 1
     assert timers.waiting == []
