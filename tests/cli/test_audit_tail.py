@@ -178,7 +178,7 @@ def test_a_bar_is_shown_when_it_takes_long_and_only_to_people(monkeypatch: pytes
     for stream, wanted in ((Terminal(), True), (io.StringIO(), False)):
         now = iter([0.0, 1.0, 3.0, 4.0, 5.0])
         monkeypatch.setattr(sys, "stderr", stream)
-        bar = screen._Bar(stream.isatty(), lambda now=now: next(now))  # type: ignore[misc]
+        bar = screen.Bar(stream.isatty(), lambda now=now: next(now))  # type: ignore[misc]
         for done in (1, 2, 3):
             bar.update(Progress(done, 10))
         bar.close()

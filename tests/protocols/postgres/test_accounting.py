@@ -179,11 +179,11 @@ def test_twenty_thousand_pipelined_commands_neither_nest_nor_take_quadratic_time
         through = Joined(Model().receive, mode="bounded")
         through.player.journal.checks = False
         one = parse(sql) + bind() + execute() + SYNC if extended else query(sql)
-        began = time.perf_counter()
+        began = time.process_time()
         through.say(query("SELECT 7") + one * count)
         through.work()
         through.reply()
-        took.append(time.perf_counter() - began)
+        took.append(time.process_time() - began)
         assert sum(kind == "Z" for kind, _ in told(through.client)) == count + 1
         through.player.end()
         assert through.player.ended is not None
