@@ -92,7 +92,7 @@ def test_an_example_is_one_file_of_a_size_that_is_read_in_one_go(source: str) ->
     text = (EXAMPLES / source).read_text()
     body = text.split('"""', 2)[2]
     code = [line for line in body.splitlines() if line.strip() and not line.strip().startswith(("#", '"""'))]
-    assert 20 < len(code) < 90
+    assert 20 < len(code) < (60 if source == SOURCES[0] else 90)
 
 
 # --- the line protocol, played in memory ---------------------------------------------------------------
@@ -122,21 +122,21 @@ def end_of(player: Player) -> dict[str, Any]:
 
 def test_a_command_is_on_record_before_it_goes_on_and_its_answer_is_joined_to_it() -> None:
     """Otherwise the example would teach a protocol that is not audited."""
-    player = conversed([("client", b"7 get colour\r\n")], at_once=False)
+    player = conversed([("client", b"get colour\r\n")], at_once=False)
     assert player.relay.server.count(b"get") == 0, "it went before its record was durable"
     player.journal.sync()
-    assert player.relay.server.endswith(b"7 get colour\r\n")
-    player.target(b"7 red\n")
-    assert bytes(player.relay.client) == b"* ok\n7 red\n"
+    assert player.relay.server.endswith(b"get colour\r\n")
+    player.target(b"red\n")
+    assert bytes(player.relay.client) == b"* ok\nred\n"
     end_of(player)
     asked, result, done = (
         player.journal.of(f"command.{kind}")[0] for kind in ("requested", "result", "completed")
     )
-    assert asked["event"]["text"] == "7 get colour"
+    assert asked["event"]["text"] == "get colour"
     assert asked["event"]["verb"] == "GET"
     assert asked["id"] == result["op"] == done["op"]
     start, stop = result["event"]["range"]
-    assert player.journal.stream(0, 1)[start:stop] == b"7 red\n"
+    assert player.journal.stream(0, 1)[start:stop] == b"red\n"
 
 
 def test_the_password_is_nowhere_in_the_trail() -> None:
@@ -146,32 +146,34 @@ def test_the_password_is_nowhere_in_the_trail() -> None:
     everything = json.dumps(player.journal.events).encode() + b"".join(c.data for c in player.journal.chunks)
     assert b"s3cret" not in everything
     assert end["event"]["client"]["redacted"] == len(LOGIN)
-    assert REDACTIONS[lines.LOGIN] == "login"
+    assert {REDACTIONS[each[2]] for chunk in player.journal.chunks for each in chunk.redactions} == {"login"}
     assert "s3cret" not in repr(player.relay.asked)
 
 
-def test_a_denied_command_is_answered_by_its_tag_and_never_reaches_the_target() -> None:
-    """The target would do what policy refused, or the client would wait for ever."""
+def test_a_denied_command_is_answered_in_its_place_and_never_reaches_the_target() -> None:
+    """The target would do what policy refused, or the client take the refusal for another command's answer."""
 
     def decide(asked: Any) -> Verdict:
         if "DROP" in asked.verbs:
             return Verdict(False, ("test",), Refusal("policy", "not you"))
         return Verdict(True)
 
-    player = conversed([("client", b"1 get a\n2 drop b\n3 get c\n")], decide=decide)
+    player = conversed([("client", b"get a\ndrop b\nget c\ndrop d\n")], decide=decide)
     assert b"drop" not in player.relay.server
-    assert player.relay.server.endswith(b"1 get a\n3 get c\n")
-    player.target(b"3 C\n1 A\n")
+    assert player.relay.server.endswith(b"get a\nget c\n")
+    assert bytes(player.relay.client) == b"* ok\n"
+    player.target(b"A\nC\n")
+    player.client(b"drop e\n")
     end_of(player)
-    (denied,) = player.journal.of("command.denied")
-    assert f"2 denied: not you [{denied['id']}]\n".encode() in player.relay.client
+    told = [f"* denied: not you [{each['id']}]".encode() for each in player.journal.of("command.denied")]
+    assert player.relay.client.split(b"\n") == [b"* ok", b"A", told[0], b"C", told[1], told[2], b""]
     assert len(player.journal.of("command.completed")) == 2
 
 
 @pytest.mark.parametrize(
     "said",
     [
-        b"7 get a\n",
+        b"get a\n",
         b"login\n",
         b"LOGIN alice x\n",
         b"\n",
@@ -208,19 +210,25 @@ def test_bytes_behind_starttls_end_the_session() -> None:
     assert player.relay.closed is not None
 
 
-@pytest.mark.parametrize("said", [b"9 what nobody asked\n", b"* bye\n", b"\n"])
+@pytest.mark.parametrize("said", [b"what nobody asked\n", b"* bye\n", b"\n"])
 def test_an_answer_that_nobody_asked_for_ends_the_session_and_does_not_go_on(said: bytes) -> None:
     """A hostile target could forge the answer of a later command."""
-    player = conversed([("client", b"1 get a\n"), ("target", said)])
-    assert bytes(player.relay.client) == b"* ok\n* bye the target answers what nobody asked\n"
+    player = conversed([("client", b"get a\n"), ("target", b"A\n"), ("target", said)])
+    assert bytes(player.relay.client) == b"* ok\nA\n* bye the target answers what nobody asked\n"
     assert player.relay.closed is not None
     end_of(player)
-    assert player.journal.of("command.unfinished")
+
+
+def test_what_is_not_answered_is_unfinished() -> None:
+    """Nobody knows what became of it."""
+    player = conversed([("client", b"get a\nget b\n"), ("target", b"A\n"), ("target_lost", None)])
+    end_of(player)
+    assert len(player.journal.of("command.completed")) == len(player.journal.of("command.unfinished")) == 1
 
 
 def test_a_target_that_refuses_the_gateway_is_no_session() -> None:
     """The client would talk to a target that knows nobody."""
-    player = play(built(), [("client", LOGIN), ("target", b"* no\n"), ("client", b"1 get a\n")])
+    player = play(built(), [("client", LOGIN), ("target", b"* no\n"), ("client", b"get a\n")])
     assert b"get" not in player.relay.server
     assert bytes(player.relay.client).startswith(b"* bye ")
     end_of(player)
@@ -228,10 +236,10 @@ def test_a_target_that_refuses_the_gateway_is_no_session() -> None:
 
 def test_what_was_asked_before_the_client_closed_its_side_is_answered() -> None:
     """``printf ... | nc`` would lose its answers."""
-    player = conversed([("client", b"1 get a\n"), ("client_lost", None)])
+    player = conversed([("client", b"get a\n"), ("client_lost", None)])
     assert player.relay.closed is None
-    player.target(b"1 A\n")
-    assert player.relay.client.endswith(b"1 A\n")
+    player.target(b"A\n")
+    assert player.relay.client.endswith(b"A\n")
     assert player.relay.closed == "client closed"
     end_of(player)
 
@@ -239,24 +247,23 @@ def test_what_was_asked_before_the_client_closed_its_side_is_answered() -> None:
 def test_twenty_thousand_pipelined_commands_are_bounded_and_do_not_recurse() -> None:
     """Each open command costs memory: a client that never reads answers must not fill ours."""
     player = conversed([])
-    for number in range(0, 20_000, 500):
-        some = range(number, number + 500)
-        player.client(b"".join(b"%d get x\n" % each for each in some))
-        player.target(b"".join(b"%d y\n" % each for each in some))
+    for _ in range(40):
+        player.client(b"get x\n" * 500)
+        player.target(b"y\n" * 500)
     assert len(player.journal.of("command.completed")) == 20_000
-    player.client(b"".join(b"%d get x\n" % each for each in range(lines.MOST + 1)))
+    player.client(b"get x\n" * (lines.LinesConversation.most + 1))
     assert player.relay.closed is not None
     end_of(player)
 
 
 def test_a_session_is_the_same_however_its_bytes_arrive() -> None:
     """A reader that looks at chunks instead of lines decides on half a command."""
-    said = LOGIN + b"1 get a\r\n2 put b \xff\n"
+    said = LOGIN + b"get a\r\nput b \xff\n"
     for pieces in every_split(said):
         player = play(built(), [("client", piece) for piece in pieces])
         player.target(b"* ok\n")
-        player.target(b"2 done\n1 A\n")
-        assert player.relay.server == b"login account\n1 get a\r\n2 put b \xff\n"
+        player.target(b"A\ndone\n")
+        assert player.relay.server == b"login account\nget a\r\nput b \xff\n"
         assert [each["event"]["verb"] for each in player.journal.of("command.requested")] == ["GET", "PUT"]
         end_of(player)
 
@@ -618,7 +625,7 @@ class Store:
             for line in stream:
                 self.heard.append(line)
                 first, _, rest = line.rstrip(b"\n").partition(b" ")
-                stream.write(b"* ok\n" if first == b"login" else b"%b did %b\n" % (first, rest))
+                stream.write(b"* ok\n" if first == b"login" else b"did %b %b\n" % (first, rest))
                 stream.flush()
 
 
@@ -654,10 +661,9 @@ def test_twistd_runs_a_third_partys_protocol_end_to_end(python: list[str], tmp_p
         until(lambda: connects(port) or gateway.poll() is not None, "the gateway listens")
         assert gateway.poll() is None, log.read_text()
         assert talked(port, b"login alice wrong\n").startswith(b"* bye ")
-        answer = talked(port, b"login alice s3cret\n", b"1 get colour\n2 drop everything\n")
+        answer = talked(port, b"login alice s3cret\n", b"get colour\ndrop everything\n")
         assert answer.startswith(b"* ok\n")
-        assert b"1 did get colour\n" in answer
-        assert b"2 denied: the role staff denies DROP" in answer
+        assert b"did get colour\n* denied: the role staff denies DROP" in answer
         shown = hoopproxy(python, "audit", "show", "last", "--config", str(config), "--json")
         assert shown.returncode == 0, shown.stderr
         until(lambda: "command.denied" in Hooks.heard, "the sink delivers")
@@ -669,7 +675,7 @@ def test_twistd_runs_a_third_partys_protocol_end_to_end(python: list[str], tmp_p
             gateway.kill()
             store.listening.close()
             hooks.shutdown()
-    assert store.heard == [b"login gateway upstream-secret\n", b"1 get colour\n"]
+    assert store.heard == [b"login gateway upstream-secret\n", b"get colour\n"]
     events = [json.loads(line) for line in shown.stdout.splitlines()]
     assert {each["protocol"] for each in events} == {"lines"}
     assert {each["identity"]["id"] for each in events} == {"alice"}
@@ -723,6 +729,6 @@ def test_a_refused_journal_is_said_in_the_protocols_own_words() -> None:
     """The session ends in order, and the command does not happen."""
     player = conversed([])
     player.journal.refusal = JournalRefused("full", "there is no space left for the record")
-    player.client(b"1 get a\n")
+    player.client(b"get a\n")
     assert b"get" not in player.relay.server
     assert b"no space left" in player.relay.client
