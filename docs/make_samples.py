@@ -129,6 +129,7 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     "audit.sink_failed": {
         "sink": "siem", "error": "ConnectionRefusedError", "records": 120, "bytes": 65_536, "required": True,
     },
+    "audit.note": {"session": SESSION, "op": OP, "text": "INC-42: agreed with the owner", "user": "root", "uid": 0},
     "audit.hold": {"action": "add", "what": "session", "value": SESSION, "reason": "INC-42"},
     "audit.erasure": {
         "state": "ordered", "what": "identity", "sessions": [SESSION], "reason": "a request by law",

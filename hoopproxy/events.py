@@ -594,6 +594,22 @@ class AuditControl(Event):
     allowed: bool
 
 
+@catalogued("audit.note")
+@attrs.frozen(kw_only=True)
+class AuditNote(Event):
+    """Somebody noted something about a session (``session``), or one operation of it (``op``), afterwards.
+
+    ``text`` is theirs; who they are is in the envelope, as the system that runs the gateway knows them. The
+    envelope's target is that of the session.
+    """
+
+    session: str
+    op: str | None = None
+    text: str
+    user: str
+    uid: int
+
+
 @catalogued("audit.gap")
 @attrs.frozen(kw_only=True)
 class AuditGap(Event):

@@ -108,13 +108,16 @@ def _check_materials(config: Any, plugins: Any) -> None:
 
 def _parts(gateway: Any) -> list[Any]:
     from hoopproxy.gateway.control import Control
+    from hoopproxy.gateway.noting import Noting
     from hoopproxy.gateway.ops import OpsSite
     from hoopproxy.gateway.reading import Reading
     from hoopproxy.gateway.trail import Trail
     from hoopproxy.gateway.upkeep import Orders, Upkeep
 
     control = Control(gateway)
-    control.register("read", Reading(control).command)
+    reading = Reading(control)
+    control.register("read", reading.command)
+    control.register("note", Noting(control, reading).command)
     control.register("upkeep", Orders(control).command)
     gateway.trail = trail = Trail(gateway)
     control.register("sinks", trail.command)

@@ -83,6 +83,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "command.cancel_completed": Kind("Cancel passed on", ("command", 99), _COMMAND, ("info",), LOW),
         "audit.read": Kind("Trail read", ("api_activity", 2), _AUDIT, ("access",), LOW),
         "audit.control": Kind("Gateway controlled", ("api_activity", 99), _AUDIT, ("change",), LOW),
+        "audit.note": Kind("Note added", ("api_activity", 1), _AUDIT, ("info",)),
         "audit.cursor_damaged": Kind(
             "Reading position damaged", ("application_error", 1), ("process",), ("info",), MEDIUM
         ),

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from hoopproxy import __version__
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.events import AuditControl, AuditRead
+from hoopproxy.events import AuditControl, AuditRead, TargetFacts
 from hoopproxy.gateway.asker import Asker, Denied, asker_of
 from hoopproxy.gateway.control_line import ControlFactory, Lines
 from hoopproxy.policy.roles import held_roles, read_scope
@@ -128,10 +128,13 @@ class Control:
             return "all", frozenset()
         return read_scope(held_roles(self.gateway.shared.settings.roles, f"unix:{asker.user}", asker.groups))
 
-    def record(self, event: Any, asker: Asker, allowed: bool) -> Deferred[None]:
+    def record(
+        self, event: Any, asker: Asker, allowed: bool, target: TargetFacts | None = None
+    ) -> Deferred[None]:
         """Put what somebody did on record; fires when it is durable. Fails when it can't be recorded."""
         gateway = self.gateway
-        jseq = gateway.voice.say(event, outcome="success" if allowed else "denied", identity=asker.identity)
+        outcome = "success" if allowed else "denied"
+        jseq = gateway.voice.say(event, outcome=outcome, identity=asker.identity, target=target)
         durable: Deferred[None] = Deferred()
         if jseq is None:
             durable.errback(Failure(HoopproxyError("the journal can't record this, so it is not done")))

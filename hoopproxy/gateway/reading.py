@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ProcessDone, ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditRead
 from hoopproxy.gateway.control import Asker, Control, Denied, Lines
-from hoopproxy.reading.answers import Problem, Question, encode_line
+from hoopproxy.reading.answers import Located, Problem, Question, decode_line, encode_line
 from hoopproxy.reading.ask import request
 from hoopproxy.reading.scope import NOTHING, Scope
 
@@ -38,6 +38,7 @@ READERS: Final = 8
 _PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 """Of the environment: it can hold secrets, which a reader has no use for."""
 
+_ANSWER_MAX: Final = 1 << 16
 _OK: Final = b'{"ok": true}\n'
 _END: Final = b'{"end": true}\n'
 
@@ -79,17 +80,32 @@ class Reading:
                 raise bad
             if self._open >= READERS:
                 raise HoopproxyError(f"{READERS} others are reading the trail; try again when one is done")
-            sealing = self._control.gateway.sealing
-            key = None if sealing is None else sealing.secret
-            line = request(self._state, question, scope_of(asker, read, targets), key)
-            spawn = self._spawn or self._control.gateway.reactor.spawnProcess
-            return _Reader(spawn, line, self._count)
+            return self._reader(question, scope_of(asker, read, targets))
 
         return recorded.addCallback(begin)
+
+    def locate(self, asker: Asker, name: str) -> Deferred[Located]:
+        """The session or operation of that name, if the asker may see it. Nothing is put on record here.
+
+        Fails with a ``HoopproxyError`` that says why not.
+        """
+        if self._open >= READERS:
+            return fail(HoopproxyError(f"{READERS} others are reading the trail; try again when one is done"))
+        read, targets = self._control.scope_of(asker)
+        found = _Found()
+        reader = self._reader(Question(action="locate", session=name), scope_of(asker, read, targets))
+        reader.begin(found, found.over)
+        return found.result
 
     @property
     def _state(self) -> Path:
         return Path(self._control.gateway.config.gateway.state)
+
+    def _reader(self, question: Question, scope: Scope) -> _Reader:
+        sealing = self._control.gateway.sealing
+        key = None if sealing is None else sealing.secret
+        spawn = self._spawn or self._control.gateway.reactor.spawnProcess
+        return _Reader(spawn, request(self._state, question, scope, key), self._count)
 
     def _count(self, change: int) -> None:
         self._open += change
@@ -111,6 +127,38 @@ def _event(asker: Asker, values: Mapping[str, Any], question: Question, allowed:
 
 def _words(question: Question) -> tuple[tuple[str, str], ...]:
     return ("query", question.query), ("format", question.format)
+
+
+class _Found:
+    """Takes the answer of a process that locates, instead of a transport."""
+
+    def __init__(self) -> None:
+        self.result: Deferred[Located] = Deferred()
+        self._lines = b""
+
+    def write(self, data: bytes) -> None:
+        if len(self._lines) < _ANSWER_MAX:
+            self._lines += data
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Nothing is ever paused: the answer is short."""
+
+    def unregisterProducer(self) -> None:
+        """See above."""
+
+    def over(self) -> None:
+        """The last line came."""
+        for line in self._lines.splitlines(keepends=True):
+            if line in (_OK, _END):
+                continue
+            answer = decode_line(line)
+            if isinstance(answer, Located):
+                self.result.callback(answer)
+                return
+            if isinstance(answer, Problem):
+                self.result.errback(Failure(HoopproxyError(answer.sentence)))
+                return
+        self.result.errback(Failure(HoopproxyError("nothing was found")))
 
 
 class _Reader(ProcessProtocol, Lines):

@@ -24,7 +24,7 @@ from hoopproxy.delivery.at_rest import over_quota
 from hoopproxy.delivery.backoff import Backoff
 from hoopproxy.delivery.pipe import encoded
 from hoopproxy.errors import JournalRefused
-from hoopproxy.events import CATALOGUE, AuditControl, AuditGap, AuditRead, Event, GatewayJournal
+from hoopproxy.events import CATALOGUE, AuditControl, AuditGap, AuditNote, AuditRead, Event, GatewayJournal
 from hoopproxy.gateway.acknowledged import AcknowledgedJournal
 from hoopproxy.gateway.asker import Asker
 from hoopproxy.gateway.following import Following, environment_of
@@ -61,7 +61,7 @@ DOWN_LOOK_SECONDS: Final = 10.0
 QUARANTINE_SECONDS: Final = (30.0, 900.0)
 """How long a sink that blocked the process waits in the next one; doubled each time."""
 
-_OURS: Final = frozenset({AuditRead.kind, AuditControl.kind, *ORDERS})
+_OURS: Final = frozenset({AuditRead.kind, AuditControl.kind, AuditNote.kind, *ORDERS})
 """What only the gateway itself says."""
 _BAD_NEWS: Final = frozenset({"audit.sink_failed", "audit.cursor_damaged", AuditGap.kind})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from hoopproxy.errors import JournalRefused
-from hoopproxy.events import ClientFacts, Event, Identity
+from hoopproxy.events import ClientFacts, Event, Identity, TargetFacts
 from hoopproxy.wire.recorder import Clock, IdSource, Journal, Recorder
 
 __all__ = ["Voice"]
@@ -39,6 +39,7 @@ class Voice:
         reason: str | None = None,
         client: ClientFacts | None = None,
         identity: Identity | None = None,
+        target: TargetFacts | None = None,
         protocol: str = "gateway",
     ) -> int | None:
         """Put an event on record and return its jseq; ``None`` when the journal can't take it.
@@ -46,9 +47,10 @@ class Voice:
         It may use the space that is kept for endings: these events are few, and say why others are missing.
 
         :param client: where the stranger came from that it is about. :param identity: who did it.
+        :param target: where it is about.
         """
         own = self._own
-        if client is None and identity is None:
+        if client is None and identity is None and target is None:
             speaker = own
         else:
             # Somebody else's facts in the envelope, but the same stream: one sequence, one zero of time.
@@ -56,6 +58,8 @@ class Voice:
             speaker.seq, speaker.started = own.seq, own.started
             if identity is not None:
                 speaker.bind(identity=identity)
+            if target is not None:
+                speaker.bind(target=target)
         speaker.tick()
         try:
             jseq = speaker.event(event, outcome=outcome, reason=reason, reserve=True)

@@ -8,5 +8,7 @@
 ``sessions``  finding a session, listing them, and what was recorded of one
 ``sealed``    which checkpoint covers what was read
 ``searching`` events by what was said in them, with the help of the index
+``notes``     what was noted about a session afterwards
+``timeline``  everything in its order, with what changed around it
 ``ask``       question in, answer out
 """

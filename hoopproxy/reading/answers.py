@@ -26,6 +26,7 @@ __all__ = [
     "Covering",
     "EventLine",
     "LeftOut",
+    "Located",
     "Problem",
     "Progress",
     "Question",
@@ -34,7 +35,7 @@ __all__ = [
     "encode_line",
 ]
 
-ACTIONS: Final = ("sessions", "show", "replay", "tail", "search", "export")
+ACTIONS: Final = ("sessions", "show", "replay", "tail", "search", "export", "locate", "timeline")
 MAX_LIMIT: Final = 100_000
 """Events or sessions that "the last N" may mean: something of each is kept in memory before the first is
 shown."""
@@ -86,7 +87,7 @@ class Question:
             raise BadFilter(f"action must be one of {', '.join(ACTIONS)}")
         if not isinstance(session, str) or len(session) > 100:
             raise BadFilter("session must be an id of at most 100 characters")
-        if action in ("show", "replay", "export") and not session:
+        if action in ("show", "replay", "export", "locate") and not session:
             raise BadFilter("session is missing: an id, the beginning or the end of one, or last")
         if not isinstance(limit, int) or isinstance(limit, bool) or not 0 <= limit <= MAX_LIMIT:
             raise BadFilter(f"limit must be a number from 0 to {MAX_LIMIT}")
@@ -146,6 +147,16 @@ class Covering:
 
 
 @attrs.frozen
+class Located:
+    """Where a name leads: to a session, and to an operation of it (``op``, else empty); ``target`` as far as it is
+    known."""
+
+    session: str
+    op: str
+    target: str
+
+
+@attrs.frozen
 class Remark:
     """Something worth knowing about the answer, such as why it takes long."""
 
@@ -160,7 +171,9 @@ class Problem:
     sentence: str
 
 
-Answer = EventLine | Chunk | Letter | SessionSummary | Progress | LeftOut | Covering | Remark | Problem
+Answer = (
+    EventLine | Chunk | Letter | SessionSummary | Progress | LeftOut | Covering | Located | Remark | Problem
+)
 
 
 def encode_line(answer: Answer) -> bytes:
@@ -220,6 +233,7 @@ _SMALL: Final[dict[str, Any]] = {
     "progress": Progress,
     "leftout": LeftOut,
     "covering": Covering,
+    "located": Located,
     "problem": Problem,
     "remark": Remark,
 }

@@ -16,9 +16,11 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import UnsupportedFormat
 from hoopproxy.reading.answers import Answer, Problem, Question
 from hoopproxy.reading.journals import follow, last_events
+from hoopproxy.reading.notes import locate, notes_about
 from hoopproxy.reading.scope import Scope
 from hoopproxy.reading.searching import Search, search
 from hoopproxy.reading.sessions import exported, find_session, list_sessions, recording, session_events
+from hoopproxy.reading.timeline import Timeline
 
 __all__ = ["ask", "request"]
 
@@ -59,6 +61,8 @@ def ask(
                 query=Query.parse(question.query), filter=question.filter, scope=scope, row_texts=row_texts
             )
             yield from search(find(), wanted, question.limit)
+        elif question.action == "timeline":
+            yield from last_events(find(), Timeline(question.filter, scope), scope, question.limit)
         elif question.action == "tail" and question.follow:
             yield from follow(find, question.filter, scope, question.limit, sleep=sleep, going_on=going_on)
         elif question.action == "tail":
@@ -76,10 +80,16 @@ def ask(
 
 
 def _of_session(folders: Sequence[Folder], question: Question, scope: Scope) -> Iterator[Answer]:
+    if question.action == "locate":
+        yield locate(folders, question.session, scope)
+        return
     found = find_session(folders, question.session, scope)
     if question.action == "show":
         yield from session_events(found, question.filter, scope)
+        yield from (
+            note for note in notes_about(folders, found.session) if question.filter.matches(note.event)
+        )
     elif question.action == "replay":
         yield from recording(found, scope)
     else:
-        yield from exported(found, scope)
+        yield from exported(found, scope, notes_about(folders, found.session))

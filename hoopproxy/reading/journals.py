@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -86,6 +86,14 @@ def one_journal(path: Path) -> Folder:
     if not folder.files.exists(folder.keys):
         raise HoopproxyError(f"{path}: not a journal; it has no file keys")
     return folder
+
+
+class Asked(Wanted, Protocol):
+    """What decides on events, and says before which time there is nothing to decide."""
+
+    @property
+    def since(self) -> str:
+        """As a filter's; empty for any time."""
 
 
 class Looking:
@@ -219,7 +227,7 @@ def _when(told: Told) -> str:
     return str(told.event.get("time", "")) if isinstance(told, EventLine) else ""
 
 
-def last_events(folders: Sequence[Folder], wanted: Filter, scope: Scope, limit: int) -> Iterator[Told]:
+def last_events(folders: Sequence[Folder], wanted: Asked, scope: Scope, limit: int) -> Iterator[Told]:
     """The last ``limit`` events (0: all) that match, oldest first, those of all journals merged by time."""
     looking = Looking(folders)
     with contextlib.ExitStack() as stack:
@@ -249,7 +257,7 @@ class _Past:
     """What one journal held when it was looked at; its reader can go on from there."""
 
     def __init__(
-        self, folder: Folder, wanted: Filter, scope: Scope, limit: int, looking: Looking | None
+        self, folder: Folder, wanted: Asked, scope: Scope, limit: int, looking: Looking | None
     ) -> None:
         self.folder, self._wanted, self._scope = folder, wanted, scope
         self._limit, self._looking = limit, looking

@@ -45,6 +45,7 @@ _APART: Final = 8
 _LATE: Final = 120_000_000_000
 """Ns that an event may be older than its block says: the journal's lag at most, and a clock set back a bit."""
 
+_READ: Final = "audit.read"
 _NEVER: Final = 1 << 63
 
 Piece = EventLine | Progress | Problem | Remark
@@ -52,12 +53,14 @@ Piece = EventLine | Progress | Problem | Remark
 
 @attrs.frozen(kw_only=True)
 class Search:
-    """What is looked for, by whom. ``row_texts``: a protocol's name -> what reads the rows of its results."""
+    """What is looked for, by whom. ``row_texts``: a protocol's name -> what reads the rows of its results.
+    ``keys``: where there is no index, only records of these key ids are looked at."""
 
     query: Query
     filter: Filter
     scope: Scope
     row_texts: Callable[[str], RowTexts | None] = lambda protocol: None
+    keys: frozenset[int] | None = None
 
     def may_match(self, body: bytes) -> bool:
         """See :class:`hoopproxy.reading.filters.Wanted`."""
@@ -67,6 +70,8 @@ class Search:
         """Whether the event is one; ``rows``: texts of its result."""
         if not self.filter.matches(event) or not self.scope.covers(event):
             return False
+        if self.query.terms and not self.filter.kinds and event.get("kind") == _READ:
+            return False  # it holds what was looked for: every search would find itself and those before
         return not self.query.terms or self.query.matches([*texts_of(event), *rows])
 
     def restriction(self) -> Restriction:
@@ -173,7 +178,8 @@ class _Journal:
             yield Remark(f"journal {folder.path.name}: {why}, so the journal itself is searched")
         looking = Looking((folder,))
         try:
-            with JournalReader(folder, since=first, since_time=nanoseconds(wanted.filter.since)) as reader:
+            since = nanoseconds(wanted.filter.since)
+            with JournalReader(folder, since=first, since_time=since, keys=wanted.keys) as reader:
                 for record in reader:
                     if end is not None and record.jseq >= end:
                         return

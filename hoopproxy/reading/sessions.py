@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -27,6 +27,7 @@ from hoopproxy.reading.summary import TELLING, SessionSummary, Summaries
 __all__ = [
     "Found",
     "NoSuchSession",
+    "events_of",
     "exported",
     "find_session",
     "list_sessions",
@@ -216,6 +217,15 @@ def _common(one: str, other: str) -> int:
     return count
 
 
+def events_of(found: Found) -> Iterator[EventLine]:
+    """The events of a session, whoever asks."""
+    with found.reader() as reader:
+        for record in reader:
+            line = event_of(record, found.folder) if record.kind == Kind.EVENT else None
+            if line is not None:
+                yield line
+
+
 # --- one session ------------------------------------------------------------------------------------------
 
 
@@ -254,13 +264,14 @@ def recording(found: Found, scope: Scope) -> Iterator[Answer]:
             yield Problem("failed", f"{found.folder.path}: {error}")
 
 
-def exported(found: Found, scope: Scope) -> Iterator[Answer]:
-    """The same, and in the end what seals it."""
+def exported(found: Found, scope: Scope, notes: Iterable[EventLine] = ()) -> Iterator[Answer]:
+    """The same, then the notes about it, and in the end what seals it."""
     last = 0
     for piece in recording(found, scope):
         if isinstance(piece, EventLine):
             last = max(last, int(piece.event.get("jseq", 0)))
         yield piece
+    yield from notes
     yield covering(found.folder, last)
 
 

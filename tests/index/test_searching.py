@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hoopproxy.events import GatewayConfigChanged
+from hoopproxy.events import AuditRead, GatewayConfigChanged
 from hoopproxy.index.consumer import Index
 from hoopproxy.reading.answers import EventLine, LeftOut, Remark
 from hoopproxy.reading.scope import NOTHING, Scope
@@ -165,3 +165,13 @@ def test_every_event_is_found_by_a_word_of_its_own(trail: Trail) -> None:
         both = found(trail.state, f"{one} {other}")
         assert set(both) <= set(lines) | set(more)
     assert {query: found(trail.state, query) for query in plain} == plain
+
+
+def test_a_search_does_not_find_itself_unless_that_is_looked_for(trail: Trail) -> None:
+    """Each search is on record with its words; the second would find the first."""
+    read = AuditRead(action="search", filters={"query": "kimberlite"}, user="root", uid=0, allowed=True)
+    trail.say(read)
+    for step in (lambda: None, lambda: indexed(trail.state, trail.folder)):
+        step()
+        assert found(trail.state, "kimberlite") == []
+        assert found(trail.state, "kimberlite", kinds=("audit",)) == ["audit.read"]

@@ -56,6 +56,11 @@ def test_what_clients_said_is_found_while_the_gateway_runs_and_after(
         "audit", "search", "drop", "table", "--config", str(running.config), "--show", "1"
     ).stdout
     assert "DROP TABLE salary_2026" in shown
+    note = ["audit", "note", created["op"], "INC-42", "--config", str(running.config)]
+    assert created["session"] in running.hoopproxy(*note).stdout
+    (noted,) = found(running, "inc-42", "--kind", "audit.note")
+    assert (noted["event"]["op"], noted["target"]["name"]) == (created["op"], "app")
+    assert noted["identity"]["method"] == "peercred"
     assert running.terminate() == 0, running.stderr[-2000:]
     there = Shelf(folder_of(running.state))
     (journal,) = there.journals()

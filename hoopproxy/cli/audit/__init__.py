@@ -14,7 +14,7 @@ import click
 __all__ = ["COMMANDS", "audit"]
 
 COMMANDS = (
-    *("sessions", "search", "show", "replay", "tail", "export", "index", "sinks"),
+    *("sessions", "mine", "search", "timeline", "show", "replay", "tail", "export", "note", "index", "sinks"),
     *("verify", "prove", "verify-proof", "keys"),
 )
 

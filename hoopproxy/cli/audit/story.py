@@ -41,6 +41,7 @@ class Story:
             "session.opaque": self._opaque,
             "session.altered": self._altered,
             "session.note": self._noted,
+            "audit.note": self._remarked,
             "command.requested": self._requested,
             "command.denied": self._denied,
             "command.result": self._resulted,
@@ -276,6 +277,17 @@ class Story:
         else:
             told = f": {_one_line(value(detail))}" if detail else ""
             yield (("time", _at(event)), ("", f"{what}{told}"))
+
+    def _remarked(self, event: Envelope, said: Fields) -> Iterator[Line]:
+        about = self._numbers.get(str(said.get("op")))
+        line = [("warn", "note".ljust(len(_MARGIN))), ("who", str(_part(event, "identity").get("id", "?")))]
+        line.append(("faint", f" at {clock(event.get('time'))} UTC"))
+        if said.get("op"):
+            line.append(
+                ("faint", f", about #{about}" if about is not None else f", about operation {said['op']}")
+            )
+        yield line
+        yield from indented(whole_text(said.get("text", "")), _MARGIN)
 
     def _opaque(self, event: Envelope, said: Fields) -> Iterator[Line]:
         text = f"not decoded, {_stretch(said)} of the {said.get('peer', '?')}: {said.get('why', '?')}"

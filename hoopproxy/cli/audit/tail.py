@@ -139,6 +139,8 @@ def essence_of(event: Envelope) -> str:
         return "  ".join(told)
     if kind in ("command.result", "command.completed"):
         return _came(said)
+    if kind == "audit.note":
+        return f"{whole_text(said.get('text', ''))}  (about {short_id(str(said.get('session', '')))})"
     if kind == "session.end":
         balance = "" if said.get("balanced") else ", BYTES DO NOT BALANCE"
         commands = many(said.get("commands", 0), "command")
