@@ -93,6 +93,9 @@ class LedgerFolder:
                 folders.add(path.parent)
                 if not is_there:
                     self.files.pwrite(handle, [data], 0)
+            if isinstance(self.files, RealFiles):
+                for handle in handles:  # all of them are on their way before the first is waited for
+                    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
             for handle in handles:
                 self.files.fsync(handle)
         finally:

@@ -39,6 +39,11 @@ _COMMITTED = struct.Struct("<QBI")  # as in hoopproxy.journal.format; a test com
 
 _NAMES: Final = {int(kind): kind.name.lower().encode() for kind in Kind}
 
+_CHUNK, _EVENT, _STUB = int(Kind.CHUNK), int(Kind.EVENT), int(Kind.STUB)
+_CHUNK_LEAF: Final = b'{"commitment":"%b","jseq":%d,"kind":"chunk","v":1}'
+_EVENT_LEAF: Final = b'{"commitment":"%b","id":"%b","jseq":%d,"kind":"event","v":1}'
+_LEAF: Final = b'{"commitment":"%b","jseq":%d,"kind":"%b","v":1}'
+
 SaltOf = Callable[[int], bytes]
 """Key id -> its salt."""
 
@@ -101,26 +106,25 @@ def leaves_of(records: Iterable[Record], salt_of: SaltOf, marker: bytes) -> list
 
     :raises ValueError: a stub is cut.
     """
-    leaves = []
-    chunk, event, stub, pack = int(Kind.CHUNK), int(Kind.EVENT), int(Kind.STUB), _COMMITTED.pack
+    leaves: list[bytes] = []
+    append, pack, hash_of, encode = leaves.append, _COMMITTED.pack, sha256, b2a_base64
     for record in records:
-        jseq, kind, body = record.jseq, record.kind, record.stored
-        if kind == stub:
+        jseq, kind, body, stored = record.jseq, record.kind, record.body, record.sealed
+        if stored is None:
+            stored = body
+        if kind == _STUB:
             committed = commitment_of(record, b"")
         else:
-            salt = sha256(salt_of(record.key_id) + jseq.to_bytes(8, "little")).digest()[:16]
-            committed = sha256(salt + pack(jseq, kind, len(body)) + body).digest()
-        text = b2a_base64(committed, newline=False)
-        if kind == chunk:
-            leaves.append(b'{"commitment":"%b","jseq":%d,"kind":"chunk","v":1}' % (text, jseq))
+            salt = hash_of(salt_of(record.key_id) + jseq.to_bytes(8, "little")).digest()[:16]
+            committed = hash_of(salt + pack(jseq, kind, len(stored)) + stored).digest()
+        if kind == _CHUNK:
+            append(_CHUNK_LEAF % (encode(committed, newline=False), jseq))
             continue
-        id_ = event_id(record.body, marker) if kind == event else b""
+        id_ = event_id(body, marker) if kind == _EVENT else b""
         if id_:
-            leaves.append(b'{"commitment":"%b","id":"%b","jseq":%d,"kind":"event","v":1}' % (text, id_, jseq))
+            append(_EVENT_LEAF % (encode(committed, newline=False), id_, jseq))
         else:
-            leaves.append(
-                b'{"commitment":"%b","jseq":%d,"kind":"%b","v":1}' % (text, jseq, kind_name(record))
-            )
+            append(_LEAF % (encode(committed, newline=False), jseq, kind_name(record)))
     return leaves
 
 

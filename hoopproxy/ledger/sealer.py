@@ -34,7 +34,7 @@ INTERVAL_SECONDS: Final = 1.0
 ENTRIES: Final = 1000
 """So many records of traffic have a checkpoint of their own, but see :data:`SOONEST_SECONDS`."""
 
-SOONEST_SECONDS: Final = 0.25
+SOONEST_SECONDS: Final = 0.5
 """Between checkpoints: each costs some waits for the disk, and an event."""
 
 MOST: Final = 50_000

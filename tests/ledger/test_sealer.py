@@ -137,7 +137,7 @@ def test_a_thousand_records_are_sealed_before_the_second_is_over(house: House) -
     session = house.trail.session()
     for number in range(250):
         session.selects(f"SELECT {number}", ("n",), (b"1",))
-    house.seconds += 0.3
+    house.seconds += 0.6
     house.follow()
     assert house.kinds().count("audit.checkpoint") == signed + 1
 
