@@ -327,17 +327,20 @@ def _concerns(config: Config) -> Config:
 def _facts(track: Track) -> dict[str, Any]:
     lag = track.lag()
     status = getattr(track.consumer, "status", None)
+    facts = status() if status is not None else {}
+    if track.problem:
+        facts = {**facts, "state": "failing", "error": track.problem}
     return {
         "name": track.name,
-        "state": "failing" if track.problem else "ok",
-        "error": track.problem,
+        "state": "ok",
+        "error": "",
         "records": lag.records,
         "bytes": lag.bytes,
         "since": lag.since,
         "positions": {
             str(uuid.UUID(bytes=journal)): position for journal, position in track.positions.items()
         },
-        **(status() if status is not None else {}),
+        **facts,
     }
 
 

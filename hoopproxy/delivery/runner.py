@@ -177,7 +177,9 @@ class SinkRunner:
     async def _take(self, journal: bytes, records: Sequence[Taken]) -> None:
         self._look_for_gap(journal, records)
         self._is_torn = True
-        await self._deliver(self._selection.take(records))
+        made = self._selection.take(records)
+        self._look_for_failures()
+        await self._deliver(made)
         last = records[-1].jseq
         self._cursor = self._cursor.at(journal, last + 1)
         self._is_torn = False
@@ -193,6 +195,13 @@ class SinkRunner:
         why = "the journal no longer has them, or not whole"
         self._note_gap(journal, wanted, first - 1, why)
 
+    def _look_for_failures(self) -> None:
+        """What no line could be made of is a gap of one record: told, and in nobody's way."""
+        for journal, jseq, problem in self._selection.failures():
+            why = f"the event can't be said as {self.format} ({problem})"
+            self._around.tell(f"{self.name}: record {jseq}: {why}")
+            self._around.emit(self._note_gap(journal, jseq, jseq, why).event(self.name))
+
     def _note_gap(self, journal: bytes, first: int, last: int, why: str) -> Gap:
         gap = Gap(
             journal=str(uuid.UUID(bytes=journal)),
@@ -206,12 +215,23 @@ class SinkRunner:
 
     async def _deliver(self, deliveries: Iterable[Delivery]) -> None:
         if self._gaps:
-            told = [self._selection.told(gap.told(self.name, self._around.node)) for gap in self._gaps]
-            await self._deliver_batch(told)
-            self.gaps_told += len(told)
-            self._gaps.clear()
+            gaps = list(self._gaps)
+            told = [delivery for gap in gaps for delivery in self._told(gap)]
+            for batch in batches(told, self.sink.batch_events, self.sink.batch_bytes):
+                await self._deliver_batch(batch)
+            self.gaps_told += len(gaps)
+            del self._gaps[: len(gaps)]
         for batch in batches(deliveries, self.sink.batch_events, self.sink.batch_bytes):
             await self._deliver_batch(batch)
+
+    def _told(self, gap: Gap) -> list[Delivery]:
+        try:
+            return [self._selection.told(gap.told(self.name, self._around.node))]
+        except (
+            Exception
+        ) as problem:  # it is in the trail all the same; a mapper's fault must not stop the rest
+            self._around.tell(f"{self.name} can't be told of a gap: {kind_of(problem)}")
+            return []
 
     async def _deliver_batch(self, batch: list[Delivery]) -> None:
         """Until it is accepted. Raises ``Interrupted`` or ``Moved``."""
@@ -326,6 +346,7 @@ class SinkRunner:
 
     async def _tick(self) -> None:
         due = list(self._selection.due(self._clock.seconds()))
+        self._look_for_failures()
         if due or self._gaps:
             self._is_torn = True
             await self._deliver(due)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -34,6 +35,7 @@ class Selection:
         self._format, self._limit = found, sink.max_event_bytes
         self._kinds, self._targets = frozenset(sink.kinds), frozenset(sink.targets)
         self._joins: dict[bytes, Join] = {}
+        self._failed: list[tuple[bytes, int, str]] = []
 
     # -- records
 
@@ -47,17 +49,25 @@ class Selection:
                 continue
             body = record.body
             size = len(body)
-            if size > limit:
-                event, size = fitted(event, size, limit)
-                body = canonical(event)
-            if joins:
-                operations = self._join_of(record.journal).feed(event, size)
-                if operations:
-                    made += self._wanted(operations)
-            elif not self._kinds or self._is_wanted(event):
-                # What is native is what is in the journal: the very bytes.
-                made.append(Delivery(body=body, event=event, format=name))
+            try:
+                if size > limit:
+                    event, size = fitted(event, size, limit)
+                    body = canonical(event)
+                if joins:
+                    operations = self._join_of(record.journal).feed(event, size)
+                    if operations:
+                        made += self._wanted(operations)
+                elif not self._kinds or self._is_wanted(event):
+                    # What is native is what is in the journal: the very bytes.
+                    made.append(Delivery(body=body, event=event, format=name))
+            except Exception as problem:  # one event that a mapper can't take must not stop those behind it
+                self._failed.append((record.journal, record.jseq, type(problem).__name__))
         return made
+
+    def failures(self) -> list[tuple[bytes, int, str]]:
+        """What could not be made since this was asked last: journal, number, kind of error."""
+        failed, self._failed = self._failed, []
+        return failed
 
     def _join_of(self, journal: bytes) -> Join:
         join = self._joins.get(journal)
@@ -77,7 +87,12 @@ class Selection:
     def _wanted(self, operations: Iterable[Operation]) -> Iterator[Delivery]:
         for operation in operations:
             if any(self._is_wanted(record) for record in operation.records):
-                yield self._delivery(operation)
+                try:
+                    yield self._delivery(operation)
+                except Exception as problem:
+                    main = operation.main
+                    place = uuid.UUID(str(main["journal"])).bytes, int(main["jseq"])
+                    self._failed.append((*place, type(problem).__name__))
 
     def _delivery(self, operation: Operation) -> Delivery:
         body = render(operation, self._format.name, self._limit)

@@ -24,7 +24,7 @@ from .postgres import Postgres
 from .processes import processes_of, until
 from .test_kill import Client
 
-ROUNDS = 6
+ROUNDS = 4
 SOAK_ROUNDS = 100
 
 
@@ -63,15 +63,23 @@ def reader_of(gateway: Gateway) -> int:
 
 
 def assert_all_delivered(gateway: Gateway, path: Path) -> int:
-    """Every event, in order; returns how many lines are repetitions."""
+    """Every event up to the gateway's last word, in order; returns how many lines are repetitions.
+
+    What the readers themselves say when they stop is on record after that, and delivered at the next start.
+    """
     there = delivered(path)
     first: dict[str, dict[str, Any]] = {}
     for event in there:
         first.setdefault(event["id"], event)
-    expected = gateway.events()
+    events = gateway.events()
+    last = {each["journal"]: each["jseq"] for each in events if each["kind"] == "gateway.stopped"}
+    expected = [each for each in events if each["jseq"] <= last.get(each["journal"], 0)]
+    assert expected
     missing = [event["jseq"] for event in expected if event["id"] not in first]
     assert missing == [], f"{len(missing)} of {len(expected)} events were not delivered: {missing[:10]}"
-    assert len(first) == len(expected), "something was delivered that is not in the journal"
+    assert first.keys() <= {each["id"] for each in events}, (
+        "something was delivered that is not in the journal"
+    )
     order: dict[str, int] = {}
     for event in first.values():
         journal = event["journal"]
