@@ -30,7 +30,7 @@ ALLOWED = {
     "testing": {"errors", "events", "interfaces", "journal", "sinks", "wire"},
     "secrets": {"errors", "events", "interfaces"},
     "identity": {"errors", "events", "interfaces", "wire", "secrets"},
-    "archive": {"config", "delivery", "errors", "events", "interfaces", "journal"},
+    "archive": {"config", "delivery", "errors", "events", "interfaces", "journal", "ledger"},
     "delivery": {
         "config",
         "errors",

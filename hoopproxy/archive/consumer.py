@@ -22,6 +22,7 @@ from hoopproxy.delivery.consumer import Taken
 from hoopproxy.delivery.cursors import Cursor, CursorFile
 from hoopproxy.journal.files import Files, RealFiles
 from hoopproxy.journal.folder import Folder, journals
+from hoopproxy.ledger.folder import ledgers_root
 
 __all__ = ["NAME", "Archive"]
 
@@ -90,13 +91,15 @@ class Archive:
         folders = self._folders()
         await self._ship(folders)
         shipping = await self._ready()
-        await self._in_thread(self._rest, shipping, [each for each in folders if self.position(each.id) > 1])
+        await self._in_thread(self._keys, shipping, [each for each in folders if self.position(each.id) > 1])
         self._looked = now
 
-    def _rest(self, shipping: Shipping, folders: Sequence[Folder]) -> None:
+    def _keys(self, shipping: Shipping, folders: Sequence[Folder]) -> None:
         for folder in folders:
             shipping.keys(folder)
-        root = self._state / "trail" / "ledger"
+
+    def _ledgers(self, shipping: Shipping) -> None:
+        root = ledgers_root(self._state)
         for name in self._files.names(root):
             if (root / name).is_dir():
                 shipping.ledger(root / name)
@@ -114,6 +117,8 @@ class Archive:
     async def _ship(self, folders: Sequence[Folder]) -> None:
         try:
             shipping = await self._ready()
+            # The ledgers first: a checkpoint that a segment tells of is one of a tree that is there.
+            await self._in_thread(self._ledgers, shipping)
             for folder in folders:
                 position = self.position(folder.id)
                 reached = await self._in_thread(shipping.journal, folder, position)

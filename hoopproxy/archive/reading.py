@@ -37,6 +37,12 @@ def archived(store: Store) -> list[Folder]:
     return found
 
 
+def _ledger_key(path: Path) -> str | None:
+    """The key of a path of a ledger, ``/trail/ledger/<id>/...``; ``None`` of another."""
+    parts = path.parts[1:]
+    return "/".join(parts[1:]) if parts[:2] == ("trail", "ledger") else None
+
+
 class _Segment:
     """An open segment: the note's bytes of it, or all of it once more is wanted."""
 
@@ -91,8 +97,9 @@ class _Small:
 
 
 class ArchiveFiles:
-    """``journal.files.Files`` over a store, for reading: paths are ``/journals/<id>/...``. What would write raises
-    ``OSError`` (EROFS); what can't be read ``StoreFailed``, ``BadNote``, or ``Damaged``."""
+    """``journal.files.Files`` over a store, for reading: paths are those below a state directory at ``/``.
+
+    What would write raises ``OSError`` (EROFS); what can't be read ``StoreFailed``, ``BadNote``, or ``Damaged``."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -105,6 +112,9 @@ class ArchiveFiles:
 
     def names(self, path: Path) -> list[str]:
         parts = path.parts[1:]
+        ledger = _ledger_key(path)
+        if ledger is not None:
+            return self._store.names(ledger)
         if parts == (JOURNALS,):
             return self._store.names(JOURNALS)
         if len(parts) != 2:
@@ -117,6 +127,9 @@ class ArchiveFiles:
 
     def exists(self, path: Path) -> bool:
         parts = path.parts[1:]
+        ledger = _ledger_key(path)
+        if ledger is not None:
+            return self._store.get(ledger) is not None
         if len(parts) != 3 or parts[0] != JOURNALS:
             return False
         if path.suffix == _SEGMENT:
@@ -145,13 +158,17 @@ class ArchiveFiles:
     # -- reading
 
     def open_read(self, path: Path) -> int:
-        if not self.exists(path):
+        ledger = _ledger_key(path)
+        data = None if ledger is None else self._store.get(ledger)
+        if data is None and (ledger is not None or not self.exists(path)):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         journal = path.parts[2]
-        if path.suffix == _SEGMENT:
+        if data is not None:
+            opened: _Segment | _Small = _Small(data)
+        elif path.suffix == _SEGMENT:
             note = self._note(journal, path)
             assert note is not None
-            opened: _Segment | _Small = _Segment(self._store, note)
+            opened = _Segment(self._store, note)
         else:
             opened = _Small(self._content(journal, path.name))
         self._next += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -18,11 +18,12 @@ from hoopproxy.archive.layout import (
     keys_key,
     page_key,
 )
-from hoopproxy.archive.store import Store, digest_of
+from hoopproxy.archive.store import AnotherThere, Store, digest_of
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.format import HEADER_SIZE, SegmentHeader
+from hoopproxy.journal.format import HEADER_SIZE, REWRITTEN, SegmentHeader
 from hoopproxy.journal.recovery import ended, sound_segments
 from hoopproxy.journal.watermark import read_mark
+from hoopproxy.ledger.folder import CHECKPOINT
 
 __all__ = ["Shipping", "closed"]
 
@@ -56,7 +57,8 @@ class Shipping:
         self._facts: dict[
             str, tuple[object, ...]
         ] = {}  # of a journal's small files when they were last shipped
-        self._ledger: dict[str, tuple[int, int]] = {}  # size and time of the ledger's files that are there
+        self._ledger: dict[Path, int] = {}  # of folders of ledgers when they were last shipped
+        self._tops: dict[Path, bytes] = {}  # the checkpoints that are there
 
     def journal(self, folder: Folder, since: int) -> int:
         """Ship every closed segment with records from number ``since`` on; the keys first, so that none is there that
@@ -75,7 +77,14 @@ class Shipping:
 
     def _segment(self, folder: Folder, header: SegmentHeader, last: int) -> None:
         journal = folder.path.name
-        if self._store.get(SegmentNote.key_of(journal, header.number)) is not None:
+        key = SegmentNote.key_of(journal, header.number)
+        there = self._store.get(key)
+        if there is not None:
+            note = SegmentNote.decode(there, key)
+            if not _is_same(note, header, last, folder.segment(header.number)):
+                raise AnotherThere(
+                    f"{self._store.where}: {key} is of another segment with this number: was a backup restored here?"
+                )
             return
         with folder.segment(header.number).open(
             "rb"
@@ -129,29 +138,54 @@ class Shipping:
         self._facts[journal] = facts
 
     def ledger(self, folder: Path) -> None:
-        """Ship the files of a ledger that are new or changed. Its private keys stay here.
+        """Ship the files of a ledger that are new. Its private keys stay here.
 
         What lies right in the folder (checkpoints) is read before the tiles are looked for, and shipped after them: a
-        checkpoint in the archive speaks of tiles that are there.
+        checkpoint in the archive speaks of tiles that are there. Below it nothing ever changes, unless another tree was
+        begun; that one has another origin.
         """
-        tops = [(path, _content(path)) for path in _files(folder.iterdir())]
-        below = (path for path in _files(folder.rglob("*")) if path.parent != folder)
-        for path, content in [*((each, None) for each in below), *tops]:
-            if not self._going_on():
-                return
-            key = f"ledger/{path.relative_to(folder.parent).as_posix()}"
-            facts = _facts(path)
-            if facts is None or self._ledger.get(key) == facts:
+        tops = {path: path.read_bytes() for path in _files(folder)}
+        key = f"ledger/{folder.name}"
+        is_same = _origin(tops.get(folder / CHECKPOINT)) == _origin(self._store.get(f"{key}/{CHECKPOINT}"))
+        for below in sorted(path for path in folder.rglob("*") if path.is_dir()):
+            changed = below.stat().st_mtime_ns
+            if is_same and self._ledger.get(below) == changed:
                 continue
-            data = _content(path) if content is None else content
-            if data is not None and self._store.get(key) != data:
-                self._store.put(key, data)
-            if content is None:
-                self._ledger[key] = facts
+            under = f"{key}/{below.relative_to(folder).as_posix()}"
+            known = set(self._store.names(under)) if is_same else set()
+            for path in _files(below):
+                if not self._going_on():
+                    return
+                data = None if path.name in known else _content(path)
+                if data is not None:
+                    self._store.put(f"{under}/{path.name}", data)
+            self._ledger[below] = changed
+        for path, data in tops.items():
+            if self._tops.get(path) != data:
+                self._store.put(f"{key}/{path.name}", data)
+                self._tops[path] = data
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.is_file() and path.suffix not in (_PRIVATE, _NEW))
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in (_PRIVATE, _NEW))
+
+
+def _origin(checkpoint: bytes | None) -> bytes | None:
+    """The first line of a checkpoint (c2sp.org/tlog-checkpoint)."""
+    return None if checkpoint is None else checkpoint.partition(b"\n")[0]
+
+
+def _is_same(note: SegmentNote, header: SegmentHeader, last: int, path: Path) -> bool:
+    """Whether the archived segment is this one. Rewritten since by a lawful order it still is; what a restored backup
+    went on with is not, and nobody may take that for archived."""
+    known = SegmentHeader.decode(note.header, note.key)
+    ours = (header.journal, header.number, header.first_jseq, header.created, header.seed, last)
+    if ours != (known.journal, known.number, known.first_jseq, known.created, known.seed, note.last):
+        return False
+    if header.flags & REWRITTEN:
+        return True
+    with path.open("rb") as source:
+        return digest_of(source) == note.sha256
 
 
 def _facts(path: Path) -> tuple[int, int] | None:

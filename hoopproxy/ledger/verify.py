@@ -104,11 +104,14 @@ class Verification:
         self._trees: dict[str, tuple[Epochs, Tiles]] = {}
         self.reports: dict[str, Report] = {}
 
-    def journal(self, folder: Folder, ledger: LedgerFolder) -> Report:
-        """Verify one journal against its tree. What is wrong is in the report; ``OSError`` is raised."""
+    def journal(self, folder: Folder, ledger: LedgerFolder, *, lags: bool = False) -> Report:
+        """Verify one journal against its tree. What is wrong is in the report; ``OSError`` is raised.
+
+        :param lags: it is a copy, which may end before the tree does: that is noted, and no problem.
+        """
         report = self.reports[folder.path.name] = Report(journal=folder.path.name)
         try:
-            self._one(folder, ledger, report)
+            self._one(folder, ledger, report, lags)
         except _Bad as bad:
             report.problem, report.first_bad = str(bad), bad.jseq
         except (HoopproxyError, ValueError) as error:
@@ -152,7 +155,7 @@ class Verification:
 
     # -- one journal
 
-    def _one(self, folder: Folder, ledger: LedgerFolder, report: Report) -> None:
+    def _one(self, folder: Folder, ledger: LedgerFolder, report: Report, lags: bool) -> None:
         notes = ledger.epochs()
         if not notes:
             raise _Bad("there is no ledger for this journal")
@@ -162,7 +165,7 @@ class Verification:
         report.sealed, report.root = head.size, head.root.hex()
         tiles = Tiles(ledger.read, head.size)
         self._trees[report.journal] = epochs, tiles
-        _Comparison(self, folder, tiles, head, report).run()
+        _Comparison(self, folder, tiles, head, report, lags).run()
 
     def _head(self, ledger: LedgerFolder, epochs: Epochs, report: Report) -> Checkpoint:
         data = ledger.read_or_none(CHECKPOINT)
@@ -231,8 +234,9 @@ class _Comparison:
         tiles: Tiles,
         head: Checkpoint,
         report: Report,
+        lags: bool,
     ) -> None:
-        self._verification, self._folder = verification, folder
+        self._verification, self._folder, self._lags = verification, folder, lags
         self._tiles, self._head, self._report = tiles, head, report
         self._salts, self._marker = Salts(folder), marker_of(folder.path.name)
         self._headers: dict[int, SegmentHeader] = {}
@@ -251,6 +255,11 @@ class _Comparison:
             self._salts.close()
         for leaf in leaves:
             jseq = Leaf.decode(leaf).jseq
+            if self._lags:
+                self._report.notes.append(
+                    f"this copy ends before record {jseq}, which is sealed: not here yet"
+                )
+                return
             raise _Bad(f"record {jseq} was sealed, but the journal ends before it", jseq)
 
     def _walk(self, records: Iterator[Record], leaves: Iterator[bytes]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,9 @@ from hoopproxy.archive.store import FolderStore, StoreFailed
 from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.reader import JournalReader, Record
+from tests.cli.trail import Trail
 
-from .support import Dying, trail_of
+from .support import SEGMENT, Dying, trail_of
 
 
 @pytest.fixture
@@ -177,15 +180,55 @@ def test_it_stops_between_two_segments_when_it_is_told_to(state: Path, place: Pa
 
 def test_a_ledgers_files_go_there_but_for_its_private_key(tmp_path: Path, place: Path) -> None:
     ledger = tmp_path / "ledger" / "the-journal"
-    for name, data in {"checkpoint": b"c1", "tile/0/000": b"t", "epochs/000001.key": b"secret"}.items():
-        (ledger / name).parent.mkdir(parents=True, exist_ok=True)
-        (ledger / name).write_bytes(data)
+    write(ledger, {"checkpoint": b"origin\n1\n", "tile/0/000": b"t0", "epochs/000001.key": b"secret"})
     shipping = Shipping(FolderStore(place), "gw1")
     shipping.ledger(ledger)
-    assert contents(place) == {"ledger/the-journal/checkpoint": b"c1", "ledger/the-journal/tile/0/000": b"t"}
-    (ledger / "checkpoint").write_bytes(b"c2")
-    shipping.ledger(ledger)
-    assert contents(place)["ledger/the-journal/checkpoint"] == b"c2"
+    at = "ledger/the-journal"
+    assert contents(place) == {f"{at}/checkpoint": b"origin\n1\n", f"{at}/tile/0/000": b"t0"}
+    write(ledger, {"checkpoint": b"origin\n2\n", "tile/0/001": b"t1"})
+    for each in (shipping, Shipping(FolderStore(place), "gw1")):
+        each.ledger(ledger)
+        assert contents(place)[f"{at}/checkpoint"] == b"origin\n2\n"
+        assert contents(place)[f"{at}/tile/0/001"] == b"t1"
+
+
+def test_another_tree_in_a_ledgers_place_is_shipped_whole(tmp_path: Path, place: Path) -> None:
+    """After a restored backup the tiles have the old names and other hashes."""
+    ledger = tmp_path / "ledger" / "the-journal"
+    write(ledger, {"checkpoint": b"origin\n1\n", "tile/0/000": b"old"})
+    Shipping(FolderStore(place), "gw1").ledger(ledger)
+    write(ledger, {"checkpoint": b"another\n1\n", "tile/0/000": b"new"})
+    Shipping(FolderStore(place), "gw1").ledger(ledger)
+    assert contents(place)["ledger/the-journal/tile/0/000"] == b"new"
+
+
+def write(folder: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def test_what_a_restored_backup_went_on_with_is_not_taken_for_archived(state: Path, place: Path) -> None:
+    """Retention would remove it, and it would be nowhere."""
+    trail = trail_of(state, sessions=1, stop=False)
+    backup = state.parent / "backup"
+    shutil.copytree(state, backup)
+    session = trail.session()
+    session.selects("SELECT more", ("a",), (random.Random(9).randbytes(90_000).hex().encode(),))
+    session.end()
+    trail.stop()
+    Shipping(FolderStore(place), "gw1").journal(trail.folder, 1)
+    other = Trail(backup, folder=Folder.acquire(backup), segment_bytes=SEGMENT, start=trail.now)
+    other.session().selects("SELECT other", ("a",), (random.Random(8).randbytes(90_000).hex().encode(),))
+    other.stop()
+    assert other.folder.id == trail.folder.id
+    restored = other.folder
+    before = contents(place)
+    with pytest.raises(StoreFailed, match="backup restored"):
+        Shipping(FolderStore(place), "gw1").journal(restored, 1)
+    assert {name: contents(place)[name] for name in before if "segments" in name} == {
+        name: data for name, data in before.items() if "segments" in name
+    }
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,11 @@ def allow(decide: Decide) -> Verdict | None:
 class Trail:
     """One journal under a state directory, and a clock in the test's hands (nanoseconds)."""
 
-    def __init__(self, state: Path, *, segment_bytes: int = 1 << 26, start: int = T0) -> None:
+    def __init__(
+        self, state: Path, *, segment_bytes: int = 1 << 26, start: int = T0, folder: Folder | None = None
+    ) -> None:
         self.state, self.now = state, start
-        self.folder = Folder.make(state)
+        self.folder = folder or Folder.make(state)
         options = JournalOptions(segment_bytes=segment_bytes, reserve_bytes=0)
         self.journal = Journal(
             self.folder, clock=lambda: self.now, wall=lambda: self.now, threaded=False, options=options

@@ -26,6 +26,7 @@ from tests.archive.support import trail_of
 from tests.archive.test_shipping import facts
 
 from .gateway import Gateway
+from .need import python_module
 from .processes import until
 from .s3 import Moto
 
@@ -148,7 +149,9 @@ def everything(client: Any, bucket: str) -> Iterator[bytes]:
         yield got["Body"].read()
 
 
-def test_the_running_gateway_ships_segments_as_it_begins_new_ones(gateway: Callable[..., Gateway]) -> None:
+def test_the_running_gateway_ships_segments_as_it_begins_new_ones(
+    gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
     """By configuration alone: what a session said is in the folder, and read back when the state is gone."""
 
     def change(settings: dict[str, Any]) -> None:
@@ -160,7 +163,11 @@ def test_the_running_gateway_ships_segments_as_it_begins_new_ones(gateway: Calla
     with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
         for number in range(4):
             connection.execute(f"SELECT {number}, md5(g::text) FROM generate_series(1, 5000) g").fetchall()
-    until(lambda: len(list(place.rglob("*.segment"))) >= 2, seconds=30, what="two segments in the archive")
+        until(lambda: any(through.state.glob("trail/ledger/*/checkpoint")), seconds=30, what="a checkpoint")
+        connection.execute("SELECT 4, md5(g::text) FROM generate_series(1, 5000) g").fetchall()
+    until(lambda: len(list(place.rglob("*.segment"))) >= 4, seconds=30, what="segments in the archive")
+    keys = audit("keys", "--state", str(through.state)).stdout
+    until(lambda: any(place.glob("ledger/*/checkpoint")), seconds=30, what="the ledger in the archive")
     assert through.terminate() == 0
     shutil.rmtree(through.state)
     listed = audit("sessions", "--archive", str(place), "--json")
@@ -168,6 +175,45 @@ def test_the_running_gateway_ships_segments_as_it_begins_new_ones(gateway: Calla
     (session,) = [orjson.loads(line) for line in listed.stdout.splitlines()]
     told = audit("show", session["session"], "--archive", str(place))
     assert "SELECT 0, md5(g::text)" in told.stdout
+    (tmp_path / "keys").write_text(keys)
+    verified = audit("verify", "--archive", str(place), "--key", str(tmp_path / "keys"))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert ": fine" in verified.stdout
+    damaged = sorted(place.glob("ledger/*/tile/entries/**/*"))[-1]
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    assert audit("verify", "--archive", str(place)).returncode == 1
+
+
+def test_what_is_sealed_stays_so_in_the_archive(gateway: Callable[..., Gateway], tmp_path: Path) -> None:
+    """The archive holds what opens it for auditors, and for nobody else."""
+    pyrage = python_module("pyrage")
+    identity = pyrage.x25519.Identity.generate()
+    (tmp_path / "auditor").write_text(f"{identity}\n")
+    (tmp_path / "auditor").chmod(0o600)
+
+    def change(settings: dict[str, Any]) -> None:
+        settings["journal"]["segment_bytes"] = 65536
+        settings["archive"] = {"to": "archive"}
+        settings["encryption"] = {"recipients": [str(identity.to_public())]}
+
+    through = gateway(change=change)
+    place = through.config.parent / "archive"
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+        for number in range(4):
+            connection.execute(
+                f"SELECT {number}, 'sealed ' || md5(g::text) FROM generate_series(1, 5000) g"
+            ).fetchall()
+    until(lambda: len(list(place.rglob("*.segment"))) >= 2, seconds=30, what="two segments in the archive")
+    assert through.terminate() == 0
+    shutil.rmtree(through.state)
+    assert not any(b"sealed " in path.read_bytes() for path in place.rglob("*") if path.is_file())
+    where = ("--archive", str(place), "--identity-file", str(tmp_path / "auditor"))
+    listed = audit("sessions", *where, "--json")
+    assert listed.returncode == 0, listed.stderr
+    (session,) = [orjson.loads(line) for line in listed.stdout.splitlines()]
+    told = audit("replay", session["session"], *where)
+    assert "sealed c4ca4238a0b923820dcc509a6f75849b" in told.stdout, told.stderr
+    assert audit("replay", session["session"], "--archive", str(place)).returncode != 0
 
 
 def test_no_bucket_and_no_service_are_sentences_without_the_key(moto: Moto) -> None:

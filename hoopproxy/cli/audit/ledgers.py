@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from hoopproxy.cli.audit.options import ARCHIVE, archive_named, journals_in
 from hoopproxy.cli.audit.source import state_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
@@ -29,6 +30,7 @@ def place_options(function: F) -> F:
             "--config", type=_PATH, help="The gateway's configuration; its state directory is read."
         ),
         click.option("--state", type=_PATH, help="The state directory itself."),
+        ARCHIVE,
     ):
         function = option(function)
     return function
@@ -50,8 +52,16 @@ def places(state: Path | None, config: Path | None) -> list[tuple[Folder, Ledger
 
     :raises click.UsageError: unless exactly one place is named. :raises HoopproxyError: there is no journal.
     """
-    if (state is None) == (config is None):
-        raise click.UsageError("say where the state directory is, once: --state DIR or --config FILE")
+    archive = archive_named()
+    if sum(each is not None for each in (state, config, archive)) != 1:
+        raise click.UsageError(
+            "say where the trail is, once: --state DIR or --config FILE, or --archive PLACE"
+        )
+    if archive is not None:
+        return [
+            (folder, LedgerFolder(ledgers_root(Path("/")) / folder.path.name, folder.files))
+            for folder in journals_in(archive)
+        ]
     root = state if state is not None else state_of(config)  # type: ignore[arg-type]  # one of them is given
     return [(folder, LedgerFolder(ledgers_root(root) / folder.path.name)) for folder in at_rest(root)]
 

@@ -17,8 +17,11 @@ from hoopproxy.reading.filters import BadFilter, Filter, parse_when
 from hoopproxy.reading.journals import at_rest, one_journal
 
 __all__ = [
+    "ARCHIVE",
+    "archive_named",
     "as_json",
     "event_filters",
+    "journals_in",
     "made_filter",
     "made_source",
     "search_filters",
@@ -33,6 +36,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _PATH = click.Path(path_type=Path, readable=False)  # what is wrong with it is told in better words later
 
+ARCHIVE = click.option(
+    "--archive",
+    metavar="PLACE",
+    expose_value=False,
+    callback=lambda ctx, _, value: ctx.meta.__setitem__(_ARCHIVE, value),
+    help="An archive: a folder, or s3://bucket/prefix. Needs its permission, and is not audited.",
+)
+"""Kept beside the command's parameters: :func:`archive_named`."""
+
 _SOURCES = (
     click.option(
         "--config",
@@ -46,13 +58,7 @@ _SOURCES = (
         help="A state directory at rest: needs its owner's permission, and is not audited.",
     ),
     click.option("--journal", type=_PATH, help="One journal's folder at rest; the same holds."),
-    click.option(
-        "--archive",
-        metavar="PLACE",
-        expose_value=False,
-        callback=lambda ctx, _, value: ctx.meta.__setitem__(_ARCHIVE, value),
-        help="An archive: a folder, or s3://bucket/prefix. Needs its permission, and is not audited.",
-    ),
+    ARCHIVE,
 )
 
 _OPENING = click.option(
@@ -120,12 +126,19 @@ def search_filters(function: F) -> F:
     return _all(_EVENTS)(function)
 
 
-def _archived(place: str) -> list[Folder]:
+def archive_named() -> str | None:
+    """What ``--archive`` names."""
+    found: str | None = click.get_current_context().meta.get(_ARCHIVE)
+    return found
+
+
+def journals_in(archive: str) -> list[Folder]:
+    """The journals of an archive. :raises HoopproxyError: there is none, or it can't be read."""
     # Imported here: who reads no archive needs no library for one.
     from hoopproxy.archive.making import named
     from hoopproxy.archive.reading import archived
 
-    return archived(named(place))
+    return archived(named(archive))
 
 
 def made_source(
@@ -135,7 +148,7 @@ def made_source(
 
     :raises click.UsageError: unless they name exactly one.
     """
-    archive: str | None = click.get_current_context().meta.get(_ARCHIVE)
+    archive = archive_named()
     named = [each for each in (config, control, state, journal) if each is not None]
     if len(named) + (archive is not None) != 1:
         raise click.UsageError(
@@ -150,7 +163,7 @@ def made_source(
 
     def find() -> list[Folder]:
         if archive is not None:
-            folders = _archived(archive)
+            folders = journals_in(archive)
         else:
             folders = at_rest(state) if state is not None else [one_journal(named[0])]
         for folder in folders if identities else ():

@@ -11,7 +11,7 @@ import click
 import orjson
 
 from hoopproxy.cli.audit.ledgers import key_options, keys_given, place_options, places
-from hoopproxy.cli.audit.options import as_json
+from hoopproxy.cli.audit.options import archive_named, as_json
 from hoopproxy.cli.audit.screen import Bar
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.inert import inert
@@ -73,7 +73,7 @@ def verify(
         verification = Verification(pins, kept, progress)
         for folder, ledger in found:
             try:
-                verification.journal(folder, ledger)
+                verification.journal(folder, ledger, lags=archive_named() is not None)
             except OSError as error:
                 raise HoopproxyError(f"{error.filename or folder.path}: {error.strerror}") from None
         reports = verification.finish()
