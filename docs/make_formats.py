@@ -98,7 +98,8 @@ def _ocsf() -> Iterator[str]:
     classes = ", ".join(f"`{protocol}` {_caption(name)}" for protocol, name in COMMANDS.items())
     yield "Every event is valid by the schema, objects in objects included. Decisions of policy are told with the"
     yield "profile `security_control`: `action`, `disposition`, `authorizations`, `policy`. A command's class goes"
-    yield f"by the session's protocol: {classes}, others API Activity. A refusal of a stranger is Network Activity.\n"
+    yield f"by the session's protocol: {classes}, others API Activity. A refusal of a stranger is Network Activity."
+    yield "A kind that a plugin brought is API Activity, its fields in `unmapped.event`.\n"
     yield "| kind | class | activity | severity |"
     yield "|---|---|---|---|"
     for kind, operation in made["operations"]():
