@@ -44,14 +44,21 @@ class Upkeep:
             raise HoopproxyError(
                 f"{self.folder.path}: another process is looking after this journal; try later"
             )
-        for name in self._files.names(self.folder.path):
-            if name.endswith(SUFFIX):  # of somebody who died half way
-                self._files.unlink(self.folder.path / name)
+        try:
+            for name in self._files.names(self.folder.path):
+                if name.endswith(SUFFIX):  # of somebody who died half way
+                    self._files.unlink(self.folder.path / name)
+        except OSError:
+            self._release()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._release()
+
+    def _release(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
             self._files.close(lock)

@@ -236,3 +236,13 @@ def test_a_reader_goes_on_with_what_is_left_when_segments_go_before_it() -> None
     assert rest[-1] == life.journal.durable
     assert rest[: rest.index(7) + 1] == list(range(2, 8)), "what it has open it reads to the end"
     assert len(rest) < life.journal.durable - 1
+
+
+def test_notes_that_cannot_be_read_cost_time_and_nothing_else() -> None:
+    """They only say where nothing new can have expired."""
+    life = lived()
+    life.at(95)
+    life.files.replace(life.journal.folder.path / "retention", b'{"key": 5, "done": []}')
+    assert life.at(95).stubs == 0
+    life.files.replace(life.journal.folder.path / "retention", b"\xff")
+    assert life.at(291).stubs == 2

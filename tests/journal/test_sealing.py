@@ -290,3 +290,46 @@ def test_a_process_that_reads_for_a_gateway_holds_its_key() -> None:
     finally:
         hold(None)
     assert read(journals(STATE, files)[0])[0].is_closed
+
+
+@pytest.mark.parametrize("at", [0, 9, 30, 62])
+def test_a_damaged_file_of_data_keys_refuses_to_start(at: int) -> None:
+    """A session whose key went into nowhere could never be opened again."""
+    files, journal, _, _ = lived()
+    files.crash()
+    path = journal.folder.path / "data-keys"
+    data = bytearray(files.content(path))
+    data[at] ^= 1
+    files.replace(path, bytes(data))
+    before = files.content(path)
+    with pytest.raises(Damaged, match="data-keys"):
+        opened(files)
+    assert files.content(path) == before
+
+
+def test_damaged_wrapped_keys_are_damage_to_who_would_open_them() -> None:
+    """And to nobody else: events are read as before."""
+    files, journal, _, _ = lived()
+    for name in ("data-keys", "events-key.age"):
+        path = journal.folder.path / name
+        whole = files.content(path)
+        files.replace(path, whole[:100] + b"\0" * (len(whole) - 100))
+        with pytest.raises(Damaged, match="wrapped key"):
+            read(folder_with(files, AUDITOR, secret=None))
+        files.replace(path, whole)
+    files.unlink(journal.folder.path / "data-keys")
+    with pytest.raises(Damaged, match="missing"):
+        read(folder_with(files, AUDITOR))
+    assert sum(not record.is_closed for record in read(folder_with(files))) == 21
+
+
+def test_wrapped_keys_that_were_torn_by_a_crash_are_written_over() -> None:
+    """What no entry speaks of is nobody's."""
+    files, journal, _, _ = lived()
+    files.crash()
+    path = journal.folder.path / "data-keys"
+    files.replace(path, files.content(path) + b"half of an age file")
+    again = opened(files)
+    session(again, ALICE)
+    again.stop()
+    assert not any(record.is_closed for record in read(folder_with(files, AUDITOR)))
