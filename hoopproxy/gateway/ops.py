@@ -20,7 +20,7 @@ from twisted.web.server import Request, Site
 
 from hoopproxy import __version__
 from hoopproxy.gateway.figures import SYNC_BUCKETS
-from hoopproxy.gateway.trail_figures import Rate, trail_families
+from hoopproxy.gateway.trail_figures import Rate, ledger_families, trail_families
 
 if TYPE_CHECKING:
     from hoopproxy.gateway.service import GatewayService
@@ -188,6 +188,8 @@ class Collector:
         if trail is None or not trail.config.follows:
             return
         yield from trail_families(trail.command(None, {}), time.time())
+        if trail.config.ledger.enabled:
+            yield from ledger_families(trail.config.gateway.state, time.time())
 
     def _process(self) -> Iterator[Any]:
         gateway = self._gateway

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from hoopproxy.delivery.track import Lag
 
-__all__ = ["FINE", "Rate", "trail_families"]
+__all__ = ["FINE", "Rate", "ledger_families", "trail_families"]
 
 FINE: Final = frozenset({"ok", "retrying"})
 """States of a reader that gets on, or is likely to at the next attempt."""
@@ -39,6 +41,17 @@ class Rate:
         began, first = looks[0]
         grown = value - first
         return room * (now - began) / grown if grown > 0 and now > began else math.inf
+
+
+def ledger_families(state: Path, wall: float) -> Iterator[Any]:
+    """The age of the newest checkpoint of any journal, by its file; infinite before the first."""
+    age = math.inf
+    for path in (state / "trail" / "ledger").glob("*/checkpoint"):
+        with contextlib.suppress(OSError):
+            age = min(age, max(0.0, wall - path.stat().st_mtime))
+    yield GaugeMetricFamily(
+        "hoopproxy_ledger_checkpoint_age_seconds", "Time since a checkpoint was signed.", value=age
+    )
 
 
 def trail_families(told: Mapping[str, Any], wall: float) -> Iterator[Any]:

@@ -83,6 +83,8 @@ class Salts(dict[int, bytes]):
 class Sealer:
     """See the module. ``take`` what the journal has; when :meth:`is_due`, ``seal``.
 
+    :ivar next_jseq: the next record that is wanted. :ivar durable_jseq: the same, as another start would find it.
+
     :param base: what the origin begins with. :param epoch_seconds: how long a key signs.
     :param tell: is given each event; never raises. :param now: Unix seconds. :param monotonic: seconds.
     :raises OSError: from every method that writes.
@@ -108,7 +110,7 @@ class Sealer:
         self._salts = Salts(journal)
         self._tree = Tree()
         self._lost: Checkpoint | None = None
-        self.next_jseq = 1
+        self.next_jseq = self.durable_jseq = 1
         self._traffic = 0
         self._sealed_at = monotonic()
         self.head: Checkpoint | None = None
@@ -170,7 +172,7 @@ class Sealer:
         if head.size:
             last = Leaf.decode(tiles.leaf(head.size - 1))
             self._compare(last)
-            self.next_jseq = last.jseq + 1
+            self.next_jseq = self.durable_jseq = last.jseq + 1
         if head.origin == self._epochs.last.origin:
             self.head = head
 
@@ -194,7 +196,8 @@ class Sealer:
     def _start_over(self, why: Why, what: str, known: Checkpoint | None) -> None:
         old = self._newest_key()
         aside = self.ledger.set_aside()
-        self._tree, self.head, self.next_jseq = Tree(), None, 1
+        self._tree, self.head = Tree(), None
+        self.next_jseq = self.durable_jseq = 1
         self._tell(AuditGap(why=f"the ledger of {self._id} begins anew: {what}"[:400], records=0, bytes=0))
         self._begin(why, known, old)
         LedgerFolder(aside, self.ledger.files).erase_keys(keep=0)
@@ -318,6 +321,7 @@ class Sealer:
         note = head.signed(self._key)
         self.ledger.write(CHECKPOINT, note)
         self.head, self._traffic, self._sealed_at = head, 0, self._monotonic()
+        self.durable_jseq = self.next_jseq
         self.ledger.drop_partial(name for name, _ in written)
         self._tell(
             AuditCheckpoint(

@@ -94,8 +94,8 @@ class Ledger:
     # -- as a consumer
 
     def position(self, journal: bytes) -> int | None:
-        """The tree says how far it came. :raises OSError: it can't be opened."""
-        found = self.sealer(journal).next_jseq
+        """How far the tree is signed. :raises OSError: it can't be opened."""
+        found = self.sealer(journal).durable_jseq
         self._pass_on()
         return found
 

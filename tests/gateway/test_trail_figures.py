@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from hoopproxy.gateway.trail_figures import Rate, trail_families
+from hoopproxy.gateway.trail_figures import Rate, ledger_families, trail_families
 
 from .test_trail import Watched, reactor, watched  # noqa: F401  # fixtures
 
@@ -59,6 +60,23 @@ def test_lag_failures_gaps_and_quota_of_each_are_told() -> None:
     ):
         assert line in text, line
     assert 'sink="ledger"' not in text
+
+
+def test_the_age_of_the_newest_checkpoint_is_told_and_infinite_before_the_first(tmp_path: Path) -> None:
+    """A ledger that never sealed must ring, too."""
+
+    def age() -> float:
+        (family,) = ledger_families(tmp_path, 1_000_000.0)
+        (sample,) = family.samples
+        return float(sample.value)
+
+    assert age() == math.inf
+    for name, when in (("a", 999_000), ("b", 999_990)):
+        path = tmp_path / "trail" / "ledger" / name / "checkpoint"
+        path.parent.mkdir(parents=True)
+        path.touch()
+        os.utime(path, (when, when))
+    assert age() == 10
 
 
 def test_when_the_disk_is_full_is_foreseen_from_the_rate_of_the_last_minutes() -> None:

@@ -99,9 +99,8 @@ class House:
     def follow(self, batch: int = 10_000) -> None:
         """Everything that is durable, to the ledger."""
         self.trail.journal.commit_now()
-        position = self.ledger.position(self.folder.id)
-        assert position is not None
-        with JournalReader(self.folder, since=position) as reader:
+        assert self.ledger.position(self.folder.id) is not None
+        with JournalReader(self.folder, since=self.sealer.next_jseq) as reader:
             records = [Given(record) for record in reader]
         for at in range(0, len(records), batch):
             done(self.ledger.take(self.folder.id, records[at : at + batch]))

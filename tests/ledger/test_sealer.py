@@ -142,6 +142,19 @@ def test_a_thousand_records_are_sealed_before_the_second_is_over(house: House) -
     assert house.kinds().count("audit.checkpoint") == signed + 1
 
 
+def test_the_place_is_that_of_the_newest_checkpoint(house: House) -> None:
+    """Retention waits for it: what is only in memory must stay in the journal."""
+    house.work()
+    house.follow()
+    place = house.ledger.position(house.folder.id)
+    assert place is not None
+    assert place < house.sealer.next_jseq, "the checkpoint's own event is taken, and not signed"
+    tiles = house.sealer.tiles()
+    assert Leaf.decode(tiles.leaf(tiles.size - 1)).jseq == place - 1
+    house.restart()
+    assert house.ledger.position(house.folder.id) == place == house.sealer.next_jseq
+
+
 def test_records_that_come_again_are_one_leaf(house: House) -> None:
     """Delivery is at least once."""
     house.work()
