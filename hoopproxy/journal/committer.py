@@ -292,8 +292,8 @@ class Committer:
         """
         self._batch, self._fresh = None, False
         self.durable_bytes += batch.size
-        self.durable = last
-        self._store_mark(segment)
+        self._store_mark(last, segment)
+        self.durable = last  # other threads look at it at any time, so it comes after the mark
         self._news = False
         self._notify()
         self._state.apply(batch)
@@ -305,10 +305,10 @@ class Committer:
         if self.refusal is not None or self._unlooked >= _SPACE_EVERY:
             self._look_at_space()
 
-    def _store_mark(self, segment: SegmentWriter) -> None:
+    def _store_mark(self, durable: int, segment: SegmentWriter) -> None:
         """Tell readers. A mark that can't be written is too low, which is true; so nobody else need suffer."""
         try:
-            self._mark.store(self.durable, segment.header.number, segment.end)
+            self._mark.store(durable, segment.header.number, segment.end)
         except OSError as error:
             if not self._mark_failed:
                 reason = error.strerror or type(error).__name__
@@ -397,4 +397,4 @@ class Committer:
             if not self._state and self._batch is None:
                 make = self._maker(segment)
                 segment.write_last(make.end(segment.digest(), self.durable + 1))
-                self._store_mark(segment)
+                self._store_mark(self.durable, segment)
