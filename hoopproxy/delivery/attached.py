@@ -35,8 +35,14 @@ class Attached:
         self._sink, self._plugin, self._around, self._pause = sink, plugin, around, pause
         self._name, self._clock = f"sink-{sink.name}", around.reactor
         self._folder = around.folder("sinks", sink.name)
+        self._is_put_off = pause > 0
         self._made: Any = None
         self._waiting: Deferred[None] | None = None
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether it still has to wait for its first attempt, because it blocked the process before."""
+        return self._is_put_off
 
     @property
     def acknowledges(self) -> str:
@@ -53,6 +59,7 @@ class Attached:
         if self._pause:
             pause, self._pause = self._pause, 0.0
             await self.sleep(pause)
+        self._is_put_off = False
         sink, around = self._sink, self._around
         context = SinkContext(
             name=sink.name,

@@ -371,13 +371,16 @@ class SinkRunner:
     def status(self) -> dict[str, Any]:
         """Facts for who asks."""
         state = "failing" if self._is_told else "ok" if self._failing_since is None else "retrying"
+        error = self.error
+        if self._attached.is_put_off:
+            state, error = "failing", "it blocked the process that reads the trail, and waits"
         return {
             "type": self.sink.type,
             "format": self.format,
             "required": self.sink.required,
             "acknowledges": self._attached.acknowledges,
             "state": "over quota" if self.is_over else state,
-            "error": self.error,
+            "error": error,
             "delivered": self.delivered,
             "gaps": self.gaps_told + len(self._gaps),
             "quota_bytes": self.sink.quota_bytes,

@@ -264,7 +264,7 @@ class Track:
             self._done()
             return
         problem = kind_of(failure)
-        if problem != self._problem:
+        if problem != self._problem and self._stopping is None:
             self._tell(f"{self.name} can't go on: {problem}")
         self._problem = problem
         self._done(self._backoff.pause())

@@ -24,7 +24,16 @@ from hoopproxy.delivery.at_rest import over_quota
 from hoopproxy.delivery.backoff import Backoff
 from hoopproxy.delivery.pipe import encoded
 from hoopproxy.errors import JournalRefused
-from hoopproxy.events import CATALOGUE, AuditControl, AuditGap, AuditNote, AuditRead, Event, GatewayJournal
+from hoopproxy.events import (
+    CATALOGUE,
+    AuditControl,
+    AuditGap,
+    AuditNote,
+    AuditRead,
+    AuditSinkFailed,
+    Event,
+    GatewayJournal,
+)
 from hoopproxy.gateway.acknowledged import AcknowledgedJournal
 from hoopproxy.gateway.asker import Asker
 from hoopproxy.gateway.following import Following, environment_of
@@ -52,7 +61,7 @@ END_SECONDS: Final = 10.0
 SILENT_SECONDS: Final = 120.0
 """It answers each poke with its state within a second or two; after that long without a word it is killed."""
 
-PATIENCE_SECONDS: Final = 10.0
+PATIENCE_SECONDS: Final = 30.0
 """How long commands wait for a process that is started again before they are refused."""
 
 DOWN_LOOK_SECONDS: Final = 10.0
@@ -242,6 +251,14 @@ class Trail:
         first, most = QUARANTINE_SECONDS
         self._stuck[name] = min(2 * self._stuck.get(name, first / 2), most)
         self.log.error("{name} blocked the process that follows the trail", name=name)
+        for sink in self.config.sinks:
+            if name == f"sink-{sink.name}":
+                error = "it blocked the process that reads the trail"
+                self._gateway.voice.say(
+                    AuditSinkFailed(sink=sink.name, error=error, records=0, bytes=0, required=sink.required),
+                    outcome="failure",
+                )
+                self._gateway.journal.commit_soon()
 
     def _acked(self, said: Mapping[str, Any]) -> None:
         sink, journal, jseq = said.get("sink"), said.get("journal"), said.get("jseq")

@@ -116,7 +116,7 @@ class Delivering(Following):
         ]
         self.follower._each_round = self._judge
 
-    def _runner(self, sink: Sink) -> SinkRunner:
+    def _runner(self, sink: Sink, pause: float = 0.0) -> SinkRunner:
         async def resolve(reference: Any) -> bytes:
             return f"secret of {reference}".encode()
 
@@ -132,7 +132,12 @@ class Delivering(Following):
             files=self.files,
         )
         return SinkRunner(
-            sink, self.plugin, around, backoff=Backoff(chance=lambda: 1.0), wall=self.clock.seconds
+            sink,
+            self.plugin,
+            around,
+            backoff=Backoff(chance=lambda: 1.0),
+            pause=pause,
+            wall=self.clock.seconds,
         )
 
     def _judge(self) -> None:
@@ -700,3 +705,20 @@ def test_a_sink_that_is_down_for_long_takes_no_more_memory(files: MemoryFiles, j
     assert stream._window_size <= streams.WINDOW_BYTES
     assert len(stream._window) < 30
     assert taker.numbers()[-1] == 3000
+
+
+def test_one_that_blocked_the_process_waits_and_says_so(files: MemoryFiles, journal: Journal) -> None:
+    """The others have their turn first; an operator sees which one it was."""
+    write(journal, 1)
+    there = Delivering(files)
+    runner = there._runner(sink(), pause=60.0)
+    there.runners.append(runner)
+    there.follower.tracks.append(
+        Track(runner, clock=there.clock, cursor=None, emit=there.emitted.append, tell=there.told.append)
+    )
+    there.start()
+    assert there.plugin.calls == []
+    assert (runner.status()["state"], "blocked" in runner.status()["error"]) == ("failing", True)
+    there.turn(60.1)
+    assert there.plugin.numbers == [1]
+    assert (runner.status()["state"], runner.status()["error"]) == ("ok", "")

@@ -17,7 +17,7 @@ from hoopproxy.delivery.pipe import encoded
 from hoopproxy.gateway.asker import Asker
 from hoopproxy.gateway.following import environment_of
 from hoopproxy.gateway.service import GatewayService
-from hoopproxy.gateway.trail import END_SECONDS, Trail
+from hoopproxy.gateway.trail import END_SECONDS, PATIENCE_SECONDS, Trail
 
 from .running import TOML, Running
 from .turns import Turned, turned
@@ -213,6 +213,9 @@ def test_who_was_stuck_waits_in_the_next_one_longer_each_time(watched: Watched) 
         watched.process.ends(None)
         watched.reactor.pass_time(40)
         assert watched.process.of("start")[0]["pauses"] == {"sink-siem": seconds}
+    failed = watched.durable("audit.sink_failed")
+    assert [each["event"]["sink"] for each in failed] == ["siem"] * 3
+    assert failed[0]["event"]["error"] == "it blocked the process that reads the trail"
 
 
 def test_one_that_says_nothing_any_more_is_killed(watched: Watched) -> None:
@@ -444,7 +447,7 @@ def test_while_the_sink_fails_commands_are_refused_and_what_waits_does_not_happe
     elif how == "down":
         waiting.trail._spawn = _no_process
         waiting.process.ends()
-        waiting.reactor.pass_time(10.1)
+        waiting.reactor.pass_time(PATIENCE_SECONDS + 0.1)
     else:
         text = (waiting.folder / "gateway.toml").read_text()
         waiting.write(text[: text.index("[[sink]]")].replace('durable_at = ["siem"]', ""))
