@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -53,7 +53,7 @@ class KafkaSink:
         self._client: Client | None = None
         self._trouble = ""
         self._is_broken = False
-        self._secrets: tuple[str, ...] = ()
+        self._redacted = _Redaction(())
 
     def __repr__(self) -> str:
         return f"<KafkaSink {self._options.where}>"
@@ -85,7 +85,7 @@ class KafkaSink:
         secrets = {}
         for key, reference in self._options.secrets.items():
             secrets[key] = (await self._context.secret(reference)).decode("utf-8", "surrogateescape")
-        self._secrets = tuple(secrets.values())
+        self._redacted = _Redaction(secrets.values())
         self._trouble, self._is_broken = "", False
         try:
             producer = await self._context.in_thread(self._checked, self._configuration(secrets))
@@ -191,9 +191,21 @@ class KafkaSink:
         text = inner.str() if hasattr(inner, "str") else str(inner)
         if name in ("UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"):
             text = "there is no such topic; create it, or correct the name"
+        return " ".join(self._redacted(text).split())[:500] or type(error).__name__
+
+
+class _Redaction:
+    """Takes secrets out of texts, and shows them to nobody."""
+
+    __slots__ = ("_secrets",)
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = tuple(secret for secret in secrets if secret)
+
+    def __call__(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "(redacted)")
-        return " ".join(text.split())[:500] or type(error).__name__
+        return text
 
 
 class _Quiet:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +11,14 @@ from typing import Any
 import orjson
 import pytest
 from twisted.internet.task import Clock
+from zope.interface import implementer
 
+from hoopproxy.interfaces import ISinkPlugin
+from hoopproxy.sinks.kafka import KafkaPlugin
 from hoopproxy.sinks.kafka_client import Client
 from hoopproxy.sinks.kafka_options import read
 from hoopproxy.sinks.kafka_sink import KafkaSink, headers
+from hoopproxy.testing import check_sink
 
 from .support import JOURNAL, SESSION, context, deliveries, delivery, event
 
@@ -284,3 +289,71 @@ def test_reopen_makes_another_producer_with_the_secrets_of_now(house: House) -> 
 
 def test_an_empty_batch_is_accepted(house: House) -> None:
     assert result(house.sink.deliver([])) == ["done"]
+
+
+@implementer(ISinkPlugin)
+class FakePlugin:
+    """The plugin, with producers that a test sees."""
+
+    name, acknowledges, default_format = (
+        KafkaPlugin.name,
+        KafkaPlugin.acknowledges,
+        KafkaPlugin.default_format,
+    )
+
+    def __init__(self) -> None:
+        self.producers: list[Producer] = []
+        self.sinks: list[KafkaSink] = []
+        self.error: KafkaError | None = None
+
+    def problems(self, options: Any, base: Path) -> list[str]:
+        return KafkaPlugin().problems(options, base)
+
+    def make(self, options: Any, context: Any) -> KafkaSink:
+        self.sinks.append(KafkaSink(read(options, context.base), context, self._producer))
+        return self.sinks[-1]
+
+    def _producer(self, configuration: Any) -> Producer:
+        made = Producer(configuration)
+        made.error = self.error
+        self.producers.append(made)
+        return made
+
+    def received(self) -> list[bytes]:
+        return [value for producer in self.producers for _, value, _ in producer.taken]
+
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        for producer in self.producers:
+            producer.error = KafkaError("_ALL_BROKERS_DOWN", "brokers are down")
+        yield
+
+
+def test_it_keeps_the_promises_of_a_sink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the reader process relies on, whichever sink it is."""
+    monkeypatch.setattr(Client, "start", lambda self: None)
+    plugin, reactor = FakePlugin(), Reactor()
+
+    def settle() -> None:
+        for sink in plugin.sinks:
+            client = sink._client
+            if client is not None and client._sent is not None and not client._sent.done.called:
+                client.turn()
+        reactor.pump([0] * 3)
+
+    options = {
+        "brokers": ["k:1"],
+        "topic": "audit",
+        "max_message_bytes": 100_000_000,
+        "client": {"sasl.password": "env:P"},
+    }
+    check_sink(
+        plugin,
+        options,
+        plugin.received,
+        base=tmp_path,
+        reactor=reactor,
+        secrets={"env:P": b"hunter2"},
+        settle=settle,
+        broken=plugin.broken,
+    )

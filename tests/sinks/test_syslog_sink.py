@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from hoopproxy.events import canonical
+from hoopproxy.interfaces import ISinkPlugin
+from hoopproxy.sinks.syslog import SyslogPlugin
 from hoopproxy.sinks.syslog_frame import Frames
 from hoopproxy.sinks.syslog_options import SyslogOptions, read
 from hoopproxy.sinks.syslog_sink import StreamSink
+from hoopproxy.testing import check_sink
 
 from .support import context, deliveries
 
@@ -65,14 +73,18 @@ class Receiver:
         wire.protocol.makeConnection(wire)
         return succeed(wire.protocol)
 
-    def took(self, wire: int = -1) -> list[int]:
-        """The numbers of the events that a wire brought. Checks the counts before them."""
+    def frames(self, wire: int = -1) -> list[bytes]:
+        """The messages that a wire brought, by the counts before them."""
         data, found = self.wires[wire].value(), []
         while data:
             count, _, rest = data.partition(b" ")
-            frame, data = rest[: int(count)], rest[int(count) :]
-            found.append(int(frame.rpartition(b'"sql":"SELECT ')[2].partition(b'"')[0]))
+            found.append(rest[: int(count)])
+            data = rest[int(count) :]
         return found
+
+    def took(self, wire: int = -1) -> list[int]:
+        """The numbers of the events that a wire brought."""
+        return [int(frame.rpartition(b'"sql":"SELECT ')[2].partition(b'"')[0]) for frame in self.frames(wire)]
 
     def lose(self) -> None:
         self.wires[-1].abortConnection()
@@ -287,3 +299,55 @@ def test_reopen_connects_anew_before_the_next_batch(
     sent(sink, clock, 2)
     assert len(receiver.wires) == 2
     assert receiver.took() == [1, 2]
+
+
+@implementer(ISinkPlugin)
+class FakePlugin:
+    """The plugin, with a receiver that a test sees. What comes again after a reconnect is another test's."""
+
+    name, acknowledges, default_format = (
+        SyslogPlugin.name,
+        SyslogPlugin.acknowledges,
+        SyslogPlugin.default_format,
+    )
+
+    def __init__(self) -> None:
+        self.receiver = Receiver()
+
+    def problems(self, options: Any, base: Path) -> list[str]:
+        return SyslogPlugin().problems(options, base)
+
+    def make(self, options: Any, context: Any) -> StreamSink:
+        said = read(options, context.base)
+        frames = Frames(host="g", maximum=said.max_frame_bytes)
+        return StreamSink(said, context, frames, dial=self.receiver, unacked=lambda _: 0)
+
+    def received(self) -> list[bytes]:
+        """The bodies, as whoever parses JSON has them."""
+        found = []
+        for number in range(len(self.receiver.wires)):
+            for frame in self.receiver.frames(number):
+                found.append(canonical(orjson.loads(frame.partition(b"] ")[2])))
+        return found
+
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        self.receiver.refuses = True
+        self.receiver.lose()
+        yield
+        self.receiver.refuses = False
+
+
+def test_it_keeps_the_promises_of_a_sink(tmp_path: Path, clock: Clock) -> None:
+    """What the reader process relies on, whichever sink it is."""
+    plugin = FakePlugin()
+    options = {"transport": "tcp", "address": "127.0.0.1:601", "window": 0, "max_frame_bytes": 16 << 20}
+    check_sink(
+        plugin,
+        options,
+        plugin.received,
+        base=tmp_path,
+        reactor=clock,
+        settle=lambda: clock.pump([1, 0.1, 0.1]),
+        broken=plugin.broken,
+    )
