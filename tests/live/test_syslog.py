@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
+import psycopg
 import pytest
 
 from .certificates import Certificates
 from .delivering import Delivering
+from .gateway import Gateway
 from .processes import until
 from .rsyslog import Rsyslog
 
@@ -148,3 +150,25 @@ def test_the_other_transports_bring_each_message_whole(rsyslog: Rsyslog, transpo
     assert numbers(rsyslog) == list(range(1, last + 1))
     assert {each["app"] for each in rsyslog.seen()} == {"hoopproxy"}
     assert {each["version"] for each in rsyslog.seen()} == {"0" if transport == "local" else "1"}
+
+
+def test_what_a_session_says_arrives_from_a_running_gateway(
+    rsyslog: Rsyslog, certificates: Certificates, gateway: Callable[..., Gateway]
+) -> None:
+    """By configuration alone: the statement, and an attempt to forge a message, in one message each."""
+
+    def change(settings: dict[str, Any]) -> None:
+        settings["sink"] = [{"name": "siem", "type": "syslog", **tls(rsyslog, certificates)}]
+
+    through = gateway(change=change)
+    forged = "SELECT 1 /* \n<13>1 - forged - - - */"
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+        connection.execute(forged)
+
+    def said() -> list[dict[str, Any]]:
+        return [orjson.loads(each["message"]) for each in rsyslog.seen()]
+
+    until(lambda: any(each["kind"] == "session.end" for each in said()), seconds=30, what="the session's end")
+    asked = [each for each in said() if each["kind"] == "command.requested"]
+    assert [each["event"]["text"] for each in asked] == [forged]
+    assert {each["app"] for each in rsyslog.seen()} == {"hoopproxy"}
