@@ -44,7 +44,7 @@ ALLOWED = {
         "sinks",
     },
     "index": {"errors", "events", "journal"},
-    "reading": {"errors", "events", "index", "inert", "interfaces", "journal", "wire"},
+    "reading": {"ledger", "errors", "events", "index", "inert", "interfaces", "journal", "wire"},
     "gateway": {
         "config",
         "delivery",

@@ -25,6 +25,7 @@ __all__ = [
     "Answer",
     "Covering",
     "EventLine",
+    "Exhibit",
     "LeftOut",
     "Located",
     "Problem",
@@ -157,6 +158,14 @@ class Located:
 
 
 @attrs.frozen
+class Exhibit:
+    """A file of a bundle: its name below the bundle's folder, its bytes in base 64."""
+
+    name: str
+    data: str = attrs.field(repr=False)
+
+
+@attrs.frozen
 class Remark:
     """Something worth knowing about the answer, such as why it takes long."""
 
@@ -172,7 +181,17 @@ class Problem:
 
 
 Answer = (
-    EventLine | Chunk | Letter | SessionSummary | Progress | LeftOut | Covering | Located | Remark | Problem
+    EventLine
+    | Chunk
+    | Letter
+    | SessionSummary
+    | Progress
+    | LeftOut
+    | Covering
+    | Exhibit
+    | Located
+    | Remark
+    | Problem
 )
 
 
@@ -233,6 +252,7 @@ _SMALL: Final[dict[str, Any]] = {
     "progress": Progress,
     "leftout": LeftOut,
     "covering": Covering,
+    "exhibit": Exhibit,
     "located": Located,
     "problem": Problem,
     "remark": Remark,

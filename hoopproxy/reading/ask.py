@@ -14,9 +14,10 @@ from hoopproxy.index.rows import RowTexts
 from hoopproxy.index.words import Query
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import UnsupportedFormat
-from hoopproxy.reading.answers import Answer, Problem, Question
+from hoopproxy.reading.answers import Answer, EventLine, Problem, Question
 from hoopproxy.reading.journals import follow, last_events
 from hoopproxy.reading.notes import locate, notes_about
+from hoopproxy.reading.proven import exhibits
 from hoopproxy.reading.scope import Scope
 from hoopproxy.reading.searching import Search, search
 from hoopproxy.reading.sessions import exported, find_session, list_sessions, recording, session_events
@@ -92,4 +93,10 @@ def _of_session(folders: Sequence[Folder], question: Question, scope: Scope) -> 
     elif question.action == "replay":
         yield from recording(found, scope)
     else:
-        yield from exported(found, scope, notes_about(folders, found.session))
+        sealed: list[tuple[int, str]] = []
+        for piece in exported(found, scope, notes_about(folders, found.session)):
+            if isinstance(piece, EventLine) and piece.event.get("journal") == found.folder.path.name:
+                sealed.append((int(piece.event["jseq"]), str(piece.event.get("id", ""))))
+            yield piece
+        if question.format == "bundle":
+            yield from exhibits(found.folder, [each for each in sealed if each[1]])

@@ -10,6 +10,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
+from hoopproxy.cli.audit.screen import Screen
+from hoopproxy.cli.audit.spool import Spool
+from hoopproxy.reading.answers import encode_line
+from hoopproxy.reading.journals import at_rest
+from hoopproxy.reading.scope import EVERYTHING
+from hoopproxy.reading.sessions import exported, find_session
 from tests.cli.trail import Trail
 from tests.protocols.postgres.talk import complete
 
@@ -35,6 +41,16 @@ def test_a_page_tells_the_story_and_shows_what_was_seen(trail: Trail) -> None:
     assert "connected to app as app_ro" in done.stdout
     assert "Ada &lt;b&gt;Lovelace&lt;/b&gt;" in done.stdout
     assert "has no ledger" in done.stdout
+
+
+def test_a_recording_can_be_gone_through_twice_at_one_time(trail: Trail) -> None:
+    """A page is made of two passages, an archive of many."""
+    found = find_session(at_rest(trail.state), "last", EVERYTHING)
+    with Spool(exported(found, EVERYTHING), Screen()) as spool:
+        once = [encode_line(piece) for piece in spool.pieces()]
+        assert len(once) > 10
+        assert all(one == other for one, other in zip(spool.pieces(), spool.pieces(), strict=True))
+        assert [encode_line(piece) for piece in spool.pieces()] == once
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "html", "pcapng"])

@@ -14,6 +14,7 @@ from typing import Final
 
 import click
 
+from hoopproxy.cli.audit.bundling import write_bundle
 from hoopproxy.cli.audit.exporting import FORMATS, Recording
 from hoopproxy.cli.audit.options import made_source, source_options
 from hoopproxy.cli.audit.screen import Screen
@@ -29,7 +30,7 @@ _BINARY: Final = ("pcapng",)
 @click.command()
 @click.argument("session")
 @source_options
-@click.option("--format", "form", required=True, type=click.Choice(tuple(FORMATS)), help="Into what.")
+@click.option("--format", "form", required=True, type=click.Choice((*FORMATS, "bundle")), help="Into what.")
 @click.option(
     "-o",
     "--out",
@@ -62,6 +63,7 @@ def export(
       pcapng     packets that Wireshark decodes as the session's protocol
       asciicast  what a terminal showed, for asciinema (-v3: its newer form)
       har        requests and answers of an HTTP session
+      bundle     all of these with proofs, keys and a manifest: a folder, or with --out NAME.zip an archive
 
     \b
       hoopproxy audit export last --config gateway.toml --format html -o session.html
@@ -70,12 +72,19 @@ def export(
     source = made_source(config, control, state, journal)
     if out is None and form in _BINARY and sys.stdout.isatty():
         raise click.UsageError(f"{form} is not for a terminal; say where to with --out FILE")
+    if out is None and form == "bundle":
+        raise click.UsageError(
+            "a bundle is a folder or an archive; say where to with --out DIR or --out NAME.zip"
+        )
     screen = Screen(as_json=True)
     with screen.closing(ctx):
         question = Question(action="export", session=session, format=form)
         with Spool(screen.pieces(source.ask(question)), screen) as spool:
             recording = Recording(spool, made=_now(), by=f"unix:{getpass.getuser()}", typed=typed)
-            _written(FORMATS[form](recording), out)
+            if form == "bundle" and out is not None:
+                screen.note(f"{write_bundle(recording, out)} of {spool.events} events are proven in it")
+            else:
+                _written(FORMATS[form](recording), out)
             for cover in spool.covers:
                 screen.note(cover.sentence)
 

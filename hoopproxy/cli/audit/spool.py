@@ -10,7 +10,7 @@ from hoopproxy.cli.audit.screen import Screen
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.export.session import Told
 from hoopproxy.journal.chunks import Chunk
-from hoopproxy.reading.answers import Answer, Covering, EventLine, decode_line, encode_line
+from hoopproxy.reading.answers import Answer, Covering, EventLine, Exhibit, decode_line, encode_line
 
 __all__ = ["Spool"]
 
@@ -36,6 +36,8 @@ class Spool:
     def _keep(self, piece: Answer) -> None:
         if isinstance(piece, Covering):
             self.covers.append(piece)
+        elif isinstance(piece, Exhibit):
+            self._file.write(encode_line(piece))
         elif isinstance(piece, (EventLine, Chunk)):
             if isinstance(piece, EventLine):
                 self.first = self.first or piece
@@ -58,12 +60,21 @@ class Spool:
 
     def pieces(self) -> Iterator[EventLine | Chunk]:
         """Events and chunks, from the beginning, in order. One at a time."""
-        self._file.flush()
-        self._file.seek(0)
-        for line in self._file:
-            piece = decode_line(line)
-            if isinstance(piece, (EventLine, Chunk)):
-                yield piece
+        return (piece for piece in self._all() if isinstance(piece, (EventLine, Chunk)))
+
+    def _all(self) -> Iterator[Answer]:
+        at = 0  # each passage has a place of its own: two may be under way at one time
+        while True:
+            self._file.seek(at)
+            line = self._file.readline()
+            if not line:
+                return
+            at += len(line)
+            yield decode_line(line)
+
+    def exhibits(self) -> Iterator[Exhibit]:
+        """The files that came with it, for a bundle."""
+        return (piece for piece in self._all() if isinstance(piece, Exhibit))
 
     def told(self) -> Iterator[Told]:
         """The events alone."""

@@ -1,0 +1,80 @@
+"""What proves a session to an outsider: public keys, the notes that vouch for them, and a proof for each event."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.folder import Folder
+from hoopproxy.ledger.epoch import Epochs
+from hoopproxy.ledger.evidence import heads, prove
+from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
+from hoopproxy.ledger.leaf import Leaf
+from hoopproxy.ledger.tiles import Tiles
+from hoopproxy.reading.answers import Exhibit, Remark
+
+__all__ = ["MOST_PROOFS", "exhibits"]
+
+MOST_PROOFS: Final = 2000
+"""Events of a session that get a proof each, its first ones; some milliseconds and kilobytes apiece."""
+
+
+def exhibits(folder: Folder, records: Iterable[tuple[int, str]]) -> Iterator[Exhibit | Remark]:
+    """The ledger's part of a bundle. What can't be proven is said.
+
+    :param records: number and id of each event.
+    """
+    ledger = LedgerFolder(ledgers_root(folder.path.parent.parent) / folder.path.name)
+    try:
+        notes = ledger.epochs()
+        size = max((head.size for _, head in heads(ledger)), default=0)
+        if not notes or not size:
+            yield Remark(f"journal {folder.path.name} is not sealed, so nothing of it can be proven")
+            return
+        keys = "".join(f"{epoch.key}\n" for epoch in Epochs(notes).all)
+        yield _exhibit(f"keys/{folder.path.name}.keys", keys.encode())
+        for number, note in enumerate(notes, 1):
+            yield _exhibit(f"keys/{folder.path.name}.{number:06d}.note", note)
+        yield from _proofs(folder, ledger, size, records)
+    except (HoopproxyError, OSError) as problem:
+        yield Remark(f"not everything could be proven: {problem}")
+
+
+def _proofs(
+    folder: Folder, ledger: LedgerFolder, size: int, records: Iterable[tuple[int, str]]
+) -> Iterator[Exhibit | Remark]:
+    tiles = Tiles(ledger.read, size)
+    unproven = 0
+    for count, (jseq, name) in enumerate(records):
+        index = _index(tiles, jseq) if count < MOST_PROOFS else None
+        if index is None:
+            unproven += 1
+            continue
+        yield _exhibit(f"proofs/{name}.tlog-proof", prove(folder, ledger, index).encode())
+    if unproven:
+        yield Remark(
+            f"{unproven} events have no proof in here: {MOST_PROOFS} get one at most, and none that is not sealed yet"
+        )
+
+
+def _index(tiles: Tiles, jseq: int) -> int | None:
+    """The leaf of a record. Numbers rise from leaf to leaf, most often by one."""
+    low, high = 0, min(jseq, tiles.size)
+    guess = jseq - 1
+    while low < high:
+        middle = guess if low <= guess < high else (low + high) // 2
+        found = Leaf.decode(tiles.leaf(middle)).jseq
+        if found == jseq:
+            return middle
+        guess = middle + jseq - found
+        if found < jseq:
+            low = middle + 1
+        else:
+            high = middle
+    return None
+
+
+def _exhibit(name: str, data: bytes) -> Exhibit:
+    return Exhibit(name, b64encode(data).decode())
