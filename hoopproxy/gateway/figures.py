@@ -5,6 +5,8 @@ Adding to an attribute costs the data path nothing; the exposition format is mad
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import attrs
 
 from hoopproxy.journal.options import CommitFacts
@@ -76,5 +78,4 @@ class Figures:
         self.records += facts.records
         self.raw_bytes += facts.raw_bytes
         self.stored_bytes += facts.stored_bytes
-        index = next((i for i, bound in enumerate(SYNC_BUCKETS) if seconds <= bound), len(SYNC_BUCKETS))
-        self.sync_counts[index] += 1
+        self.sync_counts[bisect_left(SYNC_BUCKETS, seconds)] += 1

@@ -32,6 +32,8 @@ from hoopproxy.journal.watermark import WatermarkWriter
 __all__ = ["Committer"]
 
 _WRITE_BYTES: Final = 1 << 20  # of a large batch, bytes handed to the system at once
+_CROWD: Final = 8  # entries of a commit from which on there are sessions enough to wait for
+_MOST_GATHERING: Final = 1_000_000  # ns
 _ATTEMPTS: Final = 3  # as it is; with the reserve's space; in a new segment
 _SPACE_EVERY: Final = 1 << 20  # stored bytes between two looks at the free space
 
@@ -64,6 +66,10 @@ class Committer:
         self._state = position.state
         self._compressor = Compressor(options.compress)
         self._batch: Batch | None = None
+        self.pause: Callable[[float], object] | None = (
+            None  # sleeps so many seconds; None: nobody waits for others
+        )
+        self._crowd = self._sync_ns = 0  # entries taken last; how long the last sync took
         self._news = False  # something that the reactor's thread was not told of
         self._new_keys: list[Key] = []
         self._keys_failed = False
@@ -105,6 +111,8 @@ class Committer:
         self._news = True
         while inbox.want or inbox.stop:
             retried = self._batch is not None
+            if not retried and self._crowd > _CROWD and not inbox.stop:
+                self._gather()
             inbox.want = retried  # what was asked for while the disk refused is still owed
             if not retried and not self._take():
                 break
@@ -117,9 +125,15 @@ class Committer:
         if self._news:
             self._notify()
 
+    def _gather(self) -> None:
+        """Many sessions are at work: let those in whose records are about to come, once more as long as the disk
+        takes. Half the commits are made then, and each costs as much as some commands."""
+        if self.pause is not None:
+            self.pause(min(self._sync_ns, _MOST_GATHERING) / 1e9)
+
     def _take(self) -> bool:
         inbox = self._inbox
-        waiting = len(inbox.flat) // WIDTH
+        waiting = self._crowd = len(inbox.flat) // WIDTH
         self.flight_mark, inbox.mark = inbox.mark, None
         room = self._options.batch_bytes
         if waiting and inbox.appended - self.durable_bytes > room:
@@ -265,7 +279,7 @@ class Committer:
             segment.write(parts)
         started = time.perf_counter_ns()
         segment.sync()
-        sync_ns = time.perf_counter_ns() - started
+        self._sync_ns = sync_ns = time.perf_counter_ns() - started
         stored = segment.end - before
         self.facts.append(
             CommitFacts(

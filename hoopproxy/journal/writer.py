@@ -137,6 +137,7 @@ class Journal:
         self._next_key = committer.next_key
         self._refusals.judge(committer.refusal, committer.session_refusal, 0)
         if self._threaded:
+            committer.pause = time.sleep
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
         if recovered.lost is not None:
@@ -213,6 +214,15 @@ class Journal:
             if durable + 1 == self.next_jseq:
                 self._inbox.mark = None
             self._set_attention()
+        waiters = self._waiters
+        try:  # what waits for the disk goes on before anything else
+            waiters.release(self.durable)
+        finally:
+            self._learn_more(committer)
+            if waiters.is_due(self.durable):  # one failed: that is its own affair
+                self._call_from_thread(self._learn)
+
+    def _learn_more(self, committer: Committer) -> None:
         while committer.facts:
             facts = committer.facts.popleft()
             if self._on_commit is not None:
@@ -225,12 +235,6 @@ class Journal:
             self._flush_gap()
             self.commit_soon()
         self._refusals.judge(committer.refusal, committer.session_refusal, self.unsynced_bytes)
-        waiters = self._waiters
-        try:
-            waiters.release(self.durable)
-        finally:
-            if waiters.is_due(self.durable):  # one failed: that is its own affair
-                self._call_from_thread(self._learn)
 
     def _has_room(self) -> bool:
         committer = self._committer

@@ -165,9 +165,9 @@ class Exchange(Short):
 
     def journal_refuses(self, refused: JournalRefused) -> None:
         """The journal can't write: a command that waits for its record will not happen, so say that."""
+        if self._short:
+            self._fold()
         if self._held and not self.ended and self._closing is None:
-            if self._short:
-                self._fold()
             self.recorder.tick()
             self._journal_refused(refused)
             self._send()

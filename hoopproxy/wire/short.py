@@ -105,9 +105,21 @@ class Short(Deeds):
         journal.commit_now()
         self._wait_for = jseq
         if jseq > journal.durable:
-            self._hold(Piece(data, 0))
+            self._waiting = data
+            journal.when_durable(jseq, self._record_is_durable)
         else:
             self._go(Piece(data, 0))
+
+    def _record_is_durable(self) -> None:
+        """What waited for it goes on; if the short way was closed meanwhile, the general way has it."""
+        data, self._waiting = self._waiting, b""
+        if not data:
+            self._durable()
+        elif not self.ended:
+            server, size = self.server, len(data)
+            server.out += size
+            server.forwarded += size
+            self.relay.to_server(data)
 
     def server_received(self, data: bytes) -> None:
         """Bytes of the target, in order."""
@@ -164,6 +176,10 @@ class Short(Deeds):
         if not self._strict:  # there, what went on was counted when it went
             server.out += size
             server.forwarded += size
+        waiting, self._waiting = self._waiting, b""
+        if waiting:
+            self._held.append((self._wait_for, Piece(waiting, 0)))
+            self._held_bytes += len(waiting)
         size, self._out = self._out, 0
         server.skip(size)
         client.out += size

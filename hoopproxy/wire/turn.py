@@ -82,6 +82,7 @@ class Turn:
         "_to_server_now",
         "_told",
         "_wait_for",
+        "_waiting",
         "_words_at",
         "admission",
         "client",
@@ -137,6 +138,7 @@ class Turn:
         self._wait_for = 0
         self._held: list[tuple[int, Piece]] = []
         self._held_bytes = 0
+        self._waiting = b""  # (``strict``) a command on the short way, until its record is durable
         self._lagging = False
         self._look_at_lag = 0
 
@@ -164,7 +166,7 @@ class Turn:
     @property
     def waits(self) -> bool:
         """Whether bytes for the target wait until their record is durable."""
-        return bool(self._held)
+        return bool(self._held or self._waiting)
 
     def _push_run(self) -> None:
         """The frames that were released one after the other become one piece."""
