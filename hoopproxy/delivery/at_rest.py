@@ -11,8 +11,8 @@ import attrs
 
 from hoopproxy.config.model import Sink
 from hoopproxy.delivery.cursors import Found, cursors_at_rest
+from hoopproxy.delivery.lag import Lag
 from hoopproxy.delivery.stream import Stream
-from hoopproxy.delivery.track import Lag
 from hoopproxy.journal.folder import journals
 
 __all__ = ["Resting", "at_rest", "over_quota"]

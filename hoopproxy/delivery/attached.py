@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 
 from hoopproxy.config.model import Sink
 from hoopproxy.delivery.call import Nonsense, called
+from hoopproxy.delivery.faults import kind_of
 from hoopproxy.delivery.surroundings import Surroundings, secret_by_text
-from hoopproxy.delivery.track import kind_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.sinks import Delivery, SinkContext
 

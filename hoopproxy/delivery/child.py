@@ -22,11 +22,12 @@ from hoopproxy.config import Config
 from hoopproxy.config.carried import received
 from hoopproxy.delivery.consumer import Consumer
 from hoopproxy.delivery.cursors import CursorFile
+from hoopproxy.delivery.faults import kind_of
 from hoopproxy.delivery.follower import Follower
 from hoopproxy.delivery.pipe import encoded
 from hoopproxy.delivery.runner import SinkRunner
 from hoopproxy.delivery.surroundings import Surroundings
-from hoopproxy.delivery.track import Track, kind_of
+from hoopproxy.delivery.track import Track
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import Event
 from hoopproxy.journal.keyring import Keyring
@@ -223,6 +224,12 @@ class Child:
     # -- status
 
     def _round(self) -> None:
+        try:
+            self._look_at_all()
+        except (HoopproxyError, OSError) as problem:
+            self.tell(f"how far everybody is can't be told: {kind_of(problem)}")
+
+    def _look_at_all(self) -> None:
         follower = self._follower
         if follower is None:
             return

@@ -133,14 +133,16 @@ class Follower:
 
     def _round(self) -> None:
         self._timer = None
-        self.look_around()
-        for track in self.tracks:
-            track.tick()
-            track.save()
-            track.go()
-        self._each_round()
-        if not self._stopped:
-            self._arm()
+        try:
+            self.look_around()
+            for track in self.tracks:
+                track.tick()
+                track.save()
+                track.go()
+            self._each_round()
+        finally:
+            if not self._stopped:
+                self._arm()
 
     # -- what others want to know
 

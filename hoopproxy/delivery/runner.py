@@ -24,11 +24,12 @@ from hoopproxy.delivery.backoff import Backoff
 from hoopproxy.delivery.call import Nonsense, TooLate
 from hoopproxy.delivery.consumer import Taken
 from hoopproxy.delivery.cursors import Cursor, CursorFile
+from hoopproxy.delivery.faults import Moved, kind_of
 from hoopproxy.delivery.gaps import Gap
+from hoopproxy.delivery.lag import Lag
 from hoopproxy.delivery.selection import Selection, batches
 from hoopproxy.delivery.stream import Stream
 from hoopproxy.delivery.surroundings import Surroundings
-from hoopproxy.delivery.track import Lag, Moved, kind_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditCursorDamaged, AuditSinkFailed, AuditSinkRecovered
 from hoopproxy.journal.folder import journals

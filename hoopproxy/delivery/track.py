@@ -8,51 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import attrs
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
 from hoopproxy.delivery.backoff import Backoff
 from hoopproxy.delivery.consumer import Consumer, Emit
 from hoopproxy.delivery.cursors import Cursor, CursorFile
+from hoopproxy.delivery.faults import Moved, kind_of
+from hoopproxy.delivery.lag import Lag
 from hoopproxy.delivery.stream import Batch, Place, Stream, View
-from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditCursorDamaged, AuditGap
 
-__all__ = ["Lag", "Moved", "Track", "kind_of"]
+__all__ = ["Track"]
 
 Tell = Callable[[str], None]
 InThread = Callable[[Callable[[], None]], "Deferred[Any]"]
 
 UNREADABLE_SECONDS: Final = 30.0
-
-
-class Moved(HoopproxyError):
-    """A consumer's ``take`` fails with it when it wants to go on elsewhere: ``position`` is asked again."""
-
-
-@attrs.frozen(kw_only=True)
-class Lag:
-    """How far a consumer is behind: records, bytes on disk, and since when the oldest waits (Unix ns, 0: none)."""
-
-    records: int = 0
-    bytes: int = 0
-    since: int = 0
-
-    def seconds(self, now: float) -> float:
-        """The age of the oldest that waits; ``now`` in Unix seconds."""
-        return max(0.0, now - self.since / 1e9) if self.since else 0.0
-
-
-def kind_of(failure: Failure | BaseException) -> str:
-    """An error in words that can be on record: ours say what they mean, of others the kind (and errno) is kept:
-    their text could quote what they were handed."""
-    problem = failure.value if isinstance(failure, Failure) else failure
-    if isinstance(problem, HoopproxyError):
-        return str(problem)[:300]
-    if isinstance(problem, OSError) and problem.strerror:
-        return f"{type(problem).__name__}: {problem.strerror}"
-    return type(problem).__name__
 
 
 class Track:
@@ -91,6 +63,7 @@ class Track:
         self._stopping: Deferred[None] | None = None
         self._problem = ""
         self._unreadable: dict[bytes, tuple[float, str]] = {}
+        self._lost: dict[bytes, Stream] = {}
 
     # -- life
 
@@ -125,9 +98,16 @@ class Track:
             self._kept = dict(found.cursor.positions)
 
     def add(self, stream: Stream) -> None:
-        """A journal is there."""
+        """A journal is there. A consumer that can't say its place in it is asked again later."""
         journal = stream.folder.id
-        position = self._wanted(stream)
+        try:
+            position = self._wanted(stream)
+        except Exception as problem:  # its own files may be damaged, and the others have their work to do
+            self._lost[journal] = stream
+            self._can_not_read(journal, f"its place can't be told: {kind_of(problem)}")
+            return
+        self._lost.pop(journal, None)
+        self._unreadable.pop(journal, None)
         self._views[journal] = View(stream, position, self._damaged)
 
     def _wanted(self, stream: Stream) -> int:
@@ -208,27 +188,32 @@ class Track:
             batch = self._read(journal, view)
             if batch is not None:
                 self._views[journal] = self._views.pop(journal)  # the others first, the next time
-                self._look_for_gap(view, batch)
                 self._places[journal] = batch.place
                 return view, batch
         return None
 
     def _read(self, journal: bytes, view: View) -> Batch | None:
         """One journal that can't be read keeps nobody from the others, and is tried again later."""
-        now: float = self._clock.seconds()
-        until, before = self._unreadable.get(journal, (now, ""))
-        if now < until:
+        if not self._is_due(journal):
             return None
         try:
             batch = view.read()
-        except (HoopproxyError, OSError) as problem:
-            sentence = kind_of(problem)
-            if sentence != before:
-                self._tell(f"{self.name} can't read a journal: {sentence}")
-            self._unreadable[journal] = now + UNREADABLE_SECONDS, sentence
+            if batch is not None:
+                self._look_for_gap(view, batch)
+        except Exception as problem:  # damage has many faces
+            view.close()
+            self._can_not_read(journal, kind_of(problem))
             return None
         self._unreadable.pop(journal, None)
         return batch
+
+    def _is_due(self, journal: bytes) -> bool:
+        return journal not in self._unreadable or self._clock.seconds() >= self._unreadable[journal][0]
+
+    def _can_not_read(self, journal: bytes, sentence: str) -> None:
+        if sentence != self._unreadable.get(journal, (0.0, ""))[1]:
+            self._tell(f"{self.name} can't read a journal: {sentence}")
+        self._unreadable[journal] = self._clock.seconds() + UNREADABLE_SECONDS, sentence
 
     def _look_for_gap(self, view: View, batch: Batch) -> None:
         missing = batch.first - view.position
@@ -272,8 +257,12 @@ class Track:
     def _moved(self) -> None:
         self._pending = None
         self._places.clear()
+        streams = [view.stream for view in self._views.values()]
         for view in self._views.values():
-            view.move(self._wanted(view.stream))
+            view.close()
+        self._views.clear()
+        for stream in streams:
+            self.add(stream)
 
     def _done(self, pause: float = 0.0) -> None:
         self._busy = False
@@ -292,6 +281,9 @@ class Track:
         self._tick_is_due = self._busy
         if self._busy or self._stopping is not None:
             return
+        for journal, stream in list(self._lost.items()):
+            if self._is_due(journal):
+                self.add(stream)
         self._worked = False
         self._busy = True
         ticking = maybeDeferred(self.consumer.tick)
@@ -319,8 +311,16 @@ class Track:
 
     def position(self, journal: bytes) -> int:
         """The next number wanted of that journal, as the next start would find it at worst."""
-        own = self.consumer.position(journal)
+        own = self._own_position(journal)
         return own if own is not None else self._saved.positions.get(journal, 1)
+
+    def _own_position(self, journal: bytes) -> int | None:
+        """What the consumer says; ``None`` if it keeps no place, or can't tell it now."""
+        try:
+            return self.consumer.position(journal)
+        except Exception as problem:
+            self._can_not_read(journal, f"its place can't be told: {kind_of(problem)}")
+            return None
 
     def save(self) -> Deferred[Any]:
         """Make the place durable if it moved and is kept here. Never fails: what isn't saved comes again."""
@@ -346,7 +346,7 @@ class Track:
         """Also of who keeps its own place, if retention waits for it: that looks at cursors, and nowhere else."""
         found = {}
         for journal in self._views:
-            position = self.consumer.position(journal)
+            position = self._own_position(journal)
             if position is None:
                 position = self._kept.get(journal, 1)
             elif not self.holds:

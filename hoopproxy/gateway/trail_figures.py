@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from hoopproxy.delivery.track import Lag
+from hoopproxy.delivery.lag import Lag
 
 __all__ = ["FINE", "Rate", "ledger_families", "trail_families"]
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from hoopproxy.delivery import stream as streams
 from hoopproxy.delivery.cursors import Cursor, CursorFile
-from hoopproxy.delivery.track import Moved
+from hoopproxy.delivery.faults import Moved
 from hoopproxy.events import AuditCursorDamaged, AuditGap
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.memory import MemoryFiles
@@ -337,6 +337,52 @@ def test_time_is_told_while_there_is_something_and_seldom_when_all_is_quiet(
     for _ in range(60):
         following.turn(1.0)
     assert one.calls.count("tick") <= 6 + 8 + 12
+
+
+def test_one_that_cannot_tell_its_place_keeps_nobody_from_theirs(
+    files: MemoryFiles, journal: Journal
+) -> None:
+    """A damaged index must not stop the SIEM; it is asked again, and begins when it knows."""
+
+    class Lost(Taker):
+        found = False
+
+        def position(self, journal: bytes) -> int | None:
+            if not self.found:
+                raise ValueError("a secret in a damaged file")
+            return 1
+
+    lost, other = Lost("lost"), Taker("other")
+    write(journal, 2)
+    following = Following(files, lost, other).start()
+    assert other.numbers() == [1, 2]
+    assert lost.numbers() == []
+    assert following.follower.tracks[0].problem == "its place can't be told: ValueError"
+    assert following.follower.floors() == {journal.folder.id: 1}
+    following.turn(1.0)
+    lost.found = True
+    for _ in range(35):
+        following.turn(1.0)
+    assert lost.numbers() == [1, 2]
+    assert following.follower.tracks[0].problem == ""
+    assert "secret" not in " ".join(following.told)
+
+
+def test_a_look_that_fails_does_not_end_the_looking(files: MemoryFiles, journal: Journal) -> None:
+    """A clock that stops with the first error would stop cursors, checkpoints and quotas with it."""
+    one = Taker()
+    following = Following(files, one).start()
+
+    def fail() -> None:
+        raise RuntimeError("once")
+
+    following.follower._each_round = fail
+    with pytest.raises(RuntimeError):
+        following.turn(1.0)
+    following.follower._each_round = lambda: None
+    ticks = one.calls.count("tick")
+    following.turn(1.0)
+    assert one.calls.count("tick") == ticks + 1
 
 
 @settings(max_examples=40, deadline=None)

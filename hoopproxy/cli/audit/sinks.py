@@ -15,7 +15,7 @@ from hoopproxy.cli.asking import ask
 from hoopproxy.cli.audit.source import socket_of
 from hoopproxy.cli.audit.words import duration, size
 from hoopproxy.delivery.at_rest import at_rest
-from hoopproxy.delivery.track import Lag
+from hoopproxy.delivery.lag import Lag
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.inert import inert
 
