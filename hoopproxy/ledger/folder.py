@@ -57,6 +57,11 @@ class LedgerFolder:
         except FileNotFoundError:
             return None
 
+    def has_entries(self) -> bool:
+        """Whether the first bundle is there, whole or in part."""
+        first = self.path / "tile" / "entries" / "000"
+        return self.files.exists(first) or bool(self.files.names(first.with_name("000.p")))
+
     def epochs(self) -> list[bytes]:
         """The notes of the epochs, in order."""
         names = [name for name in self.files.names(self.path / "epochs") if name.endswith(".note")]
@@ -165,11 +170,16 @@ class LedgerFolder:
                 self.files.unlink(folder / name)
                 self.files.fsync_dir(folder)
 
+    def given_up(self) -> list[str]:
+        """The names of the trees of this journal that were set aside, oldest first."""
+        found: list[str] = []
+        while self.files.exists(self.path.with_name(f"{self.path.name}.{len(found) + 1}")):
+            found.append(f"{self.path.name}.{len(found) + 1}")
+        return found
+
     def set_aside(self) -> Path:
         """Give this tree up, keeping all of it under another name; returns that."""
-        number = 1
-        while self.files.exists(aside := self.path.with_name(f"{self.path.name}.{number}")):
-            number += 1
+        aside = self.path.with_name(f"{self.path.name}.{len(self.given_up()) + 1}")
         self.files.rename(self.path, aside)
         self.files.fsync_dir(self.path.parent)
         self._folders.clear()

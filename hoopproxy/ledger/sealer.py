@@ -22,6 +22,7 @@ from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.epoch import Epoch, Epochs, Why, origin_of
 from hoopproxy.ledger.folder import CHECKPOINT, LedgerFolder
 from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, leaves_of, marker_of
+from hoopproxy.ledger.merkle import EMPTY
 from hoopproxy.ledger.note import BadNote, Note, SigningKey
 from hoopproxy.ledger.tiles import BadTile, Tiles
 from hoopproxy.ledger.tree import Tree
@@ -121,7 +122,10 @@ class Sealer:
 
     def _open(self) -> None:
         if not self.ledger.epochs():
-            self._begin("first", None)
+            if self.ledger.read_or_none(CHECKPOINT) is None:
+                self._begin("first", None)
+            else:
+                self._start_over("damaged", "its epochs are missing", None)
             return
         known: Checkpoint | None = None
         try:
@@ -140,6 +144,7 @@ class Sealer:
             self._begin("key-lost", self.head or self._epochs.last.previous)
         else:
             self._key = key
+            self._sign_nothing()
 
     def _kept_key(self) -> SigningKey | None:
         try:
@@ -152,9 +157,9 @@ class Sealer:
         data = self.ledger.read_or_none(CHECKPOINT)
         named = self._epochs.last.previous
         if data is None:
-            if named is not None:
+            if named is not None or self.ledger.has_entries():
                 raise BadNote("the checkpoint is missing")
-            return None
+            return None  # a crash at the very beginning
         note = Note.parse(data)
         head = Checkpoint.of(note)
         self._epochs.signer(head, note)
@@ -220,6 +225,13 @@ class Sealer:
             self._epochs = Epochs([])
         self._change_key(key, why, previous, old)
         self.head, self._traffic = None, self._traffic + 1
+        self._sign_nothing()
+
+    def _sign_nothing(self) -> None:
+        """There is a checkpoint before there is a tile: one that is missing later was taken away."""
+        if self._tree.size == 0 and self.ledger.read_or_none(CHECKPOINT) is None:
+            self.head = Checkpoint(self._epochs.last.origin, 0, EMPTY)
+            self.ledger.write(CHECKPOINT, self.head.signed(self._key))
 
     def _rotate(self) -> None:
         key = SigningKey.new(self._epochs.last.origin)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from typing import Final
 
-from hoopproxy.ledger.merkle import EMPTY, HASH_SIZE, fold, node_hash
-from hoopproxy.ledger.tiles import ENTRIES, WIDTH, Tiles, encode_bundle, tile_path
+from hoopproxy.ledger.merkle import EMPTY, HASH_SIZE, fold, leaf_hash, node_hash
+from hoopproxy.ledger.tiles import ENTRIES, WIDTH, BadTile, Tiles, encode_bundle, tile_path
 
 __all__ = ["Tree"]
 
@@ -39,6 +39,9 @@ class Tree:
                 self._edge[level] = [data[at : at + HASH_SIZE] for at in range(0, len(data), HASH_SIZE)]
         if tiles.width(0, tiles.size // WIDTH):
             self._leaves = tiles.leaves(tiles.size // WIDTH)
+            if [leaf_hash(leaf) for leaf in self._leaves] != self._edge[0]:
+                path = tile_path(ENTRIES, tiles.size // WIDTH, len(self._leaves))
+                raise BadTile(path, "the entries are not what the tree has there")
         return self
 
     def extend(self, leaves: Sequence[bytes]) -> None:

@@ -63,6 +63,7 @@ class Report:
     :ivar sealed: leaves under the newest checkpoint. :ivar checked: records that are what was sealed.
     :ivar erased: by event (its ``jseq``): records that were lawfully erased. :ivar retired: records that the
         tree has and the journal's retention took. :ivar unsealed: records after the newest checkpoint.
+    :ivar closed: events that are encrypted and could not be read: checkpoints among them were not looked at.
     :ivar pinned: a key that the asker brought vouches for the newest checkpoint.
     """
 
@@ -74,6 +75,7 @@ class Report:
     checked: int = 0
     retired: int = 0
     unsealed: int = 0
+    closed: int = 0
     checkpoints: int = 0
     erased: dict[int, int] = attrs.field(factory=dict)
     pinned: bool = False
@@ -162,6 +164,8 @@ class Verification:
         epochs = Epochs(notes)
         report.epochs, report.origin = len(epochs), epochs.last.origin
         head = self._head(ledger, epochs, report)
+        for name in ledger.given_up():
+            report.notes.append(f"an earlier tree was given up and is kept as {name}")
         report.sealed, report.root = head.size, head.root.hex()
         tiles = Tiles(ledger.read, head.size)
         self._trees[report.journal] = epochs, tiles
@@ -324,6 +328,8 @@ class _Comparison:
 
     def _collect(self, batch: Sequence[Record]) -> None:
         for record in batch:
+            if record.is_closed and record.kind == Kind.EVENT:
+                self._report.closed += 1
             if (
                 record.key_id == 0
                 and record.kind == Kind.EVENT

@@ -382,6 +382,29 @@ def test_a_damaged_tree_is_kept_and_another_begun(house: House) -> None:
     assert house.verified().problem is None
 
 
+@pytest.mark.parametrize("name", ["checkpoint", "epochs/000001.note", "tile/entries/001", "tile/1/000.p/1"])
+@pytest.mark.parametrize("what", ["gone", "empty", "changed"])
+def test_whatever_is_wrong_with_the_files_sealing_goes_on(house: House, name: str, what: str) -> None:
+    """What was there is kept, the trail says so, and what comes is sealed in a tree that verifies."""
+    house.work(70)
+    folder = house.store.path
+    path = folder / name if (folder / name).exists() else next((folder / f"{name}.p").iterdir())
+    if what == "gone":
+        path.unlink()
+    else:
+        data = path.read_bytes()
+        path.write_bytes(b"" if what == "empty" else data[:30] + bytes([data[30] ^ 1]) + data[31:])
+    house.restart()
+    house.said.clear()
+    house.work()
+    report = house.verified()
+    assert report.problem is None
+    assert house.sealer.epochs.all[0].why == "damaged"
+    assert "audit.gap" in house.kinds()
+    assert any("given up" in note for note in report.notes)
+    assert list(folder.parent.glob("*.1"))
+
+
 def test_a_full_disk_is_told_and_nothing_is_lost(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same batch comes again; the checkpoint is that of all."""
     house.work(60)

@@ -256,6 +256,10 @@ def test_the_command_says_what_it_found_and_exits_by_it(house: House, tmp_path: 
     assert result.exit_code == 1
     assert "NOT WHAT WAS SEALED" in result.stdout
     assert "the first bad record is 2" in result.stdout
+    config = tmp_path / "gateway.toml"
+    config.write_text('[gateway]\nstate = "state"\n')
+    assert audit("verify", "--config", config).exit_code == 1
+    assert audit("verify", "--config", config, "--state", house.state).exit_code == 2
     assert audit("verify").exit_code == 2
     assert audit("verify", "--state", tmp_path / "nowhere").exit_code == 1
     assert audit("verify", "--state", house.state, "--key", "nonsense").exit_code == 1

@@ -104,6 +104,11 @@ def _text(report: Report, has_anchor: bool) -> str:
         lines.append(f"  {report.retired:,} records are in the tree and no longer in the journal (retention)")
     if report.unsealed:
         lines.append(f"  {report.unsealed:,} records are newer than the newest checkpoint")
+    if report.closed:
+        lines.append(
+            f"  {report.closed:,} events are encrypted and no key to them is at hand; they are what was sealed, but"
+            " checkpoints among them were not looked at"
+        )
     lines += [f"  note: {inert(note)}" for note in report.notes]
     if not has_anchor:
         lines.append("  note: no key and no checkpoint was given: the disk was only held against itself")
