@@ -13,7 +13,7 @@ from typing import Any
 
 from hoopproxy.protocols.postgres.commanding import Commanding
 from hoopproxy.protocols.postgres.outstanding import BIND, DESCRIBE, EXECUTE, NO, QUERY, SYNC, Pipeline, Sent
-from hoopproxy.protocols.postgres.prepared import Names
+from hoopproxy.protocols.postgres.prepared import Names, Prepared
 from hoopproxy.protocols.postgres.reading import DIGITS, SHAPES_READ, Reader
 from hoopproxy.protocols.postgres.requests import read_bind
 from hoopproxy.wire.express import Answered, Asked
@@ -31,6 +31,7 @@ _END = b"E\0\0\0\x09\0\0\0\0\0S\0\0\0\4"
 """Execute of the unnamed portal to its end, and Sync."""
 _DESCRIBE = b"D\0\0\0\6P\0"
 _DESCRIBED_END = _DESCRIBE + _END
+_END_SIZE, _DESCRIBED_SIZE = len(_END), len(_DESCRIBED_END)
 _EXECUTE_SIZE = 10
 _TAG = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 "
 """What a tag is made of; another one is looked at the general way."""
@@ -51,17 +52,24 @@ _DIGITS = 16
 """A count in a tag with that many digits is no count: integers of an event stay below 2**53."""
 
 
+Begun = tuple[bytes, int, Prepared, int]
+"""How a Bind begins, up to its values: these bytes, where they end, its statement, how many values follow."""
+
+
 class PostgresExpress:
     """See :class:`hoopproxy.wire.express.Express`."""
 
-    __slots__ = ("_asked", "_commanding", "_names", "_pipeline", "_reader")
+    __slots__ = ("_asked", "_commanding", "_described", "_last", "_names", "_pipeline", "_reader")
 
     def __init__(self, commanding: Commanding, pipeline: Pipeline, reader: Reader, names: Names) -> None:
         self._commanding, self._pipeline, self._reader, self._names = commanding, pipeline, reader, names
         self._asked = b""  # the command under way
+        self._described = False  # it has a Describe
+        self._last: Begun | None = None  # how the last Bind began; names don't move while it is quiet
 
     def quiet(self) -> bool:
         pipeline, reader = self._pipeline, self._reader
+        self._last = None
         return (
             not pipeline.queue
             and pipeline.fresh
@@ -93,26 +101,18 @@ class PostgresExpress:
         return None
 
     def _ask_bound(self, data: bytes, size: int, start: int, end: int) -> Asked | None:
-        tail = data[end:]
-        if (tail != _DESCRIBED_END and tail != _END) or data[5] or end < 13:
+        if data.endswith(_DESCRIBED_END) and end == size - _DESCRIBED_SIZE:
+            self._described = True
+        elif data.endswith(_END) and end == size - _END_SIZE:
+            self._described = False
+        else:
             return None
-        at = data.find(0, 6, end)
-        if at < 0:
-            return None
-        statement = self._names.ready(data[6:at])
-        if statement is None:
-            return None
-        # The formats of the values: none, or all text.
-        (count,) = _count(data, at + 1)
-        at += 3
-        if count:
-            if any(data[at : at + 2 * count]):
+        last = self._last
+        if last is None or not data.startswith(last[0], 5):
+            last = self._last = self._begun(data, end)
+            if last is None:
                 return None
-            at += 2 * count
-            if at + 2 > end:
-                return None
-        (values,) = _count(data, at)
-        at += 2
+        _, at, statement, values = last
         words = []
         for _ in range(values):
             if at + 4 > end:
@@ -143,6 +143,27 @@ class PostgresExpress:
             )
         return statement.verbs, _BARE_EXECUTE_FORM, (finish - _EXECUTE_SIZE, finish, told)
 
+    def _begun(self, data: bytes, end: int) -> Begun | None:
+        """The beginning of a Bind of the unnamed portal, up to its values, if it is plain. ``end`` is the Bind's."""
+        at = data.find(0, 6, end)
+        if data[5] or at < 0:
+            return None
+        statement = self._names.ready(data[6:at])
+        if statement is None or at + 5 > end:
+            return None
+        # The formats of the values: none, or all text.
+        (count,) = _count(data, at + 1)
+        at += 3
+        if count:
+            if any(data[at : at + 2 * count]):
+                return None
+            at += 2 * count
+            if at + 2 > end:
+                return None
+        (values,) = _count(data, at)
+        at += 2
+        return data[5:at], at, statement, values
+
     def answer(self, data: bytes, size: int, start: int, took: int) -> Answered | None:
         end = size - 6
         if end < 11 or data[end:] != _READY:
@@ -162,7 +183,7 @@ class PostgresExpress:
                 return None
             at = 5
             kind, length = _header(data, at)
-            if asked[-22:] == _DESCRIBED_END:
+            if self._described:
                 if kind == _SHAPE:
                     if length < 6:
                         return None
@@ -203,7 +224,7 @@ class PostgresExpress:
         )
 
     def forget(self) -> None:
-        self._asked = b""
+        self._asked, self._last = b"", None
 
     def unfold(self, op: str, began: int) -> None:
         pipeline, asked = self._pipeline, self._asked

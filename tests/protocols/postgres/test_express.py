@@ -259,3 +259,20 @@ def test_the_same_session_again_is_mostly_turns() -> None:
         player.client(query(f"{SELECT}{number}"))
         player.target(ANSWER)
     assert player.journal.turns == 18
+
+
+def test_a_name_that_is_prepared_anew_means_what_it_means_now() -> None:
+    """How the last Bind began is remembered; not beyond a Close and another Parse of its name."""
+    again = m("C", b"Ss\0") + parse("DELETE FROM t WHERE a = $1 AND b = $2", "s") + SYNC
+    short, _ = both_ways(
+        [
+            ("client", RUN),
+            ("target", RUN_ANSWER),
+            ("client", again),
+            ("target", m("3") + PARSED + ready()),
+            *[("client", RUN), ("target", BOUND + NO_DATA + complete("DELETE 1") + ready())] * 3,
+        ]
+    )
+    assert short.journal.turns == 6
+    texts = [each["event"]["text"] for each in short.journal.of("command.requested")[-3:]]
+    assert texts == ["DELETE FROM t WHERE a = $1 AND b = $2"] * 3
