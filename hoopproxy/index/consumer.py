@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import attrs
@@ -28,6 +29,8 @@ MAX_AGE: Final = 10.0
 
 LOOK_AFTER: Final = 60.0
 """Seconds between looks for what was rewritten, retired or damaged."""
+
+_BATCH: Final = 500
 
 Run = Callable[[Callable[[], None]], "Deferred[None] | None"]
 """Carries out work that takes some milliseconds: at once, or in a thread."""
@@ -119,10 +122,10 @@ class Index:
             self._gatherings[journal] = gathering
         if gathering.is_empty:
             self._begun[journal] = self._clock()
-        wanted, add = gathering.position, gathering.add
-        for taken in records:
-            if taken.record.jseq >= wanted:
-                add(taken)
+        wanted = gathering.position
+        if records and records[0].record.jseq < wanted:
+            records = [taken for taken in records if taken.record.jseq >= wanted]
+        gathering.extend(records)
         return self._write([journal]) if gathering.is_full else None
 
     def tick(self) -> Deferred[None] | None:
@@ -206,8 +209,9 @@ class Index:
     def _fill(self, journal: bytes, writer: PartWriter, end: int) -> None:
         """Records are missing before a window: a part was lost meanwhile, or their segments are gone."""
         gathering = Gathering(writer.position, self._rows_of)
-        for taken in self._journals.reread(journal, writer.position, end):
-            gathering.add(taken)
+        again = self._journals.reread(journal, writer.position, end)
+        while batch := list(islice(again, _BATCH)):
+            gathering.extend(batch)
             if gathering.is_full:
                 writer.write(gathering.take())
         if not gathering.is_empty:
@@ -271,8 +275,9 @@ class Index:
         gathering = Gathering(part.first, self._rows_of)
         writer = PartWriter(fresh, journal)
         try:
-            for taken in self._journals.reread(journal, part.first, end):
-                gathering.add(taken)
+            again = self._journals.reread(journal, part.first, end)
+            while batch := list(islice(again, _BATCH)):
+                gathering.extend(batch)
                 if gathering.is_full:
                     writer.write(gathering.take())
             gathering.position = end  # what is missing there is gone

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
+import orjson
 
 from hoopproxy.index.rows import Rows, RowTexts
 from hoopproxy.index.saying import QUIET, names_of, said_in
@@ -39,12 +40,16 @@ WINDOW_WORDS: Final = 500_000
 MAX_STREAMS: Final = 20_000
 """Sessions that something is remembered of; one takes some 500 bytes."""
 
+_EVENT, _CHUNK = int(Kind.EVENT), int(Kind.CHUNK)
+_TURNS: Final = frozenset((b"session.end", b"command.result"))
+_ALL_NAMED: Final = 4  # of a document: identity and target are among its words
 _CACHE: Final = 2000
 _CACHED: Final = 2000  # characters; longer texts seldom come twice
 
 _FACTS: Final = re.compile(
     rb',"kind":"([a-z_.]+)","mono":\d+,"node":"[^"]*"(?:,"op":"[^"]*")?(?:,"outcome":"([a-z_]+)")?'
-).search
+).match
+_KIND: Final = b',"kind":"'
 # What a client says can't look like this: in its texts every quote is behind a backslash, and where it
 # names keys (start-up parameters) the values are texts.
 
@@ -117,6 +122,7 @@ class Gathering:
         self._closed: list[Document] = []
         self._first, self._since, self._until, self._words, self._records = position, 0, 0, 0, 0
         self._texts: dict[str, list[str]] = {}
+        self._rows_held = False
 
     @property
     def is_full(self) -> bool:
@@ -128,54 +134,71 @@ class Gathering:
         """Whether nothing was gathered since the last window."""
         return not self._records
 
-    def add(self, taken: Taken) -> None:
-        """Take the next record."""
-        record = taken.record
-        if not self._records:
-            self._first, self._since = record.jseq, record.time
-        self._records += 1
-        self.position, self._until = record.jseq + 1, record.time
-        kind = record.kind
-        if kind == Kind.EVENT:
-            facts = _FACTS(record.body)
-            if facts is not None:
-                self._event(taken, record, facts[1], facts[2])
-                return
-        elif kind == Kind.CHUNK:
-            stream = self._streams.get(record.key_id)
-            if stream is not None and stream.rows is not None:
-                stream.rows.feed(record)
+    def extend(self, batch: Sequence[Taken]) -> None:
+        """Take the next records, in order."""
+        if not batch:
             return
-        event = taken.event
-        if event is not None:
-            outcome = event.get("outcome")
-            self._event(
-                taken,
-                record,
-                str(event.get("kind", "?")).encode(),
-                str(outcome).encode() if outcome is not None else None,
-            )
+        first, last = batch[0].record, batch[-1].record
+        if not self._records:
+            self._first, self._since = first.jseq, first.time
+        self._records += len(batch)
+        opened, facts_at = self._open, _FACTS
+        for taken in batch:
+            record = taken.record
+            if record.kind == _EVENT:
+                body = record.body
+                facts = facts_at(body, body.rfind(_KIND))
+                if facts is None:
+                    self._unusual(taken)
+                    continue
+                kind, outcome = facts.groups()
+                key = record.key_id, kind, outcome
+                document = opened.get(key)
+                if document is None:
+                    document = opened[key] = self._begin(taken, record, kind, outcome)
+                document.count += 1
+                document.last, document.until = record.jseq, record.time
+                if kind not in QUIET or b'"error":' in body or b'"detail":' in body:
+                    said = _said(body) if document.named == _ALL_NAMED else None
+                    if said is not None:
+                        self._words_of(document, said)
+                    elif (event := taken.event) is not None:
+                        self._say(document, event)
+                if kind in _TURNS:
+                    self._turn(taken, document, kind)
+                if document.count >= MAX_EVENTS or len(document.words) > MAX_WORDS:
+                    del opened[key]
+                    self._close(document)
+            elif record.kind == _CHUNK:
+                if self._rows_held:
+                    stream = self._streams.get(record.key_id)
+                    if stream is not None and stream.rows is not None:
+                        stream.rows.feed(record)
+            else:
+                self._unusual(taken)
+        self.position, self._until = last.jseq + 1, last.time
 
-    def _event(self, taken: Taken, record: Record, kind: bytes, outcome: bytes | None) -> None:
-        key = record.key_id, kind, outcome
+    def _turn(self, taken: Taken, document: Document, kind: bytes) -> None:
+        """What changes more than words."""
+        if kind == b"session.end":
+            self._streams.pop(taken.record.key_id, None)
+        elif document.stream.rows is not None:
+            self._rows(document, document.stream.rows, taken)
+
+    def _unusual(self, taken: Taken) -> None:
+        """An event whose envelope isn't as ours are, or that stands for another record."""
+        event, record = taken.event, taken.record
+        if event is None:
+            return
+        kind, outcome = str(event.get("kind", "?")).encode(), event.get("outcome")
+        key = record.key_id, kind, None if outcome is None else str(outcome).encode()
         document = self._open.get(key)
         if document is None:
-            document = self._open[key] = self._begin(taken, record, kind, outcome)
+            document = self._open[key] = self._begin(taken, record, kind, key[2])
         document.count += 1
         document.last, document.until = record.jseq, record.time
-        body = record.body
-        if kind not in QUIET or b'"error":' in body or b'"detail":' in body:
-            event = taken.event
-            if event is not None:
-                self._say(document, event)
-        stream = document.stream
-        if stream.rows is not None and kind == b"command.result":
-            self._rows(document, stream.rows, taken)
-        if kind == b"session.end":
-            self._streams.pop(record.key_id, None)
-        if document.count >= MAX_EVENTS or len(document.words) > MAX_WORDS:
-            del self._open[key]
-            self._close(document)
+        self._say(document, event)
+        self._turn(taken, document, kind)
 
     def _begin(self, taken: Taken, record: Record, kind: bytes, outcome: bytes | None) -> Document:
         stream = self._streams.get(record.key_id)
@@ -198,9 +221,20 @@ class Gathering:
     # --- words -----------------------------------------------------------------------------------------
 
     def _say(self, document: Document, event: Mapping[str, Any]) -> None:
+        self._words_of(document, said_in(event))
+        named = 1 + ("identity" in event) + 2 * ("target" in event)
+        if document.named < named:
+            document.named = named
+            for text in names_of(event):
+                document.words.update(words_of(text))
+        stream = document.stream
+        if stream.target is None or stream.identity is None or stream.session is None:
+            self._learn(stream, event)
+
+    def _words_of(self, document: Document, texts: Sequence[str]) -> None:
         words, cache = document.words, self._texts
         budget = MAX_EVENT_WORDS
-        for text in said_in(event):
+        for text in texts:
             found = cache.get(text)
             if found is None:
                 found = words_of(text)
@@ -213,14 +247,6 @@ class Gathering:
                     document.cut = True
                     break
             words.update(found)
-        named = 1 + ("identity" in event) + 2 * ("target" in event)
-        if document.named < named:
-            document.named = named
-            for text in names_of(event):
-                words.update(words_of(text))
-        stream = document.stream
-        if stream.target is None or stream.identity is None or stream.session is None:
-            self._learn(stream, event)
 
     def _learn(self, stream: Stream, event: Mapping[str, Any]) -> None:
         if stream.key == 0:
@@ -233,6 +259,7 @@ class Gathering:
             texts = self._rows_of(stream.target) if stream.rows is None else None
             if texts is not None:
                 stream.rows = Rows(texts)
+                self._rows_held = True
         stream.protocol = str(event.get("protocol", ""))
         if stream.session is None:
             stream.session = _session(event.get("session"))
@@ -272,6 +299,24 @@ class Gathering:
             self._streams.clear()  # what is known of those that go on is learned again
         self._words = self._records = 0
         return window
+
+
+def _said(body: bytes) -> list[str] | None:
+    """What was said in an event of a document whose names are known already: only that part of it is parsed.
+    ``None`` if it can't be told apart.
+
+    A text can't hold these marks: its quotes are behind backslashes. An object inside can hold the second one, and
+    then what is before it is no JSON.
+    """
+    start = body.find(b',"event":{')
+    end = body.find(b'},"id":"', start)
+    if start < 0 or end < 0 or b'"reason":"' in body:
+        return None
+    try:
+        said = orjson.loads(body[start + 9 : end + 1])
+    except orjson.JSONDecodeError:
+        return None
+    return said_in({"event": said})
 
 
 def _session(text: object) -> bytes | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hoopproxy.events import AuditRead, GatewayConfigChanged
+from hoopproxy.events import AuditRead, CommandRequested, GatewayConfigChanged
 from hoopproxy.index.consumer import Index
 from hoopproxy.reading.answers import EventLine, LeftOut, Remark
 from hoopproxy.reading.scope import NOTHING, Scope
@@ -175,3 +175,18 @@ def test_a_search_does_not_find_itself_unless_that_is_looked_for(trail: Trail) -
         step()
         assert found(trail.state, "kimberlite") == []
         assert found(trail.state, "kimberlite", kinds=("audit",)) == ["audit.read"]
+
+
+def test_what_a_detail_holds_can_not_hide_what_was_said(tmp_path: Path) -> None:
+    """Only a part of an event is parsed where that will do; a plugin's detail may look like the end of it."""
+    made = Trail(tmp_path)
+    detail = {"a": {"b": {"deep": "quartz"}, "id": "x"}, "id": "y", "zz": "basalt"}
+    session = made.session("alice")
+    for number in range(3):
+        session.asks("SELECT 1", complete("SELECT 0"))
+        request = CommandRequested(verb="X", text=f"granite {number}", detail=detail, range=(0, 1))
+        session.recorder.event(request, reason="obsidian" if number == 2 else None)
+    made.journal.commit_now()
+    indexed(tmp_path, made.folder)
+    for word, count in (("granite", 3), ("quartz", 3), ("basalt", 3), ("obsidian", 1)):
+        assert len(found(tmp_path, word)) == count, word
