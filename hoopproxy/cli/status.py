@@ -43,6 +43,10 @@ def _told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "records", f"{journal.get('durable')} durable of {journal.get('records')}, {waiting} bytes waiting"
     if journal.get("refusal"):
         yield "refuses", str(journal["refusal"])
+    trail = found.get("trail")
+    if trail:
+        failing = ", ".join(map(str, trail.get("failing", [])))
+        yield "trail", f"its readers: {trail.get('state')}" + (f"; failing: {failing}" if failing else "")
     for name, problem in found.get("broken_plugins", {}).items():
         yield "plugin", f"{name} can't be used: {problem}"
     yield "config", str(found.get("config"))

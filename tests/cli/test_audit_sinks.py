@@ -123,3 +123,23 @@ def test_a_gateway_tells_state_lag_error_and_cursor(
         assert word in row
     assert "\x1b" not in done.output
     assert ("new commands are refused" in done.output) == bool(refuse)
+
+
+@pytest.mark.parametrize(
+    ("trail", "words"),
+    [
+        ({"up": True, "state": "running", "failing": []}, "its readers: running"),
+        (
+            {"up": True, "state": "running", "failing": ["sink-siem"]},
+            "its readers: running; failing: sink-siem",
+        ),
+        ({"up": False, "state": "down", "failing": []}, "its readers: down"),
+    ],
+)
+def test_status_says_whether_the_trail_is_read(tmp_path: Path, trail: dict[str, Any], words: str) -> None:
+    """Whoever looks at the gateway should see that its trail goes nowhere."""
+    answer = {"ok": True, "ready": True, "node": "gw1", "trail": trail}
+    there = Answering(tmp_path / "control.sock", answer)
+    done = CliRunner().invoke(main, ["status", "--control", str(there.path)])
+    assert done.exit_code == 0, done.output
+    assert f"trail:     {words}" in done.stdout.splitlines()
