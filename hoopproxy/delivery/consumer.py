@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
+import orjson
 from twisted.internet.defer import Deferred
 
 from hoopproxy.events import Event
@@ -24,6 +25,7 @@ Emit = Callable[[Event], None]
 
 _NOT_LOOKED: Final[Any] = object()
 _CHUNK: Final = int(Kind.CHUNK)
+_EVENT: Final = int(Kind.EVENT)
 
 
 class Taken:
@@ -80,7 +82,13 @@ class Taken:
     def _look(self) -> Mapping[str, Any] | None:
         record = self.record
         found: Mapping[str, Any] | None = None
-        if record.kind != _CHUNK:
+        if record.kind == _EVENT and record.body.startswith(b"{"):
+            # By far the most: what the writer made. All else is looked at by whoever knows what it may be.
+            try:
+                found = orjson.loads(record.body)
+            except orjson.JSONDecodeError:
+                found = None
+        if found is None and record.kind != _CHUNK:
             line = event_of(record, self._folder)
             if line is not None:
                 found, self._body = line.event, bytes(line.body)

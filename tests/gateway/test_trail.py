@@ -141,14 +141,14 @@ def test_without_anybody_who_reads_there_is_no_process(
 def test_it_is_poked_when_something_became_durable_and_not_too_often(watched: Watched) -> None:
     """Nothing is written for nothing, and a flood of commits is one poke in a while."""
     watched.settle()
-    watched.reactor.pass_time(0.1)
+    watched.reactor.pass_time(0.11)
     before = len(watched.process.of("mark"))
     watched.reactor.pass_time(60)
     assert len(watched.process.of("mark")) == before, "a quiet gateway says nothing"
     for _ in range(5):
         watched.gateway.voice.say(_note())
         watched.settle()
-    watched.reactor.pass_time(0.06)
+    watched.reactor.pass_time(0.11)
     marks = watched.process.of("mark")
     assert len(marks) == before + 1
     assert marks[-1]["journal"] == watched.gateway.journal.id
