@@ -163,6 +163,7 @@ def _archive(config: Config, around: Surroundings) -> Consumer:
         node=around.node,
         clock=around.reactor,
         in_thread=around.in_thread,
+        emit=around.emit,
         files=around.files,
     )
 

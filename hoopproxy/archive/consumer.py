@@ -10,7 +10,7 @@ only to hear that a segment is over.
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,15 +18,21 @@ from twisted.internet.defer import Deferred
 
 from hoopproxy.archive.shipping import Shipping
 from hoopproxy.archive.store import Store
-from hoopproxy.delivery.consumer import Taken
+from hoopproxy.delivery.consumer import Emit, Taken
 from hoopproxy.delivery.cursors import Cursor, CursorFile
+from hoopproxy.delivery.faults import kind_of
+from hoopproxy.delivery.lag import Lag
+from hoopproxy.events import AuditSinkFailed, AuditSinkRecovered
 from hoopproxy.journal.files import Files, RealFiles
 from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.ledger.folder import ledgers_root
 
-__all__ = ["NAME", "Archive"]
+__all__ = ["FAILURES_TOLD", "NAME", "Archive"]
 
 NAME: Final = "archive"
+FAILURES_TOLD: Final = 3
+"""Failures in a row before it is an event, as of a sink."""
+
 LOOK_SECONDS: Final = 60.0
 """Between two looks for what no record tells: a journal that ended, keys that were erased, the ledger's files."""
 
@@ -36,7 +42,7 @@ class Archive:
 
     :param make_store: makes the store; may fail, and is then asked again. :param cursor: where its place is kept.
     :param clock: ``IReactorTime``.
-    :param in_thread: runs what blocks; gives something to await.
+    :param in_thread: runs what blocks; gives something to await. :param emit: gives an event to the gateway.
     """
 
     name = NAME
@@ -50,6 +56,7 @@ class Archive:
         node: str,
         clock: Any,
         in_thread: Callable[..., Awaitable[Any]],
+        emit: Emit = lambda _: None,
         files: Files | None = None,
     ) -> None:
         """Raises ``OSError``."""
@@ -61,6 +68,8 @@ class Archive:
         self._shipping: Shipping | None = None
         self._interrupted = threading.Event()
         self._looked: float | None = None
+        self._emit, self._lag = emit, Lag()
+        self._failures, self._failing_since = 0, 0.0
         self._where = ""
 
     def position(self, journal: bytes) -> int:
@@ -74,7 +83,7 @@ class Archive:
         if last == before:
             self._segments[journal] = last
             return None
-        return Deferred.fromCoroutine(self._moved_on(journal, last))
+        return Deferred.fromCoroutine(self._told(self._moved_on(journal, last)))
 
     async def _moved_on(self, journal: bytes, segment: int) -> None:
         await self._ship([folder for folder in self._folders() if folder.id == journal])
@@ -85,7 +94,7 @@ class Archive:
         now = self._clock.seconds()
         if self._looked is not None and now - self._looked < LOOK_SECONDS:
             return None
-        return Deferred.fromCoroutine(self._look(now))
+        return Deferred.fromCoroutine(self._told(self._look(now)))
 
     async def _look(self, now: float) -> None:
         folders = self._folders()
@@ -93,6 +102,34 @@ class Archive:
         shipping = await self._ready()
         await self._in_thread(self._keys, shipping, [each for each in folders if self.position(each.id) > 1])
         self._looked = now
+
+    async def _told(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it; that it fails, and that it is over, are events."""
+        try:
+            await work
+        except Exception as error:
+            self._failures += 1
+            if self._failures == 1:
+                self._failing_since = self._clock.seconds()
+            if self._failures == FAILURES_TOLD:
+                self._emit(
+                    AuditSinkFailed(
+                        sink=NAME,
+                        error=kind_of(error),
+                        records=self._lag.records,
+                        bytes=self._lag.bytes,
+                        required=True,
+                    )
+                )
+            raise
+        if self._failures >= FAILURES_TOLD:
+            seconds = round(self._clock.seconds() - self._failing_since)
+            self._emit(AuditSinkRecovered(sink=NAME, seconds=seconds, records=self._lag.records))
+        self._failures = 0
+
+    def judge(self, lag: Lag, streams: object) -> None:
+        """How far it is behind, about once a second."""
+        self._lag = lag
 
     def _keys(self, shipping: Shipping, folders: Sequence[Folder]) -> None:
         for folder in folders:

@@ -52,14 +52,9 @@ def client_tls(options: TLSOptions, host: str, key: bytes | None) -> Any:
         extra = {
             "certificate": crypto.X509.from_cryptography(chain[0]),
             "extraCertChain": [crypto.X509.from_cryptography(each) for each in chain[1:]],
-            "privateKey": _private_key(key, str(options.key)),
+            "privateKey": _private_key(key, chain[0], options),
         }
-    try:
-        return ssl.optionsForClientTLS(options.name or host, trust, extraCertificateOptions=extra)
-    except (SSL.Error, ValueError):
-        raise HoopproxyError(
-            f"{options.certificate}: is not the certificate of the key {options.key}"
-        ) from None
+    return ssl.optionsForClientTLS(options.name or host, trust, extraCertificateOptions=extra)
 
 
 def _authorities(options: TLSOptions) -> Any:
@@ -79,11 +74,15 @@ def _certificates(read: Any, path: str) -> list[x509.Certificate]:
         raise HoopproxyError(f"{path}: holds no certificate (PEM) that can be read") from None
 
 
-def _private_key(key: bytes, reference: str) -> crypto.PKey:
+def _private_key(key: bytes, certificate: x509.Certificate, options: TLSOptions) -> crypto.PKey:
     try:
-        return crypto.PKey.from_cryptography_key(load_pem_private_key(key, None))  # type: ignore[arg-type]
+        private = load_pem_private_key(key, None)
+        made = crypto.PKey.from_cryptography_key(private)  # type: ignore[arg-type]
     except (ValueError, TypeError):
-        raise HoopproxyError(f"{reference}: is no private key (PEM, without a passphrase)") from None
+        raise HoopproxyError(f"{options.key}: is no private key (PEM, without a passphrase)") from None
+    if private.public_key() != certificate.public_key():  # OpenSSL would go without a certificate then
+        raise HoopproxyError(f"{options.certificate}: is not the certificate of the key {options.key}")
+    return made
 
 
 def explained(failure: Failure) -> str:

@@ -15,6 +15,8 @@ from hoopproxy.archive.shipping import closed
 from hoopproxy.archive.store import FolderStore, Store, StoreFailed
 from hoopproxy.delivery.consumer import Taken
 from hoopproxy.delivery.cursors import CursorFile
+from hoopproxy.delivery.lag import Lag
+from hoopproxy.events import AuditSinkFailed, AuditSinkRecovered, Event
 from hoopproxy.journal.reader import JournalReader
 from tests.cli.trail import Trail
 
@@ -29,6 +31,7 @@ class House:
         self.place = FolderStore(folder / "archive")
         self.store: Store | Exception = self.place
         self.made = 0
+        self.said: list[Event] = []
         self.cursor = folder / "state" / "trail" / "cursors" / "archive"
         self.cursor.parent.mkdir(parents=True, exist_ok=True)
         self.archive = self.begin()
@@ -41,6 +44,7 @@ class House:
             node="gw1",
             clock=self.clock,
             in_thread=maybeDeferred,
+            emit=self.said.append,
         )
 
     async def _store(self) -> Store:
@@ -138,3 +142,18 @@ def test_its_status_says_where_to(house: House) -> None:
     assert house.archive.status() == {}
     result(house.archive.tick())
     assert house.archive.status() == {"to": str(house.place.path)}
+
+
+def test_that_it_fails_and_that_it_is_over_are_events(house: House) -> None:
+    """An archive that is down fills the disk: the SIEM must hear of it, once."""
+    house.store = StoreFailed("the bucket is gone")
+    house.archive.judge(Lag(records=7, bytes=9), {})
+    records = house.records()
+    for _ in range(5):
+        result(house.archive.take(house.journal, records))
+    failed = AuditSinkFailed(sink="archive", error="the bucket is gone", records=7, bytes=9, required=True)
+    assert house.said == [failed]
+    house.store = house.place
+    house.clock.advance(20)
+    result(house.archive.take(house.journal, records))
+    assert house.said == [failed, AuditSinkRecovered(sink="archive", seconds=20, records=7)]
