@@ -113,7 +113,7 @@ def captured_payload(port: int) -> Iterator[dict[str, int] | None]:
     tool = need.command("tshark", name="tshark", package="tshark")
     process = subprocess.Popen(
         [
-            *(tool, "-i", "lo", "-f", f"tcp port {port}", "-l", "-Q", "-T", "fields"),
+            *(tool, "-i", "lo", "-f", f"tcp port {port}", "-l", "-T", "fields"),
             *("-e", "tcp.dstport", "-e", "tcp.len", "-e", "tcp.analysis.retransmission"),
         ],
         stdout=subprocess.PIPE,
@@ -123,18 +123,33 @@ def captured_payload(port: int) -> Iterator[dict[str, int] | None]:
     assert process.stderr is not None
     assert process.stdout is not None
     found: dict[str, int] = {}
+    lines: list[str] = []
     try:
-        threading.Event().wait(1.5)  # until the capture is on
+        # It says that it captures, or why it can't, and ends.
+        if not any("Capturing on" in line for line in process.stderr):
+            yield None
+            return
+        threading.Event().wait(2.0)  # until the capture is on
         if process.poll() is not None:
             yield None
             return
+        printed = process.stdout
+        reading = threading.Thread(target=lambda: lines.extend(printed), daemon=True)
+        reading.start()
         yield found
-        threading.Event().wait(1.0)  # until the last packets are printed
-    finally:
+        seen = -1
+        while seen != len(lines):  # a busy machine prints late
+            seen = len(lines)
+            threading.Event().wait(2.0)
         process.terminate()
-        out, _ = process.communicate(timeout=10)
+        reading.join(10)
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
     found.update({"to": 0, "from": 0})
-    for line in out.splitlines():
-        destination, length, again = (*line.split("\t"), "", "")[:3]
+    for line in lines:
+        destination, length, again = (*line.rstrip("\n").split("\t"), "", "")[:3]
         if length and not again:
             found["to" if destination == str(port) else "from"] += int(length)
