@@ -133,16 +133,30 @@ class Bench:
         return self.gateway("strict")
 
     def gateway(
-        self, mode: str, *, name: str | None = None, upstream_tls: bool = False, **options: Any
+        self,
+        mode: str,
+        *,
+        name: str | None = None,
+        upstream_tls: bool = False,
+        more: Callable[[dict[str, Any]], object] = lambda settings: None,
+        **options: Any,
     ) -> Path_:
-        """A gateway with a plain leg to the server, full record and a listener that takes cleartext passwords."""
+        """A gateway with a plain leg to the server, full record and a listener that takes cleartext passwords.
+
+        :param more: changes its configuration further.
+        """
+
+        def change(settings: dict[str, Any]) -> None:
+            _for_bench(settings)
+            more(settings)
+
         made = Gateway.make(
             self.certificates,
             {"app": self.server},
             mode=mode,
             record="full",
             upstream_tls=upstream_tls,
-            change=_for_bench,
+            change=change,
             **options,
         )
         made.python = self.python
@@ -159,6 +173,9 @@ class Bench:
 
 
 def _for_bench(settings: dict[str, Any]) -> None:
+    """The data path by itself: no reader of the trail takes its share of the machine."""
+    settings["ledger"] = {"enabled": False}
+    settings["index"] = {"enabled": False}
     for each in settings["listener"]:
         each["insecure_cleartext"] = True
     settings["log"]["level"] = "warn"

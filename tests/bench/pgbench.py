@@ -20,7 +20,7 @@ from tests.live.clients.programs import postgres_program, run
 from .measures import cpu_seconds, folder_bytes, median, save, spread, table
 from .paths import PATHS, Bench, Path_, bench
 
-__all__ = ["Run", "main", "measure"]
+__all__ = ["Run", "main", "measure", "run_pgbench"]
 
 MODES = ("simple", "extended", "prepared")
 CLIENTS = (1, 8, 32)
@@ -45,7 +45,8 @@ class Run:
     """Journal bytes a transaction (gateways only)."""
 
 
-def _pgbench(path: Path_, mode: str, clients: int, *length: str) -> tuple[float, int]:
+def run_pgbench(path: Path_, mode: str, clients: int, *length: str) -> tuple[float, int]:
+    """Transactions a second, and how many there were."""
     arguments = ["-n", "-S", "-M", mode, "-c", str(clients), "-j", "1", *length]
     done = run(postgres_program("pgbench"), arguments, path.dsn, seconds=600).checked()
     return float(_TPS.search(done.text)[1]), int(_DONE.search(done.text)[1])  # type: ignore[index]
@@ -54,9 +55,9 @@ def _pgbench(path: Path_, mode: str, clients: int, *length: str) -> tuple[float,
 def measure(path: Path_, mode: str, clients: int, seconds: int) -> Run:
     """One run of ``seconds`` seconds."""
     login = _cpu(path)
-    _pgbench(path, mode, clients, "-t", "1")
+    run_pgbench(path, mode, clients, "-t", "1")
     before, journal = _cpu(path), _journal(path)
-    tps, transactions = _pgbench(path, mode, clients, "-T", str(seconds))
+    tps, transactions = run_pgbench(path, mode, clients, "-T", str(seconds))
     after = _cpu(path)
     used = None
     if before is not None and after is not None and login is not None:
@@ -183,7 +184,7 @@ def main(argv: list[str] | None = None) -> Path:
         paths = made.available(names)
         cases = [(mode, count) for mode in modes for count in clients]
         for path in paths:  # warm up caches, pools and the interpreter
-            _pgbench(path, modes[0], clients[-1], "-T", "1")
+            run_pgbench(path, modes[0], clients[-1], "-T", "1")
         found = rounds(made, paths, cases, options.seconds, options.rounds)
     rows = summary(found)
     columns = ("mode", "clients", "path", "tps", "tps_ratio", "cpu_us", "cpu_ratio", "journal_bytes")
