@@ -193,6 +193,7 @@ def _ledger(config: Config, around: Surroundings) -> Consumer:
         origin=said.origin or around.node,
         epoch_seconds=said.epoch_hours * 3600.0,
         in_thread=around.in_thread,
+        later=around.reactor.callLater,
         outside=outside,
         files=around.files,
     )

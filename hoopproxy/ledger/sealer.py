@@ -29,8 +29,8 @@ from hoopproxy.ledger.tree import Tree
 
 __all__ = ["ENTRIES", "HEARTBEAT_SECONDS", "INTERVAL_SECONDS", "Salts", "Sealer"]
 
-INTERVAL_SECONDS: Final = 1.0
-"""A record of traffic is under a checkpoint no later than this after it was taken."""
+INTERVAL_SECONDS: Final = 0.9
+"""A record of traffic is signed no later than this after it was taken, and so within a second after it was durable."""
 
 ENTRIES: Final = 1000
 """So many records of traffic have a checkpoint of their own, but see :data:`SOONEST_SECONDS`."""
@@ -305,6 +305,12 @@ class Sealer:
         behind = self._tree.size - self._signed_size
         soon = behind >= ENTRIES and age >= SOONEST_SECONDS
         return soon or behind >= MOST or age >= interval
+
+    def wait(self) -> float | None:
+        """Seconds until the traffic that was taken should be under a checkpoint; ``None`` if there is none."""
+        if not self._traffic:
+            return None
+        return max(0.0, INTERVAL_SECONDS - (self._monotonic() - self._sealed_at))
 
     @property
     def _signed_size(self) -> int:

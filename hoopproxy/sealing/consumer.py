@@ -1,5 +1,8 @@
 """The consumer that seals every journal: ``state/trail/ledger/<journal-id>/``."""
 
+# Twisted's locks are partly untyped.
+# mypy: allow-untyped-calls
+
 from __future__ import annotations
 
 import time
@@ -8,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred, succeed
 from twisted.logger import Logger
 
 from hoopproxy.events import Event
@@ -36,7 +39,8 @@ QUIET: Final = frozenset(
 )
 """Kinds that the ledger causes itself: sealing them at once would cause more of them, for ever."""
 
-_TICK_SECONDS: Final = 0.25
+_TICK_SECONDS: Final = 0.8
+"""Where nobody keeps the time (``later``), a tick that comes a little early is better than one that is late."""
 
 
 class Given(Protocol):
@@ -63,6 +67,7 @@ class Ledger:
     :param emit: gives an event to the gateway's writer. :param origin: what each log's name begins with.
     :param epoch_seconds: how long one key signs.
     :param in_thread: as ``deferToThread``: where the disk is waited for.
+    :param later: as ``callLater``: a checkpoint is signed when its second is over, and not with the next tick.
     :param outside: who is shown the checkpoints.
     """
 
@@ -77,6 +82,7 @@ class Ledger:
         origin: str,
         epoch_seconds: float = 86400.0,
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]] = lambda work: maybeDeferred(work),
+        later: Callable[..., Any] | None = None,
         outside: Outside | None = None,
         files: Files | None = None,
         now: Callable[[], float] = time.time,
@@ -88,6 +94,8 @@ class Ledger:
         self._in_thread, self._outside = in_thread, outside
         self._files = files or RealFiles()
         self._now, self._monotonic, self._sleep = now, monotonic, sleep
+        self._later, self._timers = later, dict[Sealer, Any]()
+        self._lock = DeferredLock()  # a tree is not added to while a thread signs it
         self._sealers: dict[bytes, Sealer] = {}
         self._said: list[Event] = []  # by whichever thread; passed on from the reactor's
 
@@ -101,21 +109,20 @@ class Ledger:
 
     def take(self, journal: bytes, records: Sequence[Given]) -> Deferred[None] | None:
         """Put the records into the tree; when a checkpoint is due, wait until it is on the disk."""
-        sealer = self.sealer(journal)
-        sealer.take([given.record for given in records], self._traffic(records))
-        return self._seal(sealer) if sealer.is_due() else None
+        return self._lock.run(self._take, journal, records)
 
     def tick(self) -> Deferred[None] | None:
         """Sign what waits long enough."""
-        due = [sealer for sealer in self._sealers.values() if sealer.is_due(_TICK_SECONDS)]
-        return self._seal_all(due) if due else None
+        return self._lock.run(self._seal_due, _TICK_SECONDS)
 
     def stop(self) -> Deferred[None] | None:
         """Sign what is in memory, and close."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         if self._outside is not None:
             self._outside.stop()
-        waiting = [sealer for sealer in self._sealers.values() if sealer.is_due(0.0)]
-        done = self._seal_all(waiting)
+        done: Deferred[Any] = self._lock.run(self._seal_due, 0.0)
         return done.addBoth(self._close)
 
     # -- inside
@@ -137,6 +144,28 @@ class Ledger:
                 sleep=self._sleep,
             )
         return found
+
+    def _take(self, journal: bytes, records: Sequence[Given]) -> Any:
+        sealer = self.sealer(journal)
+        sealer.take([given.record for given in records], self._traffic(records))
+        if sealer.is_due():
+            return self._seal(sealer)
+        wait = sealer.wait()
+        if self._later is not None and wait is not None and sealer not in self._timers:
+            self._timers[sealer] = self._later(wait, self._in_time, sealer)
+        return None
+
+    def _in_time(self, sealer: Sealer) -> None:
+        """A checkpoint's second is over. What fails here, the next tick tries again, and tells."""
+        self._timers.pop(sealer, None)
+        done: Deferred[Any] = self._lock.run(self._seal_if_due, sealer)
+        done.addErrback(lambda failure: self.log.failure("a checkpoint could not be signed in time", failure))
+
+    def _seal_if_due(self, sealer: Sealer) -> Any:
+        return self._seal(sealer) if sealer.is_due(_TICK_SECONDS) else None
+
+    def _seal_due(self, interval: float) -> Deferred[None]:
+        return self._seal_all([each for each in self._sealers.values() if each.is_due(interval)])
 
     def _traffic(self, records: Sequence[Given]) -> int:
         quiet = 0
