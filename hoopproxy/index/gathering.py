@@ -99,12 +99,14 @@ class Document:
 
 @attrs.frozen(kw_only=True)
 class Window:
-    """Documents of the records from ``first`` to below ``position``."""
+    """Documents of the records from ``first`` to below ``position``; ``place``: segment and offset of the last
+    one's block."""
 
     first: int
     position: int
     since: int
     until: int
+    place: tuple[int, int] = (0, 0)
     documents: list[Document]
 
 
@@ -123,6 +125,7 @@ class Gathering:
         self._first, self._since, self._until, self._words, self._records = position, 0, 0, 0, 0
         self._texts: dict[str, list[str]] = {}
         self._rows_held = False
+        self._place = (0, 0)
 
     @property
     def is_full(self) -> bool:
@@ -177,6 +180,7 @@ class Gathering:
             else:
                 self._unusual(taken)
         self.position, self._until = last.jseq + 1, last.time
+        self._place = last.segment, last.offset
 
     def _turn(self, taken: Taken, document: Document, kind: bytes) -> None:
         """What changes more than words."""
@@ -291,6 +295,7 @@ class Gathering:
             position=self.position,
             since=self._since,
             until=self._until,
+            place=self._place,
             documents=self._closed,
         )
         self._open.clear()

@@ -80,6 +80,7 @@ class PartReader:
                 self._db.execute("BEGIN")  # one view of it, whatever is written meanwhile
                 meta = meta_of(part, self._db, journal)
                 self.position, self.rewritten = int(meta["position"]), int(meta["rewritten"])
+                self.place = int(meta["segment"]), int(meta["place"])
             except BaseException:
                 self._db.close()
                 raise

@@ -102,8 +102,8 @@ class PartWriter:
         db.execute("PRAGMA synchronous=NORMAL")
         if fresh or not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             db.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
-            numbers = {"version": VERSION, "position": self.part.first, "records": 0, "rewritten": 0}
-            values = {**numbers, "journal": journal.hex()}
+            numbers = dict.fromkeys(("records", "rewritten", "segment", "place"), 0)
+            values = {**numbers, "version": VERSION, "position": self.part.first, "journal": journal.hex()}
             db.executemany("INSERT INTO meta VALUES (?, ?)", values.items())
         else:
             told = [row[0] for row in db.execute("PRAGMA quick_check(1)")]
@@ -171,6 +171,8 @@ class PartWriter:
             "UPDATE meta SET value = ? WHERE name = ?",
             (
                 (window.position, "position"),
+                (window.place[0], "segment"),
+                (window.place[1], "place"),
                 (self.records + window.position - window.first, "records"),
             ),
         )

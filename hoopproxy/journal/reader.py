@@ -139,8 +139,8 @@ class JournalReader:
     ) -> None:
         """Go on from record ``since`` instead, with other keys.
 
-        :param place: segment and offset of its block, as a :class:`Record` had them. It spares the way there;
-            if that block isn't there any more, the record is looked for.
+        :param place: segment and offset of its block, as a :class:`Record` had them, or of one shortly before. It
+            spares the way there; if no such block is there any more, the record is looked for.
         """
         self.close()
         self._since, self._keys, self._place, self._expected = since, keys, place, 0
@@ -196,7 +196,7 @@ class JournalReader:
         if (
             block is not None
             and block.type is BlockType.RECORDS
-            and block.first <= self._since <= block.last
+            and block.first <= self._since
             and block.first >= self._expected
         ):
             self._offset, self._expected = place[1], block.first

@@ -151,7 +151,7 @@ class _Journal:
             try:
                 reader = self._stack.enter_context(PartReader(part, self._folder.id))
                 if end is None or reader.position < end:
-                    yield self._unindexed(reader.position, end, end is None)
+                    yield self._unindexed(reader.position, end, end is None, reader.place)
                 yield from self._indexed(reader)
             except (BadPart, OSError) as problem:
                 self._shelf.suspect(part)
@@ -167,12 +167,16 @@ class _Journal:
 
     # --- without the index -----------------------------------------------------------------------------
 
-    def _unindexed(self, first: int, end: int | None, is_tail: bool) -> Stretch:
+    def _unindexed(
+        self, first: int, end: int | None, is_tail: bool, place: tuple[int, int] | None = None
+    ) -> Stretch:
         behind = read_mark(self._folder.files, self._folder.watermark).jseq - first if is_tail else 0
         why = f"the index is {behind:,} records behind" if behind > _BEHIND else ""
-        return _NEVER, partial(self._scan, first, end, why)
+        return _NEVER, partial(self._scan, first, end, why, place)
 
-    def _scan(self, first: int, end: int | None, why: str) -> Iterator[Piece]:
+    def _scan(
+        self, first: int, end: int | None, why: str, place: tuple[int, int] | None = None
+    ) -> Iterator[Piece]:
         folder, wanted = self._folder, self._wanted
         if why:
             yield Remark(f"journal {folder.path.name}: {why}, so the journal itself is searched")
@@ -180,6 +184,7 @@ class _Journal:
         try:
             since = nanoseconds(wanted.filter.since)
             with JournalReader(folder, since=first, since_time=since, keys=wanted.keys) as reader:
+                reader.seek(first, wanted.keys, place)
                 for record in reader:
                     if end is not None and record.jseq >= end:
                         return

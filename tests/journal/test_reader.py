@@ -207,3 +207,21 @@ def test_a_chunk_is_only_made_of_a_chunk() -> None:
     """Reading an event's JSON as a chunk would give offsets out of nowhere."""
     with pytest.raises(ValueError, match="not a chunk"):
         chunk_of(Record(jseq=1, kind=1, flags=0, key_id=0, body=SESSION * 4))
+
+
+def test_a_reader_goes_on_from_wherever_it_is_told_to() -> None:
+    """By number, with a place that is right, shortly before, in another segment, or none at all any more."""
+    files = MemoryFiles()
+    journal = opened(files, TINY)
+    written = [b"%d " % number * 40 for number in range(25)]
+    for body in written:
+        journal.append_event(body)
+        journal.commit_now()
+    (folder,) = journals(STATE, files)
+    every = list(JournalReader(folder))
+    assert len({record.segment for record in every}) > 3
+    with JournalReader(folder) as reader:
+        for wanted in (1, 7, 25):
+            for place in (None, *((each.segment, each.offset) for each in every), (1, 5), (99, 0)):
+                reader.seek(wanted, None, place)
+                assert [record.body for record in reader] == written[wanted - 1 :], (wanted, place)
