@@ -31,6 +31,7 @@ from hoopproxy.delivery.track import Track
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import Event
 from hoopproxy.journal.keyring import Keyring
+from hoopproxy.journal.sealing import secret_of
 
 __all__ = ["Build", "Child", "Made"]
 
@@ -164,7 +165,7 @@ class Child:
 
     def _unlocked(self, secret: bytes, around: Surroundings, config: Config) -> None:
         if not self._ending:
-            self._follow(around, config, Keyring(secret))
+            self._follow(around, config, Keyring(secret_of(bytes(secret))))
 
     def _follow(self, around: Surroundings, config: Config, keyring: Keyring | None) -> None:
         around.folder("cursors")

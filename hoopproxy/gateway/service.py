@@ -207,7 +207,7 @@ class GatewayService(Service):
             found[0].raiseException()
         try:
             return Sealing(wanted.recipients, secret_of(bytes(found[0])))
-        except ValueError as problem:
+        except HoopproxyError as problem:
             raise StartFailed(f"encryption.key: {problem}") from None
 
     def _open_journal(self) -> Recovered:

@@ -27,6 +27,7 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.format import Kind
 
 __all__ = ["KEY_SIZE", "NONCE_SIZE", "OVERHEAD", "SegmentSeal", "derived", "events_key", "secret_of"]
@@ -55,13 +56,21 @@ DataKey = Callable[[int], bytes | None]
 
 
 def secret_of(data: bytes) -> bytes:
-    """The secret of events as it may be kept: 32 bytes, or 64 hexadecimal digits. ``ValueError`` if it is neither."""
+    """The secret of events as it may be kept: 32 bytes, or 64 hexadecimal digits.
+
+    :raises HoopproxyError: it is neither; the sentence doesn't quote it.
+    """
     if len(data) == KEY_SIZE:
         return data
     text = data.strip()
     if len(text) == 2 * KEY_SIZE:
-        return bytes.fromhex(text.decode("ascii"))
-    raise ValueError(f"the readers' key must be {KEY_SIZE} bytes or {2 * KEY_SIZE} hexadecimal digits")
+        try:
+            return bytes.fromhex(text.decode("ascii"))
+        except ValueError:
+            pass
+    raise HoopproxyError(
+        f"the readers' key must have {KEY_SIZE} bytes, or {2 * KEY_SIZE} hexadecimal digits; it has {len(data)} bytes"
+    ) from None
 
 
 def events_key(secret: bytes, journal: bytes) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoopproxy.errors import Damaged
+from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.journal.chain import rewritten
 from hoopproxy.journal.chunks import HEADER_SIZE as CHUNK_HEADER
 from hoopproxy.journal.datakeys import read_events_key, read_wrapped
@@ -20,7 +20,7 @@ from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.reader import JournalReader, Record, chunk_of
-from hoopproxy.journal.sealing import SegmentSeal
+from hoopproxy.journal.sealing import SegmentSeal, secret_of
 from hoopproxy.journal.survey import check
 from hoopproxy.journal.upkeep import Upkeep
 from hoopproxy.journal.vault import Sealing, sealing_at_rest
@@ -333,3 +333,13 @@ def test_wrapped_keys_that_were_torn_by_a_crash_are_written_over() -> None:
     session(again, ALICE)
     again.stop()
     assert not any(record.is_closed for record in read(folder_with(files, AUDITOR)))
+
+
+def test_the_readers_key_is_bytes_or_hexadecimal_digits() -> None:
+    """A file that an editor ended with a newline is as good; anything else is refused, and never quoted."""
+    assert secret_of(SECRET) == SECRET
+    assert secret_of(SECRET.hex().encode() + b"\n") == SECRET
+    for bad in (b"", b"x" * 31, b"g" * 64, SECRET + b"\n"):
+        with pytest.raises(HoopproxyError, match="must have 32 bytes") as caught:
+            secret_of(bad)
+        assert "ggg" not in str(caught.value)

@@ -14,6 +14,7 @@ from pathlib import Path
 import attrs
 
 from .need import command, require
+from .processes import until
 
 __all__ = ["SmallDisk", "small_disk"]
 
@@ -59,9 +60,13 @@ class SmallDisk:
         self._tell(_SHUTDOWN, _NO_LOG_FLUSH)
 
     def power_on(self) -> None:
-        """Mount again what the device has; nobody may have a file open there."""
-        subprocess.run(["umount", str(self.path)], check=True, capture_output=True)
+        """Mount again what the device has. Whoever has a file open there is given some seconds to end: the
+        process that reads the trail outlives a killed gateway by a moment."""
+        until(self._unmounted, seconds=15, what=f"{self.path} can be unmounted", step=0.1)
         _mount(self.image, self.path)
+
+    def _unmounted(self) -> bool:
+        return subprocess.run(["umount", str(self.path)], check=False, capture_output=True).returncode == 0
 
     @contextlib.contextmanager
     def stalled(self) -> Iterator[None]:

@@ -75,7 +75,7 @@ def _keyring(config: Path | None) -> Keyring | None:
             return Keyring(secret_of((config.absolute().parent / rest).read_bytes()))
         if scheme == "env" and rest in os.environ:
             return Keyring(secret_of(os.environb[rest.encode()]))
-    except (OSError, ValueError) as problem:
+    except (OSError, HoopproxyError) as problem:
         raise HoopproxyError(f"{config}: encryption.key can't be used: {problem}") from None
     return None
 
