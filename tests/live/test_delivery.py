@@ -25,7 +25,7 @@ from .processes import processes_of, until
 from .test_kill import Client
 
 ROUNDS = 4
-SOAK_ROUNDS = 100
+SOAK_ROUNDS = 60  # the pauses before the next one grow to half a minute
 
 
 def to_file(folder: Path, **more: Any) -> Callable[[Configuration], None]:
