@@ -52,9 +52,7 @@ def _settled(pid: int) -> dict[int, float]:
 def _stored(path: Path_) -> dict[str, int]:
     assert path.gateway is not None
     state = path.gateway.state
-    found = {name: folder_bytes(state / name) for name in _STORES[:2]}
-    found["trail/index"] = sum(each.stat().st_size for each in (state / "trail").glob("index*"))
-    return found
+    return {name: folder_bytes(state / name) for name in _STORES}
 
 
 def measure(path: Path_, mode: str, clients: int, seconds: int) -> dict[str, float]:
