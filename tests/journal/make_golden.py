@@ -16,7 +16,8 @@ from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.vault import Sealing
 from hoopproxy.journal.writer import Journal
 
-from .support import SESSION, event
+from .support import SESSION, Timers, event
+from .turns import answer, ask, session
 
 GOLDEN = Path(__file__).with_name("golden")
 IDENTITY = "0190b5a0-0000-7000-8000-00000000000"
@@ -27,7 +28,9 @@ READER_KEY = bytes(range(32))
 IDENTITY_FILE = "identity"
 
 
-def write(name: str, number: int, options: JournalOptions, end: bool, sealed: bool = False) -> None:
+def write(
+    name: str, number: int, options: JournalOptions, end: bool, sealed: bool = False, turns: bool = False
+) -> None:
     """One journal with a record of each kind, two segments, two keys."""
     target = GOLDEN / "version-1" / name
     if target.exists():
@@ -43,6 +46,7 @@ def write(name: str, number: int, options: JournalOptions, end: bool, sealed: bo
         threaded=False,
         wall=lambda: next(now),
         entropy=lambda size: bytes(range(size)),
+        call_later=Timers(),
         sealing=_sealing(target) if sealed else None,
     )
     journal.start()
@@ -51,6 +55,8 @@ def write(name: str, number: int, options: JournalOptions, end: bool, sealed: bo
     journal.append_chunk(key, SESSION, 0, 0, 0, 5, b"SELECT 'xxxxxx'", [(8, 6, 2)])
     requested = event("command.requested", session="s1", op="o1", seq=2, sql="SELECT 1")
     journal.append_event(requested, key, opens=b"o1")
+    if turns:
+        _take_turns(journal)
     journal.commit_now()
     journal.append(Kind.CHECKPOINT, b"checkpoint")
     journal.append(Kind.GAP, b'{"bytes":1,"count":1,"first":1,"last":1}', flags=1)
@@ -66,6 +72,14 @@ def write(name: str, number: int, options: JournalOptions, end: bool, sealed: bo
             data = files.content(path / each)
             cut = data.rstrip(b"\0") + bytes(16)  # the zeros ahead are a megabyte, and mean nothing
             (target / each).write_bytes(cut if len(data) > 1 << 20 else data)
+
+
+def _take_turns(journal: Journal) -> None:
+    """A command of another session and its answer, and one that waits for its answer."""
+    key = journal.open_key(session(1))
+    ask(journal, key, 1, 0, 1)
+    answer(journal, key, 1, 0, 2)
+    ask(journal, key, 1, 20, 4)
 
 
 def _sealing(target: Path) -> Sealing:
@@ -84,6 +98,7 @@ def main() -> None:
         ("killed", 2, JournalOptions(reserve_bytes=0, compress=False), False, False),
         ("sealed", 3, JournalOptions(reserve_bytes=0, segment_bytes=600), True, True),
         ("sealed-killed", 4, JournalOptions(reserve_bytes=0), False, True),
+        ("turns", 5, JournalOptions(reserve_bytes=0), False, False, True),
     )
     for name, *facts in made:
         if not (GOLDEN / "version-1" / name).exists():

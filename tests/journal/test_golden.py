@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,16 @@ from .support import SESSION, STATE, event
 from .test_format import resealed
 
 PATHS = {"ended": f"{IDENTITY}1", "killed": f"{IDENTITY}2"}
+TOLD = "f7ea4169c0ed1436c3cc4ac32bd7a199b551d06131a6b7ff92474534d1883046"
 SEALED = {"sealed": f"{IDENTITY}3", "sealed-killed": f"{IDENTITY}4"}
+
+
+TURNS = {"turns": f"{IDENTITY}5"}
 
 
 def golden(name: str) -> tuple[MemoryFiles, Folder]:
     files = MemoryFiles()
-    place = STATE / "journals" / {**PATHS, **SEALED}[name]
+    place = STATE / "journals" / {**PATHS, **SEALED, **TURNS}[name]
     files.make_dir(place)
     for path in sorted((GOLDEN / "version-1" / name).iterdir()):
         if path.name != IDENTITY_FILE:
@@ -72,6 +77,24 @@ def test_version_1_reads_as_it_was_written(name: str) -> None:
     )
     with JournalReader(folder) as reader:
         assert reader.keys_of(SESSION) == {1}
+
+
+def test_version_1_with_turns_reads_as_it_was_written() -> None:
+    """Folded blocks are a contract too: these bytes are what readers were shown when they were written."""
+    files, folder = golden("turns")
+    found = read(folder)
+    assert [record.jseq for record in found] == list(range(1, 14))
+    told = hashlib.sha256(b"".join(record.body for record in found[3:10])).hexdigest()
+    assert told == TOLD
+    assert [json.loads(found[at].body)["kind"] for at in (4, 6, 7, 9)] == [
+        "command.requested", "command.result", "command.completed", "command.requested",
+    ]  # fmt: skip
+    assert [Chunk.decode(found[at].body).data for at in (3, 5, 8)] == [
+        b"Q\0\0\0\x0dSELECT 0\0", b"C\0\0\0\x0dSELECT 1\0", b"Q\0\0\0\x0dSELECT 20\0",
+    ]  # fmt: skip
+    killed = started(files)
+    waits = json.loads(found[9].body)["op"]
+    assert [each["op"] for each in killed.open_commands] == ["o1", waits]
 
 
 def test_version_1_can_be_continued() -> None:
