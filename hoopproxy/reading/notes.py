@@ -71,7 +71,7 @@ def _of_operation(folders: Sequence[Folder], name: str, scope: Scope) -> str | N
             for record in reader:
                 if record.time > made + _AFTER:
                     break
-                if record.kind == Kind.EVENT and needle in record.body:
+                if record.kind == Kind.EVENT and needle in record.opened():
                     line = event_of(record, folder)
                     if line is not None and line.event.get("op") == str(wanted) and scope.covers(line.event):
                         return str(line.event.get("session"))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from hoopproxy.events import AuditRead, CommandRequested, GatewayConfigChanged
 from hoopproxy.index.consumer import Index
-from hoopproxy.reading.answers import EventLine, LeftOut, Remark
+from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.reading.answers import EventLine, LeftOut, Problem, Remark
 from hoopproxy.reading.scope import NOTHING, Scope
 from hoopproxy.wire.commands import Decide, Verdict
 from tests.cli.trail import Trail
@@ -190,3 +193,17 @@ def test_what_a_detail_holds_can_not_hide_what_was_said(tmp_path: Path) -> None:
     indexed(tmp_path, made.folder)
     for word, count in (("granite", 3), ("quartz", 3), ("basalt", 3), ("obsidian", 1)):
         assert len(found(tmp_path, word)) == count, word
+
+
+def test_what_can_not_be_opened_is_not_passed_over_in_silence(
+    trail: Trail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a sealed journal without its key, "nothing matches" would be a lie."""
+    records = JournalReader.__iter__
+
+    def closed(reader: JournalReader) -> Iterator[Record]:
+        return (attrs.evolve(record, body=b"", is_closed=True) for record in records(reader))
+
+    monkeypatch.setattr(JournalReader, "__iter__", closed)
+    (problem,) = [piece for piece in answers(trail.state, "salary") if isinstance(piece, Problem)]
+    assert "sealed" in problem.sentence
