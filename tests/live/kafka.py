@@ -13,10 +13,12 @@ from typing import Any
 from .need import INSTALL_SECONDS, cache_folder, command, python_module, require
 from .processes import Spawned, free_port, give, plain_user, server_folder, until
 
-__all__ = ["Kafka", "MockCluster", "consumed"]
+__all__ = ["PASSWORD", "Kafka", "MockCluster", "consumed"]
 
 NAME = "Kafka"
 VERSION = "4.1.0"
+PASSWORD = "the-gateways-password"
+"""Of the user ``gateway``, at the listener with a log-in."""
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 <modelVersion>4.0.0</modelVersion><groupId>live</groupId><artifactId>kafka</artifactId><version>1</version>
 <dependencies>
@@ -27,9 +29,13 @@ POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
 PROPERTIES = """
 process.roles=broker,controller
 node.id=1
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},PEOPLE://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},PEOPLE://127.0.0.1:{sasl}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PEOPLE:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.people.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+  user_gateway="{password}";
 controller.listener.names=CONTROLLER
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 log.dirs={folder}/logs
@@ -79,9 +85,15 @@ class Kafka:
         self.java = command("java", name=NAME, package="default-jre-headless")
         self._libraries = jars()
         self.folder = server_folder("kafka")
-        self.port = free_port()
+        self.port, self.sasl = free_port(), free_port()
         (self.folder / "server.properties").write_text(
-            PROPERTIES.format(port=self.port, controller=free_port(), folder=self.folder)
+            PROPERTIES.format(
+                port=self.port,
+                sasl=self.sasl,
+                controller=free_port(),
+                folder=self.folder,
+                password=PASSWORD,
+            )
         )
         self._process: Spawned | None = None
         self._format()

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from .delivering import Delivering
-from .kafka import Kafka, MockCluster, consumed
+from .kafka import PASSWORD, Kafka, MockCluster, consumed
 from .need import python_module
 
 
@@ -99,6 +99,26 @@ def test_a_topic_that_does_not_exist_is_a_sentence_and_is_not_made(kafka: Kafka)
     sending.process.end()
     assert f"mispelt at {kafka.address}: there is no such topic; create it, or correct the name" in said
     assert "mispelt" not in kafka.topics()
+
+
+def test_it_logs_in_with_a_secret_by_reference(kafka: Kafka) -> None:
+    """And says that it can't, without saying with what."""
+    topic = kafka.topic("people")
+    client = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "gateway",
+        "sasl.password": "env:KAFKA_PASSWORD",
+    }
+    chosen = options(f"127.0.0.1:{kafka.sasl}", topic, timeout_seconds=5, client=client)
+    right = {"KAFKA_PASSWORD": PASSWORD, "PATH": "/usr/bin"}
+    Delivering("kafka", chosen, 1, 10, environment=right).finish()
+    assert by_key(consumed(kafka.address, topic)) == wanted(10)
+    wrong = Delivering("kafka", chosen, 11, 20, environment={**right, "KAFKA_PASSWORD": "hunter2-and-more"})
+    said = wrong.until_failed()
+    wrong.process.end()
+    assert "Authentication failed" in said
+    assert "hunter2" not in wrong.process.output
 
 
 def test_a_queue_that_is_full_pauses_the_batch(mock_cluster: MockCluster) -> None:
