@@ -181,7 +181,7 @@ class _Reader(ProcessProtocol, Lines):
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
             self._process = self._spawn(
-                self, sys.executable, [sys.executable, "-m", "hoopproxy.trail"], env=environment
+                self, sys.executable, [sys.executable, "-P", "-m", "hoopproxy.trail"], env=environment
             )
         except OSError as error:
             self.log.error("no process to read the trail with: {why}", why=error.strerror)
