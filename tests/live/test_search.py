@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,6 +64,21 @@ def test_what_clients_said_is_found_while_the_gateway_runs_and_after(
     (noted,) = found(running, "inc-42", "--kind", "audit.note")
     assert (noted["event"]["op"], noted["target"]["name"]) == (created["op"], "app")
     assert noted["identity"]["method"] == "peercred"
+    bundle = running.folder / "bundle"
+    where = ["--config", str(running.config), "--format", "bundle", "-o", str(bundle)]
+    made = running.hoopproxy("audit", "export", created["session"], *where)
+    assert "All of it" in made.stderr, "the ledger is about a second behind, and the session is long over"
+    done = subprocess.run(
+        [sys.executable, "-I", "check_bundle.py"], cwd=bundle, capture_output=True, text=True, check=False
+    )
+    count = len((bundle / "events.jsonl").read_bytes().splitlines())
+    assert done.returncode == 0, done.stdout
+    proven = re.search(r"(\d+) of (\d+) events are proven", done.stdout)
+    assert proven is not None
+    assert int(proven[2]) == count
+    assert int(proven[1]) >= count - 1, "all but perhaps the note, which is a moment old"
+    (exported,) = [each for each in running.events("audit.read") if each["event"]["action"] == "export"]
+    assert exported["event"]["filters"]["format"] == "bundle"
     assert running.terminate() == 0, running.stderr[-2000:]
     there = Shelf(folder_of(running.state))
     (journal,) = there.journals()
