@@ -60,6 +60,8 @@ def in_force(old: conf.Config, new: conf.Config) -> conf.Config:
         log=old.log,
         journal=old.journal,
         encryption=old.encryption,
+        ledger=old.ledger,
+        archive=old.archive,
         ops=old.ops,
         limits=limits,
     )
