@@ -205,6 +205,12 @@ def test_a_required_sink_past_its_quota_stops_commands_until_it_is_back(
 
         until(failing, seconds=20, what="the sink's error is told", step=0.5)
         assert "over quota" in told
+        until(
+            lambda: "audit.sink_failed" in [each["kind"] for each in through.events()],
+            seconds=30,
+            what="the failure is on record",
+            step=0.5,
+        )
         folder.mkdir()
 
         def taken() -> bool:
