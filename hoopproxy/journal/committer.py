@@ -32,7 +32,7 @@ from hoopproxy.journal.watermark import WatermarkWriter
 __all__ = ["Committer"]
 
 _WRITE_BYTES: Final = 1 << 20  # of a large batch, bytes handed to the system at once
-_CROWD: Final = 8  # entries of a commit from which on there are sessions enough to wait for
+_CROWD: Final = 3  # entries of a commit from which on there are sessions enough to wait for
 _MOST_GATHERING: Final = 1_000_000  # ns
 _ATTEMPTS: Final = 3  # as it is; with the reserve's space; in a new segment
 _SPACE_EVERY: Final = 1 << 20  # stored bytes between two looks at the free space
@@ -281,12 +281,12 @@ class Committer:
         segment.sync()
         self._sync_ns = sync_ns = time.perf_counter_ns() - started
         stored = segment.end - before
-        self.facts.append(
+        self._settle(batch, first - 1, stored, segment)
+        self.facts.append(  # told with the next commit: nobody waits for them
             CommitFacts(
                 records=len(batch), blocks=blocks, raw_bytes=batch.size, stored_bytes=stored, sync_ns=sync_ns
             )
         )
-        self._settle(batch, first - 1, stored, segment)
         segment.catch_up()
 
     def _maker(self, segment: SegmentWriter) -> BlockMaker:
