@@ -124,7 +124,8 @@ class Short(Deeds):
     def server_received(self, data: bytes) -> None:
         """Bytes of the target, in order."""
         express, size = self._express, len(data)
-        if self._short == _ASKED and size <= MOST and express is not None:
+        # An answer to what still waits for the disk is none; the general way has a queue for such targets.
+        if self._short == _ASKED and size <= MOST and express is not None and not self._waiting:
             recorder = self.recorder
             now = recorder.mono_ns()
             start = self.client.out + self._out

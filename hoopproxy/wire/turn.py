@@ -161,7 +161,8 @@ class Turn:
     def held(self) -> int:
         """Bytes that this session keeps in memory: unfinished messages, backlog, and what waits for the disk."""
         backlog = sum(map(len, self.client.backlog)) + sum(map(len, self.server.backlog))
-        return self.client.codec.held + self.server.codec.held + self._held_bytes + backlog
+        waiting = self._held_bytes + len(self._waiting)
+        return self.client.codec.held + self.server.codec.held + waiting + backlog
 
     @property
     def waits(self) -> bool:

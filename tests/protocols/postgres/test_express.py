@@ -276,3 +276,27 @@ def test_a_name_that_is_prepared_anew_means_what_it_means_now() -> None:
     assert short.journal.turns == 6
     texts = [each["event"]["text"] for each in short.journal.of("command.requested")[-3:]]
     assert texts == ["DELETE FROM t WHERE a = $1 AND b = $2"] * 3
+
+
+def test_an_answer_to_what_was_not_sent_yet_releases_nothing() -> None:
+    """(strict) A target that answers before it was asked must not let the next command take the place of one that
+    waits for the disk: neither may go on before its own record is durable, and none may be lost."""
+    first, second = query(SELECT + "1"), query(SELECT + "2")
+    sent = []
+    for by_kind in (MOST, 0):
+        player = warm(by_kind=by_kind)
+        player.journal.at_once = False
+        before = len(player.relay.server)
+        player.client(first)
+        player.target(ANSWER)
+        player.client(second)
+        assert len(player.relay.server) == before
+        player.target(ANSWER)
+        player.client(first)
+        assert len(player.relay.server) == before
+        player.journal.sync()
+        sent.append(bytes(player.relay.server[before:]))
+        end = player.end()
+        assert end is not None
+        assert end["event"]["balanced"]
+    assert sent == [first + second + first] * 2
