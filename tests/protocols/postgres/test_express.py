@@ -237,15 +237,17 @@ def test_a_journal_that_takes_no_turn_refuses_in_the_general_words() -> None:
     places=st.lists(st.integers(0, 1 << 16), max_size=12),
     steps=st.lists(st.sampled_from([0, 1, 2, 3, 40, 4000]), max_size=30),
     whole=st.booleans(),
+    at_once=st.booleans(),
 )
 def test_a_conversation_leaves_the_same_trail_both_ways(
-    conversation: list[bytes], places: list[int], steps: list[int], whole: bool
+    conversation: list[bytes], places: list[int], steps: list[int], whole: bool, at_once: bool
 ) -> None:
-    """Random legal conversations with refusals, cut anywhere or message by message, in any interleaving."""
+    """Random legal conversations with refusals, cut anywhere or message by message, in any interleaving, on a disk
+    that is fast or slow."""
     trails = []
     for by_kind in (MOST, 0):
         model = Model()
-        joined = Joined(model.receive, at_once=True, by_kind=by_kind)
+        joined = Joined(model.receive, at_once=at_once, by_kind=by_kind)
         joined.run(conversation if whole else cuts(b"".join(conversation), places), steps)
         joined.player.end()
         trails.append(trail(joined.player))
