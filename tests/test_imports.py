@@ -64,6 +64,11 @@ ALLOWED = {
 }
 PURE = ("errors", "events", "export", "inert", "ledger", "policy", "protocols", "wire")
 
+#: What of a pure part stands between two connections and has deadlines of its own, and what for.
+UNPURE = {
+    "protocols.ssh.pair": "SSH builds its own pair: its packets are not the bytes that the relay has",
+    "protocols.ssh.transport": "key exchanges on conch, between a connection and a stream",
+}
 #: A module that may break a rule, and what for.
 EXCEPT = {
     ("gateway.plugins", "plugins"): "it looks for the modules there that can't be imported",
@@ -139,6 +144,7 @@ def test_a_pure_part_touches_no_reactor(part: str) -> None:
     wrong = [
         f"{name} imports {other}"
         for name, path in modules(part)
+        if not any(f"{name}.".startswith(f"{unpure}.") for unpure in UNPURE)
         for other in imported(path)
         if other.split(".")[:2] == ["twisted", "internet"]
         or other.split(".")[0] in ("socket", "asyncio", "threading")
