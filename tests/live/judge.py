@@ -7,16 +7,19 @@ gateway. It counts what really crossed; ``session.end`` has to say the same.
 from __future__ import annotations
 
 import contextlib
+import re
+import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import attrs
 
 from . import need
 
-__all__ = ["Counter", "Crossed", "captured_payload", "counting"]
+__all__ = ["Captured", "Counter", "Crossed", "captured_payload", "counting"]
 
 CHUNK = 65536
 
@@ -104,52 +107,81 @@ def counting(target: int, *, meddle: Meddle | None = None) -> Iterator[Counter]:
         counter.close()
 
 
-@contextlib.contextmanager
-def captured_payload(port: int) -> Iterator[dict[str, int] | None]:
-    """TCP payload bytes to and from ``port`` on loopback, by ``tshark``; ``None`` where it can't capture.
+@attrs.define
+class Captured:
+    """What a packet capture saw of one port: payload bytes ``to`` and ``from_`` it, without repeats.
 
-    The mapping is filled when the block ends: ``to`` and ``from``. Skips where ``tshark`` can't be installed.
+    :ivar whole: the capture lost no packet, and saw both ends of each connection close.
     """
-    tool = need.command("tshark", name="tshark", package="tshark")
+
+    to: int = 0
+    from_: int = 0
+    whole: bool = False
+
+
+@contextlib.contextmanager
+def captured_payload(port: int, folder: Path) -> Iterator[Captured | None]:
+    """TCP payload bytes to and from ``port`` on loopback, by ``dumpcap`` and ``tshark``; ``None`` where they can't.
+
+    What the block is given is filled when the block ends. Only headers are written, through a large buffer, and read
+    afterwards: decoding packets while they come loses some of them on a busy machine. A capture that is not
+    ``whole`` proves nothing either way. Skips where ``tshark`` can't be installed.
+    """
+    need.command("tshark", name="tshark", package="tshark")
+    file = folder / "capture.pcapng"
     process = subprocess.Popen(
-        [
-            *(tool, "-i", "lo", "-f", f"tcp port {port}", "-l", "-T", "fields"),
-            *("-e", "tcp.dstport", "-e", "tcp.len", "-e", "tcp.analysis.retransmission"),
-        ],
-        stdout=subprocess.PIPE,
+        ["dumpcap", "-i", "lo", "-f", f"tcp port {port}", "-s", "128", "-B", "64", "-w", str(file)],
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr is not None
-    assert process.stdout is not None
-    found: dict[str, int] = {}
-    lines: list[str] = []
+    found = Captured()
     try:
-        # It says that it captures, or why it can't, and ends.
-        if not any("Capturing on" in line for line in process.stderr):
+        # It says where it writes once it captures, or why it can't, and ends.
+        if not any(line.startswith("File:") for line in process.stderr):
             yield None
             return
-        threading.Event().wait(2.0)  # until the capture is on
-        if process.poll() is not None:
-            yield None
-            return
-        printed = process.stdout
-        reading = threading.Thread(target=lambda: lines.extend(printed), daemon=True)
-        reading.start()
         yield found
-        seen = -1
-        while seen != len(lines):  # a busy machine prints late
-            seen = len(lines)
-            threading.Event().wait(2.0)
-        process.terminate()
-        reading.join(10)
+        size = -1
+        while size != file.stat().st_size:  # the kernel hands packets over in blocks
+            size = file.stat().st_size
+            threading.Event().wait(1.0)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+        process.wait(10)
     finally:
         process.kill()
         process.wait()
-        process.stdout.close()
         process.stderr.close()
-    found.update({"to": 0, "from": 0})
-    for line in lines:
-        destination, length, again = (*line.rstrip("\n").split("\t"), "", "")[:3]
-        if length and not again:
-            found["to" if destination == str(port) else "from"] += int(length)
+    lost = re.search(r"received/dropped on interface .*: \d+/(\d+)", said)
+    _count(port, file, found)
+    found.whole = found.whole and lost is not None and lost[1] == "0"
+
+
+def _count(port: int, file: Path, found: Captured) -> None:
+    """Each stretch of a direction's sequence numbers once, however often it was sent."""
+    fields = ("tcp.stream", "tcp.dstport", "tcp.seq", "tcp.len", "tcp.flags.fin")
+    printed = subprocess.run(
+        ["tshark", "-r", str(file), "-T", "fields", *(part for each in fields for part in ("-e", each))],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    stretches: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    closed: set[tuple[str, str]] = set()
+    for line in printed.splitlines():
+        stream, destination, start, length, fin = line.split("\t")
+        way = stream, destination
+        stretches.setdefault(way, []).append((int(start), int(start) + int(length)))
+        if fin in ("1", "True"):
+            closed.add(way)
+    for way, seen in stretches.items():
+        total, covered = 0, 0
+        for start, end in sorted(seen):
+            total += max(0, end - max(start, covered))
+            covered = max(covered, end)
+        if way[1] == str(port):
+            found.to += total
+        else:
+            found.from_ += total
+    found.whole = bool(stretches) and closed == set(stretches)

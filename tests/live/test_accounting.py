@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -134,15 +135,23 @@ def test_a_dropped_chunk_is_caught(gateway: Any, postgres15: Postgres) -> None:
                 _compare(through, clients, servers, 1)
 
 
-def test_a_packet_capture_agrees(gateway: Any, postgres15: Postgres) -> None:
-    """A second opinion from the kernel's side, where tshark may capture on loopback."""
+def test_a_packet_capture_agrees(gateway: Any, postgres15: Postgres, tmp_path: Path) -> None:
+    """A second opinion from the kernel's side, where loopback may be captured."""
     through: Gateway = gateway(upstream_tls=False)
-    with captured_payload(through.port()) as found:
-        if found is None:
-            require("tshark", "it is not allowed to capture on loopback here")
-        rows = "SELECT repeat('x', 100) FROM generate_series(1, 20000)"
-        run(postgres_program("psql"), ["-X", "-c", "SELECT 1", "-c", rows], through.dsn("writer")).checked()
-        (end,) = through.wait_for_events("session.end")
+    rows = "SELECT repeat('x', 100) FROM generate_series(1, 20000)"
+    for attempt in range(
+        1, 6
+    ):  # a busy kernel may drop packets, and says so: then it saw nothing that counts
+        with captured_payload(through.port(), tmp_path) as found:
+            if found is None:
+                require("tshark", "it is not allowed to capture on loopback here")
+            run(
+                postgres_program("psql"), ["-X", "-c", "SELECT 1", "-c", rows], through.dsn("writer")
+            ).checked()
+            end = through.wait_for_events("session.end", count=attempt)[-1]
+        if found.whole:
+            break
+    assert found.whole, "no capture in five kept every packet"
     totals = end["event"]["client"]
     assert totals["sent"] > 2_000_000
-    assert (found["to"], found["from"]) == (totals["received"], totals["sent"])
+    assert (found.to, found.from_) == (totals["received"], totals["sent"])
