@@ -380,9 +380,18 @@ class Recorder:
             reserve,
         )
 
-    def chunk(self, leg: int, direction: int, offset: int, data: bytes, spans: Sequence[Span] = ()) -> None:
+    def chunk(
+        self,
+        leg: int,
+        direction: int,
+        offset: int,
+        data: bytes,
+        spans: Sequence[Span] = (),
+        reserve: bool = False,
+    ) -> None:
         """Record bytes of a leg's stream from ``offset``. ``spans`` are secrets, in the stream's offsets.
 
+        :param reserve: use the space kept for endings.
         :raises JournalRefused: when the journal can't take it.
         """
         ranges: Sequence[tuple[int, int, int]] = ()
@@ -398,7 +407,7 @@ class Recorder:
             )
         else:
             self.last_jseq = self.journal.append_chunk(
-                self.key_id, self.session16, leg, direction, offset, self.now, data, ranges
+                self.key_id, self.session16, leg, direction, offset, self.now, data, ranges, reserve
             )
 
     def _append_chunk(

@@ -31,6 +31,10 @@ NO_DECISIONS: Mapping[tuple[str, ...], bytes] = MappingProxyType({})
 _LOGIN = 1  # position in events.REDACTIONS
 _LOOK_NS = 10_000_000
 """How often a session that relays looks at the age of the oldest un-synced record."""
+FINISH_BYTES = 262_144
+"""Of a message that the client has half of, so much may still go on when the journal refuses, recorded in the space
+kept for endings: behind it the client can be told why its session ends."""
+_FINISH_AHEAD = 4 << 20  # un-synced bytes over which that space is left to the ends themselves
 _BULK = 65_536
 """A chunk of this size is let go of once it went on; smaller ones lie until the next."""
 
@@ -57,6 +61,7 @@ class Turn:
         "_decided",
         "_denied_now",
         "_events",
+        "_finish_left",
         "_frame",
         "_held",
         "_held_bytes",
@@ -141,6 +146,7 @@ class Turn:
         self._waiting = b""  # (``strict``) a command on the short way, until its record is durable
         self._lagging = False
         self._look_at_lag = 0
+        self._finish_left = FINISH_BYTES
 
     @property
     def closing(self) -> str | None:
@@ -212,7 +218,7 @@ class Turn:
         codec = server.codec
         run = codec.data[start - codec.base : end - codec.base]
         if self._record_responses:
-            self.recorder.chunk(CLIENT, TO_CLIENT, client.out, run)
+            self._record_run(start, run)
         server.recorded = end
         size = end - start
         client.out += size
@@ -261,7 +267,7 @@ class Turn:
             if run is not None and self._peer is server:
                 # What the client is told need not wait for the events about it.
                 if self._record_responses:
-                    recorder.chunk(CLIENT, TO_CLIENT, client.out, run)
+                    self._record_run(self._run_start, run)
                 server.recorded = position
                 size = len(run)
                 client.out += size
@@ -296,6 +302,20 @@ class Turn:
             self._peer.codec.release()
         if journal.unsynced_bytes > self._max_lag_bytes or recorder.now > self._look_at_lag:
             self._watch_lag()
+
+    def _record_run(self, start: int, run: bytes) -> None:
+        """Bytes from ``start`` of the target's stream, about to go to the client as they are.
+
+        :raises JournalRefused: they must not go.
+        """
+        try:
+            self.recorder.chunk(CLIENT, TO_CLIENT, self.client.out, run)
+        except JournalRefused:
+            left = self._finish_left - len(run)
+            if left < 0 or self.journal.unsynced_bytes > _FINISH_AHEAD or not self.server.codec.inside(start):
+                raise
+            self._finish_left = left
+            self.recorder.chunk(CLIENT, TO_CLIENT, self.client.out, run, reserve=True)
 
     def _record_kept(self) -> None:
         """What the target said and the client did not see: on the target's own leg."""

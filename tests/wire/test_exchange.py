@@ -32,6 +32,7 @@ from hoopproxy.wire.commands import (
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.frames import Frame, Span
 from hoopproxy.wire.peer import merged
+from hoopproxy.wire.turn import FINISH_BYTES
 
 from .lines import TLS, Talk, built, fresh, started
 
@@ -708,11 +709,42 @@ def test_our_last_words_never_come_inside_a_half_sent_message(sent: bytes, hears
         assert_accounted(player)
 
 
-def test_words_fit_when_the_end_of_a_message_was_not_sent() -> None:
-    """The journal refused the chunk that ends the message: the client still has half of it."""
+@pytest.mark.parametrize("parts", [[b" and half)1\n"], [b" and", b" half", b")1\n"]])
+def test_the_rest_of_a_half_sent_message_goes_on_so_that_the_client_hears_why(parts: list[bytes]) -> None:
+    """The journal is full: what the client has half of is ended in the space kept for endings, then come our words."""
     player = stretched()
     player.target(b"(half")
     player.journal.refusal = REFUSED
+    for part in parts:
+        player.target(part)
+    player.target(b"(next)")
+    assert player.relay.client.endswith(b"(half and half)1\nbye: journal_full\n")
+    player.end()
+    assert_accounted(player)
+
+
+def test_only_so_much_of_a_half_sent_message_goes_on() -> None:
+    """A long message would use up what the ends of all sessions need."""
+    player = stretched()
+    player.target(b"(")
+    player.journal.refusal = REFUSED
+    most = FINISH_BYTES // 1000
+    for _ in range(most):
+        player.target(b"x" * 1000)
+    assert player.relay.closed is None
+    assert player.relay.client.endswith(b"(" + b"x" * 1000 * most)
+    player.target(b"y" * 1000)
+    assert player.relay.closed is not None
+    assert player.relay.client.endswith(b"x")
+    player.end()
+    assert_accounted(player)
+
+
+def test_words_fit_when_the_end_of_a_message_was_not_sent() -> None:
+    """The journal takes nothing at all, so the client still has half of it; or the next one never began."""
+    player = stretched()
+    player.target(b"(half")
+    player.journal.refusal, player.journal.reserve = REFUSED, False
     player.target(b" and half)1\n")
     assert player.relay.client.endswith(b"(half")
     player = stretched()
