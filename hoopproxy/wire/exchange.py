@@ -167,11 +167,14 @@ class Exchange(Short):
         """The journal can't write: a command that waits for its record will not happen, so say that."""
         if self._short:
             self._fold()
-        if self._held and not self.ended and self._closing is None:
+        if self.ended or self._closing is not None:
+            return
+        if self._held:
             self.recorder.tick()
             self._journal_refused(refused)
             self._send()
             self._attend()
+        self._read_on_if_stuck(refused)
 
     def closed(self, client: Counts, target: Counts) -> None:
         """Both connections are gone; the transport's own counts. Puts the end of the session on record."""

@@ -34,7 +34,9 @@ _LOOK_NS = 10_000_000
 FINISH_BYTES = 262_144
 """Of a message that the client has half of, so much may still go on when the journal refuses, recorded in the space
 kept for endings: behind it the client can be told why its session ends."""
-_FINISH_AHEAD = 4 << 20  # un-synced bytes over which that space is left to the ends themselves
+_FINISH_AHEAD = (
+    16 << 20
+)  # un-synced bytes, over a session's own limit, that leave room only for the ends themselves
 _BULK = 65_536
 """A chunk of this size is let go of once it went on; smaller ones lie until the next."""
 
@@ -312,7 +314,8 @@ class Turn:
             self.recorder.chunk(CLIENT, TO_CLIENT, self.client.out, run)
         except JournalRefused:
             left = self._finish_left - len(run)
-            if left < 0 or self.journal.unsynced_bytes > _FINISH_AHEAD or not self.server.codec.inside(start):
+            behind = self.journal.unsynced_bytes > self._max_lag_bytes + _FINISH_AHEAD
+            if left < 0 or behind or not self.server.codec.inside(start):
                 raise
             self._finish_left = left
             self.recorder.chunk(CLIENT, TO_CLIENT, self.client.out, run, reserve=True)
@@ -450,11 +453,14 @@ class Turn:
         self._held_bytes = 0
 
     def _watch_lag(self) -> None:
-        """Pause both legs while the journal is too far behind; resume at the watermark of this moment."""
+        """Pause both legs while the journal is too far behind; resume at the watermark of this moment.
+
+        Not while it refuses: what comes then is refused with a sentence, which a paused client would never get.
+        """
         recorder, journal = self.recorder, self.journal
         now = recorder.now
         self._look_at_lag = now + _LOOK_NS
-        if self._best_effort or self._lagging or not recorder.opened:
+        if self._best_effort or self._lagging or not recorder.opened or _is_stuck(journal.refusal):
             return
         oldest = journal.oldest_unsynced
         too_old = oldest is not None and now + recorder.started - oldest > self._max_lag_ns
@@ -465,8 +471,18 @@ class Turn:
             journal.commit_now()
             journal.when_durable(recorder.journal.next_jseq - 1, self._caught_up)
 
+    def _read_on_if_stuck(self, refused: JournalRefused) -> None:
+        """The watermark that this session waits for may never come: have it meet the refusal instead."""
+        if self._lagging and _is_stuck(refused):
+            self._caught_up()
+
     def _caught_up(self) -> None:
         self._lagging = False
         if not self.ended:
             for leg in ("client", "target"):
                 self.relay.resume(leg, "journal")
+
+
+def _is_stuck(refusal: JournalRefused | None) -> bool:
+    """Whether the disk takes nothing. One that is only behind catches up, and a sink's trouble is not the disk's."""
+    return refusal is not None and refusal.code in ("full", "io")

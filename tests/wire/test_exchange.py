@@ -772,6 +772,30 @@ def test_reading_pauses_while_the_disk_is_far_behind() -> None:
     assert player.relay.paused == {"client": set(), "target": set()}
 
 
+@pytest.mark.parametrize(
+    ("code", "reads"), [("full", True), ("io", True), ("lagging", False), ("sink", False)]
+)
+def test_nobody_waits_for_a_disk_that_takes_nothing(code: str, reads: bool) -> None:
+    """The watermark that it waits for may never come: the client would wait for an answer as long."""
+    player = started(mode="bounded", at_once=False)
+    player.exchange._max_lag_bytes = 5000
+    line = b"get " + b"a" * 900 + b"\n"
+    for _ in range(8):
+        player.client(line)
+    assert player.relay.paused == {"client": {"journal"}, "target": {"journal"}}
+    player.journal.refusal = JournalRefused(code, "no")
+    player.exchange.journal_refuses(player.journal.refusal)
+    why = set() if reads else {"journal"}
+    assert player.relay.paused == {"client": why, "target": why}
+    if reads:
+        player.client(line)
+        assert player.relay.client.endswith(
+            b"bye: journal_full\n" if code == "full" else b"bye: journal_failed\n"
+        )
+    player.journal.sync()
+    assert player.relay.paused == {"client": set(), "target": set()}
+
+
 def test_an_old_record_pauses_too_and_best_effort_never() -> None:
     """Lag is a time as well as a size."""
     for mode, pauses in (("bounded", True), ("best-effort", False)):
