@@ -178,8 +178,8 @@ class Adapter:
         """Our new keys are in use: what waited goes."""
         held, self._held = self._held, None
         self._held_bytes = 0
-        for data in held or ():
-            self._send(data)
+        if held:
+            self._send(b"".join(held))
         self._heed(slowed=False)
         self._close_below()
 

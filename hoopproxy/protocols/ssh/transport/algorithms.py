@@ -192,6 +192,15 @@ class Agreed:
         up, down = self.mac_up, self.mac_down
         return up if up == down else f"{up},{down}"
 
+    @property
+    def prefix_can_be_cut(self) -> bool:
+        """Whether the first packets could be taken away without being missed, if others were put in before the keys
+        and the key exchange is not strict (terrapin, CVE-2023-48795)."""
+        return any(
+            cipher.startswith("chacha20") or mac.endswith("-etm@openssh.com")
+            for cipher, mac in ((self.cipher_up, self.mac_up), (self.cipher_down, self.mac_down))
+        )
+
 
 def agree(ours: Offer, theirs: Offer, *, we_are_client: bool) -> Agreed:
     """The first of the client's names that the server has too, of each list.

@@ -42,7 +42,7 @@ class ClientLayer(Layer):
     :param host_keys: the host key algorithms to ask for, best first: those of the keys that are known.
 
     :ivar ready: fires with the :class:`Secured` once the stream has begun, or fails with an error that is a
-        sentence. A second failure is nobody's: it is told to the stream.
+        sentence. To cancel it aborts the connection.
     """
 
     __slots__ = ("_agreed", "_extensions", "_host_key_names", "_verify", "ready")
@@ -62,7 +62,11 @@ class ClientLayer(Layer):
         self._verify, self._host_key_names = verify, host_keys
         self._agreed: Agreed | None = None
         self._extensions: dict[str, bytes] = {}
-        self.ready: Deferred[Secured] = Deferred()
+        self.ready: Deferred[Secured] = Deferred(self._unwanted)
+
+    def _unwanted(self, ready: Deferred[Secured]) -> None:
+        if hasattr(self, "below"):
+            self.below.abortConnection()
 
     def _offer(self) -> Offer:
         marks = (EXT_INFO[0], STRICT[0]) if self._session_id is None else ()

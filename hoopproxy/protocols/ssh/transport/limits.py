@@ -7,6 +7,7 @@ from typing import Final
 __all__ = [
     "BANNER_BYTES",
     "BANNER_LINES",
+    "DROPPED_FIRST",
     "DROPPED_MESSAGES",
     "HELD_BYTES",
     "HIGH_WATER",
@@ -15,9 +16,11 @@ __all__ = [
     "REKEY_APART_BYTES",
     "REKEY_APART_SECONDS",
     "REKEY_BYTES",
+    "REKEY_HASTY",
     "REKEY_PACKETS",
     "REKEY_SECONDS",
     "REKEY_WAIT_SECONDS",
+    "SAID_BYTES",
     "SERVICE_REQUESTS",
     "VERSION_BYTES",
 ]
@@ -37,12 +40,14 @@ REKEY_BYTES: Final = 1_073_741_824
 REKEY_SECONDS: Final = 3_600.0
 """Age at which keys are replaced when something passes: RFC 4253 s.9. An idle connection keeps its own."""
 REKEY_PACKETS: Final = 1 << 30
-"""Packets of one direction after which new keys are agreed on: half of what RFC 4344 s.3.1 allows, so that a
-32-bit sequence number is never used twice with a key."""
+"""Packets of both directions together after which new keys are agreed on: half of what RFC 4344 s.3.1 allows to
+one, so that a 32-bit sequence number is never used twice with a key."""
 REKEY_APART_SECONDS: Final = 1.0
 """A peer that begins a key exchange this soon after the last one, ..."""
 REKEY_APART_BYTES: Final = 65_536
-"""... and with fewer bytes since, spends our processor's time for nothing: the connection ends."""
+"""... with fewer bytes since, ..."""
+REKEY_HASTY: Final = 16
+"""... and more often than this in a row, spends our processor's time for nothing: the connection ends."""
 REKEY_WAIT_SECONDS: Final = 60.0
 """How long a peer may take for a key exchange in a running connection."""
 HELD_BYTES: Final = 16_777_216
@@ -53,5 +58,9 @@ HIGH_WATER: Final = 65_536
 DROPPED_MESSAGES: Final = 65_536
 """Messages that mean nothing (ignore, debug, unimplemented) between two key exchanges at most: one a second for
 half a day, while a flood of them ends."""
+DROPPED_FIRST: Final = 64
+"""Of these before the stream has begun."""
+SAID_BYTES: Final = 1_024
+"""Bytes of a DISCONNECT's text, ours or a peer's."""
 SERVICE_REQUESTS: Final = 8
 """Requests for a service in one connection at most."""
