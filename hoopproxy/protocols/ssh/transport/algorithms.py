@@ -130,7 +130,7 @@ class Offer:
                 bytes((_KEXINIT,)),
                 os.urandom(_COOKIE),
                 *(len(text).to_bytes(4, "big") + text for text in texts),
-                bytes(5),
+                bytes((self.guessed, 0, 0, 0, 0)),
             )
         )
 

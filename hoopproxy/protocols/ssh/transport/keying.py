@@ -202,7 +202,11 @@ class Keying:
             raise TransportBroken(PROTOCOL_ERROR, "a second KEXINIT in a key exchange")
         theirs = parse_kexinit(payload)
         if self._first:
-            self._strict = STRICT[self.we_are_client] in theirs.kex
+            # Both must have said so.
+            self._strict = (
+                STRICT[self.we_are_client] in theirs.kex
+                and STRICT[not self.we_are_client] in negotiation.offer.kex
+            )
             if self._strict and self._seen != 1:
                 raise TransportBroken(
                     PROTOCOL_ERROR, "strict key exchange: KEXINIT was not the first message"
