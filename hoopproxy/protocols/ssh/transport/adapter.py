@@ -155,17 +155,17 @@ class Adapter:
         :raises ValueError: ``data`` is not whole framed payloads.
         """
         seal = self._layer.seal
-        first = _UINT32.unpack_from(data)[0]
-        if first + 4 == size:
+        if size > 4 and _UINT32.unpack_from(data)[0] == size - 4:
             return seal(memoryview(data)[4:])
-        view, packets, at = memoryview(data), [], 0
+        # Looked at whole before any of it is sealed: a sealed packet that isn't sent would end the connection.
+        view, payloads, at = memoryview(data), [], 0
         while at < size:
-            end = at + 4 + _UINT32.unpack_from(data, at)[0]
+            end = at + 4 + (_UINT32.unpack_from(data, at)[0] if size - at > 4 else 0)
             if end > size or end == at + 4:
                 raise ValueError("not whole framed payloads")
-            packets.append(seal(view[at + 4 : end]))
+            payloads.append(view[at + 4 : end])
             at = end
-        return b"".join(packets)
+        return b"".join([seal(payload) for payload in payloads])
 
     def hold(self) -> None:
         """A key exchange begins: what is written waits."""

@@ -124,7 +124,11 @@ def _signed(algorithm: str, blob: bytes, signature: bytes, data: bytes) -> bool:
         # The signature must be of the algorithm that was agreed on: SHA-1 doesn't come back this way.
         if getNS(signature)[0] != base.encode():
             return False
-        key = Key.fromString(plain_key(blob), type="BLOB")
+        plain = plain_key(blob)
+        key = Key.fromString(plain, type="BLOB")
+        # conch reads over what doesn't fit: one key must have one blob, and one fingerprint.
+        if key.blob() != plain:
+            return False
         if wanted == "ssh-rsa" and key.size() < RSA_BITS:
             return False
         return bool(key.verify(signature, data))
