@@ -417,6 +417,12 @@ def test_missing_and_unreadable_files_are_sentences(tmp_path: Path) -> None:
         assert len(failure.value.problems) == 1
 
 
+def test_an_empty_list_of_listeners_is_none(tmp_path: Path) -> None:
+    """A gateway that listens on nothing would look as if it ran."""
+    with pytest.raises(ConfigError, match="nothing would listen"):
+        load(write(tmp_path, "listener = []\nchecker = []\n"))
+
+
 class Picky:
     """A plugin that has something to say about its table."""
 

@@ -183,7 +183,7 @@ def _assemble(
         ("listener", config.listeners, "nothing would listen"),
         ("checker", config.checkers, "nobody could log in"),
     ):
-        if not found and not any(document.table.has(key) for document in documents):
+        if not found and not any(document.table.fills(key) for document in documents):
             documents[0].table.problem(key, f"is missing, so {what}; write at least one [[{key}]]")
     check_parts(parts, protocols, checkers)
     check_sinks(outlets, {target.name: target for target in config.targets}, sinks, CATALOGUE)

@@ -46,6 +46,10 @@ class Table:
         """Whether the key is there."""
         return key in self._data
 
+    def fills(self, key: str) -> bool:
+        """Whether the key is there, and more than an empty list."""
+        return self._data.get(key, []) != []
+
     def finish(self) -> None:
         """Every key that nobody asked for is unknown."""
         for key in self._data:
