@@ -14,7 +14,7 @@ import orjson
 
 from hoopproxy import events
 from hoopproxy.events import CATALOGUE, Event, canonical
-from hoopproxy.export import FORMATS, Join, Operation, alone
+from hoopproxy.export import FOLDED, FORMATS, Join, Operation, alone
 
 FOLDER = Path(__file__).with_name("samples")
 
@@ -117,6 +117,34 @@ SAMPLES: Mapping[str, Mapping[str, Any]] = {
     },
     "command.skipped": {"because": "an earlier command of the pipeline failed"},
     "command.unfinished": {"because": "the client was gone before the end", "rows": 12, "bytes": 4096},
+    "command.observed": {"text": "tail -f /var/log/app.log", "source": "inferred", "range": [980, 1044]},
+    "session.input": {"text": "tail -f /var/log/app.log", "range": [402, 630]},
+    "transfer.opened": {
+        "path": "/srv/report.csv",
+        "direction": "write",
+        "via": "sftp",
+        "flags": ["write", "create", "truncate"],
+        "mode": 420,
+        "range": [402, 466],
+    },
+    "transfer.completed": {
+        "path": "/srv/report.csv",
+        "direction": "write",
+        "via": "sftp",
+        "read": 0,
+        "written": 4096,
+        "sha256_written": "ad7facb2586fc6e966c004d7d1d16b024f5805ff7cb47c7a85dabd8b48892ca7",
+        "complete": True,
+        "duration": 12_345_678,
+    },
+    "forward.opened": {
+        "type": "direct-tcpip",
+        "destination": {"host": "db1", "port": 5432},
+        "origin": {"host": "127.0.0.1", "port": 51000},
+        "channel": 1,
+        "range": [402, 466],
+    },
+    "forward.closed": {"sent": 1024, "received": 65_536, "duration": 3_000_000_000},
     "command.cancel_requested": {"from_addr": "192.0.2.10"},
     "command.cancel_completed": {"forwarded": True},
     "audit.read": {"action": "show", "session": SESSION, "user": "carol", "uid": 1002, "allowed": True},
@@ -219,7 +247,7 @@ def operations() -> Iterator[tuple[str, Operation]]:
     ours = [kind for kind, cls in CATALOGUE.items() if cls.__module__ == "hoopproxy.events"]
     for number, kind in enumerate(sorted(ours), 1):
         single = alone(record(kind, number))
-        started = kind in ("command.requested", "command.result")
+        started = kind in FOLDED
         yield kind, single._replace(outcome="started") if started else single
     join = Join()
     join.feed(record("session.start", 90))

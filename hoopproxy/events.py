@@ -20,6 +20,8 @@ import orjson
 
 __all__ = [
     "CATALOGUE",
+    "CLOSING",
+    "OPENING",
     "REASON_MAX",
     "REDACTIONS",
     "ClientFacts",
@@ -44,8 +46,26 @@ REDACTIONS = (
     "response",  # 4: a credential echoed by the target
     "incomplete",  # 5: a message that never ended, and so was never read: it could hold anything
     "oversize",  # 6: a message over a limit, skipped and on record by its digest
+    "typed",  # 7: typed on a terminal; what the target echoed of it is in session.input, the rest could be a password
+    "content",  # 8: contents of a file, of which the target keeps the digest only
 )
 """Why a stretch of the recording was filled: the position is the number that a chunk stores."""
+
+
+OPENING = frozenset({"command.requested", "transfer.opened", "forward.opened"})
+"""Kinds that open an operation: on record before its bytes go on, and closed by a record of the same ``op``."""
+
+CLOSING = frozenset(
+    {
+        "command.completed",
+        "command.denied",
+        "command.skipped",
+        "command.unfinished",
+        "transfer.completed",
+        "forward.closed",
+    }
+)
+"""Kinds that close the operation that they belong to."""
 
 
 @attrs.frozen(kw_only=True)
@@ -555,6 +575,104 @@ class CommandCancelCompleted(Event):
     """
 
     forwarded: bool
+
+
+@catalogued("command.observed")
+@attrs.frozen(kw_only=True)
+class CommandObserved(Event):
+    """A command inside an interactive shell, as its terminal showed it; known after the fact, never decided on.
+
+    ``source`` is ``marks`` (the shell said so itself, by OSC 133 or 633) or ``inferred`` (read off the screen: best
+    effort). ``range`` is in the target's stream. The envelope's ``parent`` is the operation of the shell.
+    """
+
+    text: object
+    source: str
+    range: Sequence[int]
+    exit_status: int | None = None
+    cwd: str | None = None
+
+
+@catalogued("transfer.opened")
+@attrs.frozen(kw_only=True)
+class TransferOpened(Event):
+    """A file is about to be read or written; on record before the request goes on where the protocol asks for leave.
+
+    ``direction`` is ``read`` (by the client), ``write`` or ``both``; ``via`` the protocol that moves it. ``flags`` are
+    how it is opened, ``mode`` its permissions, where they are said. ``range`` is in the client's stream.
+    """
+
+    path: object
+    direction: str
+    via: str
+    flags: Sequence[str] = ()
+    mode: int | None = None
+    size: int | None = None
+    detail: Mapping[str, object] | None = None
+    range: Sequence[int]
+
+
+@catalogued("transfer.completed")
+@attrs.frozen(kw_only=True)
+class TransferCompleted(Event):
+    """A file was closed. ``read`` and ``written`` are the client's bytes of content, the digests are of them.
+
+    A digest is absent where the content did not pass in full and in order; ``detail`` says why. ``complete`` is false
+    when the session or its channel ended before the file was closed. ``duration`` is in nanoseconds.
+    """
+
+    path: object
+    direction: str
+    via: str
+    read: int
+    written: int
+    sha256_read: str | None = None
+    sha256_written: str | None = None
+    complete: bool
+    error: Mapping[str, object] | None = None
+    detail: Mapping[str, object] | None = None
+    duration: int
+
+
+@catalogued("forward.opened")
+@attrs.frozen(kw_only=True)
+class ForwardOpened(Event):
+    """A connection to somewhere else is about to go through a session, or somebody is to listen for some.
+
+    ``type`` is the protocol's own name for it (SSH: ``direct-tcpip``, ``forwarded-tcpip``, ``tcpip-forward``, ...);
+    ``destination`` and ``origin`` are its ends as they were said. ``decoded_as`` names the session that reads what is
+    inside, where somebody does; else its bytes are recorded as they are. ``range`` is in the stream of who asked.
+    """
+
+    type: str
+    destination: Mapping[str, object]
+    origin: Mapping[str, object] = attrs.field(factory=dict)
+    channel: int | None = None
+    decoded_as: str | None = None
+    range: Sequence[int]
+
+
+@catalogued("forward.closed")
+@attrs.frozen(kw_only=True)
+class ForwardClosed(Event):
+    """Such a connection ended. ``sent`` went towards its destination. ``duration`` is in nanoseconds."""
+
+    sent: int
+    received: int
+    error: Mapping[str, object] | None = None
+    detail: Mapping[str, object] | None = None
+    duration: int
+
+
+@catalogued("session.input")
+@attrs.frozen(kw_only=True)
+class SessionInput(Event):
+    """What was typed on a terminal and the target echoed, a line at a time. In the recording of the client's stream
+    all that was typed is filled: what was not echoed (a password) stays a length. ``range`` is in that stream.
+    """
+
+    text: object
+    range: Sequence[int]
 
 
 @catalogued("session.note")

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.events import canonical
+from hoopproxy.events import OPENING, canonical
 from hoopproxy.export.operation import (
     FOLDED,
     NO_BEGINNING,
@@ -50,8 +50,7 @@ _FACT = 256
 
 _OPENS, _ADDS, _CLOSES = 1, 2, 3
 _DOES: Mapping[str, int] = {
-    "command.requested": _OPENS,
-    **{kind: _ADDS for kind in FOLDED if kind != "command.requested"},
+    **{kind: _OPENS if kind in OPENING else _ADDS for kind in FOLDED},
     **{end: _CLOSES for ends in FOLDED.values() for end in ends},
 }
 _SESSION_ENDS = frozenset({"session.end", "session.interrupted"})

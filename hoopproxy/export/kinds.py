@@ -79,6 +79,18 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "command.denied": Kind("Command denied", ("command", 0), _COMMAND, ("access",), MEDIUM),
         "command.skipped": Kind("Command skipped", ("command", 0), _COMMAND, ("info",)),
         "command.unfinished": Kind("Command unfinished", ("command", 0), _COMMAND, ("access",), LOW),
+        "command.observed": Kind(
+            "Command seen in a shell", ("process_activity", 1), ("process",), ("start",)
+        ),
+        "session.input": Kind("Typed on a terminal", ("command", 6), _SESSION, ("info",)),
+        "transfer.opened": Kind("File opened", ("file_hosting", 14), ("file",), ("access",)),
+        "transfer.completed": Kind("File transferred", ("file_hosting", 14), ("file",), ("access",)),
+        "forward.opened": Kind(
+            "Forward opened", ("network_activity", 1), ("network",), ("connection", "start")
+        ),
+        "forward.closed": Kind(
+            "Forward closed", ("network_activity", 2), ("network",), ("connection", "end")
+        ),
         "command.cancel_requested": Kind("Cancel requested", ("command", 99), _COMMAND, ("info",), LOW),
         "command.cancel_completed": Kind("Cancel passed on", ("command", 99), _COMMAND, ("info",), LOW),
         "audit.read": Kind("Trail read", ("api_activity", 2), _AUDIT, ("access",), LOW),

@@ -26,7 +26,12 @@ Record: TypeAlias = Mapping[str, Any]
 _ENDS = ("command.completed", "command.skipped", "command.unfinished")
 
 FOLDED: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"command.requested": _ENDS, "command.result": _ENDS}
+    {
+        "command.requested": _ENDS,
+        "command.result": _ENDS,
+        "transfer.opened": ("transfer.completed", "command.unfinished"),
+        "forward.opened": ("forward.closed", "command.unfinished"),
+    }
 )
 """Kinds that are exported as part of another, and of which: the record that closes the same ``op``.
 

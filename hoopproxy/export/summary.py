@@ -9,11 +9,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from hoopproxy.events import OPENING
 from hoopproxy.export.operation import Operation, Record
 
 __all__ = ["Summary", "millis", "number_of", "sentence", "severity", "summarised", "text_of"]
 
-_ASKING = frozenset({"command.requested", "command.denied"})
+_ASKING = frozenset({*OPENING, "command.denied"})
 _FEW: Final = 3_600
 _SAID: Final = {"started": "the end was not seen yet", "unknown": "the end is not on record"}
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import orjson
 
+from hoopproxy.events import CLOSING, OPENING
 from hoopproxy.journal.batch import Batch
 from hoopproxy.journal.format import OPENS, Kind
 from hoopproxy.journal.starts import Starts
@@ -29,15 +30,13 @@ _OP: Final = b'"op":"'
 _SEQ: Final = b'"seq":'
 _STARTS: Final = frozenset({b"login.succeeded", b"session.start"})
 _ENDS: Final = frozenset({b"session.end", b"session.interrupted"})
-_REQUESTED: Final = b"command.requested"
-_OUTCOMES: Final = frozenset(
-    {b"command.completed", b"command.denied", b"command.skipped", b"command.unfinished"}
-)
+_REQUESTS: Final = frozenset(kind.encode() for kind in OPENING)
+_OUTCOMES: Final = frozenset(kind.encode() for kind in CLOSING)
 #: A requested event over this many bytes is kept without its ``event`` part.
 _KEPT_BODY: Final = 16384
 
 _SESSIONS: Final = _ENDS | _STARTS
-_COMMANDS: Final = _OUTCOMES | {_REQUESTED}
+_COMMANDS: Final = _OUTCOMES | _REQUESTS
 
 _OPENING: Final = Kind.EVENT | OPENS << 8
 _EVENTS: Final = frozenset(Kind.EVENT | flags << 8 for flags in range(256))
@@ -150,7 +149,7 @@ class OpenState:
             self._last[key] = _seq(body)
         if kind in _OUTCOMES:
             self._commands.pop(op, None)
-        elif kind == _REQUESTED:
+        elif kind in _REQUESTS:
             self._commands[op] = key, body if len(body) <= _KEPT_BODY else _slim(body)
         elif kind in _STARTS:
             self._sessions[key], self._last[key] = body, _seq(body)

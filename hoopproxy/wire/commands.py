@@ -57,6 +57,8 @@ __all__ = [
     "Withhold",
 ]
 
+_REQUESTED = b"command.requested"
+
 OPAQUE_REASON = 200
 """Characters of an opaque stretch's reason."""
 
@@ -243,6 +245,8 @@ class Decide(NamedTuple):
     :ivar is_command: ``False`` for what is decided but executes nothing (a Parse): on record only if denied.
     :ivar parent: the operation that this one goes on with.
     :ivar refusal: it can't go on whatever policy says (too large to be held); policy is not asked.
+    :ivar kind: of the event that goes on record before the frame goes on; ``fields`` are that event's. One that is
+        refused is a ``command.denied`` in any case.
     """
 
     verbs: tuple[str, ...]
@@ -253,6 +257,7 @@ class Decide(NamedTuple):
     parent: str | None = None
     refusal: Refusal | None = None
     body: bytes = b""
+    kind: bytes = _REQUESTED
 
 
 class Told(NamedTuple):

@@ -50,6 +50,7 @@ __all__ = ["DO", "Deeds", "journal_refusal"]
 _ENDS = {kind: f"command.{kind}".encode() for kind in ("completed", "skipped", "unfinished")}
 _OUTCOMES = {outcome: outcome_and_parent(outcome, None) for outcome in ("success", "failure")}
 _NO_FORM = Form(b"", 0, True)
+_REQUESTED = b"command.requested"
 _KINDS = 64
 """Kinds of command of one session whose verdict is remembered for the short way."""
 _new = tuple.__new__  # one is made for each command; a named tuple's own constructor costs twice as much
@@ -284,7 +285,9 @@ class Deeds(Turn):
                 fields = decide.fields
                 fields["range"] = (start, end)
                 body = dump(fields)
-            if decide.parent or rules != self._usual_rules:
+            if decide.kind != _REQUESTED:
+                form = self._opening(decide, rules)
+            elif decide.parent or rules != self._usual_rules:
                 form = self._requested(rules, decide.parent)
             else:
                 form = self._usual_form
@@ -301,6 +304,10 @@ class Deeds(Turn):
         else:
             self._run(commands)
 
+    def _opening(self, decide: Decide, rules: tuple[str, ...]) -> Form:
+        decision = self.recorder.decision("allow", rules) if rules else b""
+        return self.recorder.form(decide.kind, decision, outcome_and_parent(None, decide.parent))
+
     def _requested(self, rules: tuple[str, ...], parent: str | None) -> Form:
         recorder = self.recorder
         decision = recorder.decision("allow", rules) if rules else b""
@@ -316,6 +323,9 @@ class Deeds(Turn):
         fields = decide.fields or orjson.loads(decide.body)
         op = recorder.new_id()
         refusal = attrs.evolve(verdict.refusal or Refusal("policy", "policy refuses this"), event=op.decode())
+        if decide.kind != _REQUESTED:
+            where = fields.pop("range", None) or (frame.start, frame.end)
+            fields = {"verb": decide.verbs[-1], "verbs": decide.verbs, "detail": fields, "range": where}
         fields.setdefault("range", (frame.start, frame.end))
         fields["code"] = refusal.code
         if recorder.opened:

@@ -12,7 +12,17 @@ from typing import NamedTuple, Protocol
 
 import orjson
 
-from hoopproxy.events import REASON_MAX, ClientFacts, Decision, Event, Identity, TargetFacts, canonical
+from hoopproxy.events import (
+    CLOSING,
+    OPENING,
+    REASON_MAX,
+    ClientFacts,
+    Decision,
+    Event,
+    Identity,
+    TargetFacts,
+    canonical,
+)
 from hoopproxy.wire.envelope import Envelope
 from hoopproxy.wire.frames import Span
 from hoopproxy.wire.ids import Clock, IdSource
@@ -41,7 +51,8 @@ FILL = b"*"
 
 
 # What closes an operation, and the session. A result closes nothing: more may follow.
-_OUTCOMES = frozenset({b"command.completed", b"command.denied", b"command.skipped", b"command.unfinished"})
+_OUTCOMES = frozenset(kind.encode() for kind in CLOSING)
+_REQUESTS = frozenset(kind.encode() for kind in OPENING)
 _BEGINS = frozenset({b"login.succeeded", b"session.start"})
 """What makes a session one that a crash leaves open."""
 _ENDS = frozenset({b"session.end", b"session.interrupted"})
@@ -293,7 +304,7 @@ class Recorder:
         ]
         template = b"".join(constant.replace(b"%", b"%%") + hole for constant, hole in parts)
         meaning = _CLOSES if kind in _OUTCOMES else _STOPS if kind in _ENDS else _PLAIN
-        if kind == b"command.requested":
+        if kind in _REQUESTS:
             meaning = _OPENS
         elif kind in _BEGINS:
             meaning = _STARTS

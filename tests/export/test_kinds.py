@@ -32,6 +32,7 @@ ECS_TYPES = {
     "authentication": {"end", "info", "start"},
     "configuration": {"access", "change", "creation", "deletion", "info"},
     "database": {"access", "change", "error", "info"},
+    "file": {"access", "change", "creation", "deletion", "info"},
     "host": {"access", "change", "end", "info", "start"},
     "network": {"access", "allowed", "connection", "denied", "end", "info", "protocol", "start"},
     "process": {"access", "change", "end", "info", "start"},

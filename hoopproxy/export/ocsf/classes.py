@@ -121,6 +121,58 @@ CLASSES: Mapping[str, Class] = MappingProxyType(
                     99: "Other",
                 },
             ),
+            Class(
+                name="ssh_activity",
+                uid=4007,
+                caption="SSH Activity",
+                category=4,
+                category_name="Network Activity",
+                activities={
+                    0: "Unknown",
+                    1: "Open",
+                    2: "Close",
+                    3: "Reset",
+                    4: "Fail",
+                    5: "Refuse",
+                    6: "Traffic",
+                    7: "Listen",
+                    99: "Other",
+                },
+            ),
+            Class(
+                name="process_activity",
+                uid=1007,
+                caption="Process Activity",
+                category=1,
+                category_name="System Activity",
+                activities={
+                    0: "Unknown",
+                    1: "Launch",
+                    2: "Terminate",
+                    3: "Open",
+                    4: "Inject",
+                    5: "Set User ID",
+                    99: "Other",
+                },
+            ),
+            Class(
+                name="file_hosting",
+                uid=6006,
+                caption="File Hosting Activity",
+                category=6,
+                category_name=_APPLICATION,
+                activities={
+                    0: "Unknown",
+                    1: "Upload",
+                    2: "Download",
+                    3: "Update",
+                    4: "Delete",
+                    5: "Rename",
+                    14: "Open",
+                    99: "Other",
+                },
+                host=False,
+            ),
         )
     }
 )
@@ -143,7 +195,7 @@ def _classification(cls: str, activity: int, name: str) -> Mapping[str, Any]:
     }
 
 
-COMMANDS: Mapping[str, str] = MappingProxyType({"postgres": "datastore_activity"})
+COMMANDS: Mapping[str, str] = MappingProxyType({"postgres": "datastore_activity", "ssh": "ssh_activity"})
 """The class of a protocol's commands; of one that isn't listed, as a plugin brings it: ``api_activity``."""
 
 _READ, _UPDATE, _QUERY, _WRITE, _CREATE, _DELETE = 1, 2, 4, 5, 6, 7

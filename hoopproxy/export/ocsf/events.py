@@ -108,6 +108,8 @@ def event(operation: Operation) -> Fields:
         _command(fields, metadata, operation, told)
     else:
         unmapped["event"] = main["event"]
+        if told.asked and told.asked is not main["event"]:
+            unmapped["asked"] = told.asked
         _FILL[cls.name](fields, cls, kind, operation, told, parts)
     return fields
 
@@ -268,13 +270,14 @@ def _network(
     fields["dst_endpoint"] = parts.destination if parts.destination is not None else parts.reporter
     if main.get("identity"):
         fields["actor"] = parts.actor
-    if told.duration >= 0:
-        fields["duration"] = told.duration // 1_000_000
-        fields["start_time"], fields["end_time"] = told.ended - told.duration // 1_000_000, told.ended
+    _took(fields, told)
     client = said.get("client")
     if isinstance(client, Mapping):
         sent, received = number_of(client.get("sent")), number_of(client.get("received"))
         fields["traffic"] = {"bytes": sent + received, "bytes_in": sent, "bytes_out": received}
+    elif main["kind"] == "forward.closed":
+        sent, received = number_of(said.get("sent")), number_of(said.get("received"))
+        fields["traffic"] = {"bytes": sent + received, "bytes_in": received, "bytes_out": sent}
     elif main["kind"] == "session.altered":
         fields["traffic"] = {"bytes": number_of(said.get("bytes"))}
         fields.update({"action": "Modified", "action_id": 4})
@@ -282,6 +285,64 @@ def _network(
     tls = main.get("client", {}).get("tls")
     if tls:
         fields["tls"] = {name: tls[name] for name in ("version", "cipher", "sni") if name in tls}
+
+
+def _ssh(fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts) -> None:
+    activity = 5 if operation.outcome == "denied" else 6
+    fields.update(cls.classification(activity, kind.title))
+    fields["actor"], fields["app_name"] = parts.actor, "ssh"
+    _from_and_to(fields, operation, parts)
+    status = (told.said.get("detail") or {}).get("exit_status")
+    if isinstance(status, int):
+        fields["unmapped"]["exit_status"] = status
+
+
+def _process(
+    fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts
+) -> None:
+    said = told.said
+    fields.update(cls.classification(kind.ocsf[1], kind.title))
+    text = text_of(said.get("text"))
+    name = text.split(maxsplit=1)[0] if text.strip() else "unknown"
+    fields["process"] = {"cmd_line": text, "name": name, "uid": operation.id or "unknown"}
+    fields["actor"] = parts.actor
+    fields["device"] = _device(operation.main)
+    if isinstance(said.get("exit_status"), int):
+        fields["exit_code"] = said["exit_status"]
+
+
+def _device(main: Record) -> Fields:
+    name = text_of((main.get("target") or {}).get("name")) or "unknown"
+    return {"name": name, "hostname": name, "type": "Server", "type_id": 1}
+
+
+def _file(fields: Fields, cls: Class, kind: Kind, operation: Operation, told: Summary, parts: Parts) -> None:
+    said = told.said
+    read, written = number_of(said.get("read")), number_of(said.get("written"))
+    activity = 1 if written else 2 if read else kind.ocsf[1]
+    fields.update(cls.classification(activity, kind.title))
+    path = text_of(said.get("path") or told.asked.get("path"))
+    file: Fields = {
+        "name": path.rstrip("/").rpartition("/")[2] or path or "unknown",
+        "type": "Regular File",
+        "type_id": 1,
+    }
+    if path:
+        file["path"] = path
+    if written or read:
+        file["size"] = written or read
+    digest = said.get("sha256_written") or said.get("sha256_read")
+    if isinstance(digest, str):
+        file["hashes"] = [{"algorithm": "SHA-256", "algorithm_id": 3, "value": digest}]
+    fields["file"], fields["actor"] = file, parts.actor
+    _from_and_to(fields, operation, parts)
+    _took(fields, told)
+
+
+def _took(fields: Fields, told: Summary) -> None:
+    if told.duration >= 0:
+        fields["duration"] = told.duration // 1_000_000
+        fields["start_time"], fields["end_time"] = told.ended - told.duration // 1_000_000, told.ended
 
 
 def _lifecycle(
@@ -309,6 +370,9 @@ _FILL: Mapping[str, Callable[[Fields, Class, Kind, Operation, Summary, Parts], N
         "authentication": _authentication,
         "authorize_session": _authorize,
         "network_activity": _network,
+        "ssh_activity": _ssh,
+        "process_activity": _process,
+        "file_hosting": _file,
     }
 )
 

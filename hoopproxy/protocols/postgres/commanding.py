@@ -79,6 +79,7 @@ _BIG_BIND = 8192
 
 _GO = (FORWARD,)
 _ALONE = (QUERY, FUNCTION)
+_REQUESTED = b"command.requested"
 _TOLD: dict[str, object] = {}
 """The fields of a command whose event is rendered already."""
 _NOTHING, _NO_PORTAL = Sent(0), Portal(b"", UNKNOWN)
@@ -153,7 +154,7 @@ class Commanding:
             self._pending = Sent(QUERY)
             verbs, rest = plain
             told = b'{"range":[%d,%d],"text":"%b%b' % (start, end, sql, rest)
-            return (_new(Decide, (verbs, end - start, _TOLD, (), True, None, None, told)),)
+            return (_new(Decide, (verbs, end - start, _TOLD, (), True, None, None, told, _REQUESTED)),)
         reading = self._reader.read(sql, under_way)
         verbs = reading.verbs
         if pipeline.answering:
@@ -281,7 +282,7 @@ class Commanding:
                 told = b'{"range":[%d,%d],%b' % (start, end, rest)
             else:
                 told = b'{"parameters":%b,"range":[%d,%d],%b' % (dump(parameters), start, end, rest)
-            return (_new(Decide, (verbs, end - start, _TOLD, (), True, portal.op, None, told)),)
+            return (_new(Decide, (verbs, end - start, _TOLD, (), True, portal.op, None, told, _REQUESTED)),)
         fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs}
         if statement.text is not None:
             fields["text"] = statement.text
