@@ -154,18 +154,18 @@ class Adapter:
 
         :raises ValueError: ``data`` is not whole framed payloads.
         """
-        seal = self._layer.seal
+        view = memoryview(data)
         if size > 4 and _UINT32.unpack_from(data)[0] == size - 4:
-            return seal(memoryview(data)[4:])
+            return self._layer.sealed((view[4:],), size)
         # Looked at whole before any of it is sealed: a sealed packet that isn't sent would end the connection.
-        view, payloads, at = memoryview(data), [], 0
+        payloads, at = [], 0
         while at < size:
             end = at + 4 + (_UINT32.unpack_from(data, at)[0] if size - at > 4 else 0)
             if end > size or end == at + 4:
                 raise ValueError("not whole framed payloads")
             payloads.append(view[at + 4 : end])
             at = end
-        return b"".join([seal(payload) for payload in payloads])
+        return self._layer.sealed(payloads, size)
 
     def hold(self) -> None:
         """A key exchange begins: what is written waits."""

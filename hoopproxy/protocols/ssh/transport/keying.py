@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from hoopproxy.protocols.ssh.transport.algorithms import STRICT, Agreed, Offer, agree, parse_kexinit
 from hoopproxy.protocols.ssh.transport.broken import KEY_EXCHANGE_FAILED, PROTOCOL_ERROR, TransportBroken
-from hoopproxy.protocols.ssh.transport.ciphers import Opener, Sealer, opener, sealer
+from hoopproxy.protocols.ssh.transport.ciphers import opener, sealer
 from hoopproxy.protocols.ssh.transport.kex import ClientExchange, Hello, Keys, ServerExchange
 from hoopproxy.protocols.ssh.transport.limits import (
     KEXINIT_BYTES,
@@ -22,6 +22,7 @@ from hoopproxy.protocols.ssh.transport.limits import (
     REKEY_SECONDS,
     REKEY_WAIT_SECONDS,
 )
+from hoopproxy.protocols.ssh.transport.packet import Opener, Sealer
 from hoopproxy.protocols.ssh.transport.version import OUR_VERSION
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ goes with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import Any, Final
 
@@ -28,7 +28,6 @@ from hoopproxy.protocols.ssh.secured import Secured
 from hoopproxy.protocols.ssh.transport.adapter import Adapter
 from hoopproxy.protocols.ssh.transport.algorithms import Agreed
 from hoopproxy.protocols.ssh.transport.broken import CONNECTION_LOST, PROTOCOL_ERROR, TransportBroken
-from hoopproxy.protocols.ssh.transport.ciphers import SLACK
 from hoopproxy.protocols.ssh.transport.hostkey import fingerprint
 from hoopproxy.protocols.ssh.transport.keying import Keying
 from hoopproxy.protocols.ssh.transport.limits import (
@@ -37,6 +36,7 @@ from hoopproxy.protocols.ssh.transport.limits import (
     PACKET_BYTES,
     SAID_BYTES,
 )
+from hoopproxy.protocols.ssh.transport.packet import SLACK, sealed
 from hoopproxy.protocols.ssh.transport.version import OUR_VERSION, find_version, shown
 
 __all__ = ["Layer"]
@@ -66,7 +66,7 @@ class Layer(Keying):
     :ivar dropped: bytes of messages that mean nothing and went to nobody.
     """
 
-    __slots__ = ("_broken", "_over", "_secured", "_stream", "_tail", "_up", "dropped")
+    __slots__ = ("_broken", "_over", "_secured", "_stream", "_tail", "_to", "_up", "dropped")
 
     leg = ""
 
@@ -76,7 +76,8 @@ class Layer(Keying):
         super().__init__(clock)
         self._stream, self._secured = stream, secured
         self._tail: bytearray | None = None
-        self._up: list[bytes] | None = None
+        self._up: list[bytes] | None = None  # while a chunk is opened: what is for the stream so far, ...
+        self._to = 0  # ... and how much of the shared buffer is
         self._over = False
         self._broken: TransportBroken | None = None
         self.dropped = 0
@@ -136,22 +137,33 @@ class Layer(Keying):
     # --- receiving -----------------------------------------------------------------------------------
 
     def _received(self, data: bytes) -> None:
-        whole: bytes | bytearray = data
+        """Open what came, and give the stream what is for it, in one piece."""
+        self._up = up = []
+        self._to = 0
+        try:
+            self._take(data)
+        finally:
+            if self._to:
+                up.append(_PLAIN[: self._to].tobytes())
+            self._up = None
+            if up and self._adapter is not None:
+                self._adapter.payloads(up[0] if len(up) == 1 else b"".join(up))
+        if not self._over:
+            self.used()
+
+    def _take(self, data: bytes) -> None:
+        view, at, end = memoryview(data), 0, len(data)
         tail, self._tail = self._tail, None
-        if tail is not None:
-            tail += data
-            if len(tail) < self._opener.need and self._their_version:
-                self._tail = tail
-                return
-            whole = tail
-        at = 0
         if not self._their_version:
+            whole = data if tail is None else bytes(tail) + data
             found = find_version(whole, banner=self.we_are_client)
             if found is None:
                 self._tail = bytearray(whole)
                 return
             self._their_version, at = found
-        view, end = memoryview(whole), len(whole)
+            view, end = memoryview(whole), len(whole)
+        elif tail is not None:
+            at = self._complete(tail, view)
         while at < end and not self._over:
             # However much a transport gives at once, the buffer's size is known.
             stop = min(end, at + max(_SLICE, self._opener.need))
@@ -160,42 +172,57 @@ class Layer(Keying):
                 break
         if at < end and not self._over:
             self._tail = bytearray(view[at:])
-        if not self._over:
-            self.used()
+
+    def _complete(self, tail: bytearray, view: memoryview) -> int:
+        """Open the packet that an earlier chunk began.
+
+        :return: how much of ``view`` belongs to it.
+        """
+        at = 0
+        while True:
+            missing = self._opener.need - len(tail)
+            if missing > len(view) - at:
+                tail += view[at:]
+                self._tail = tail
+                return len(view)
+            tail += view[at : at + missing]
+            at += missing
+            if self._open(memoryview(tail)) or self._over:
+                return at
 
     def _open(self, view: memoryview) -> int:
-        """Open the packets of one stretch of bytes, and give the stream what is for it.
+        """Open the packets of one stretch of bytes, at most as large as a slice or a packet.
 
         :return: how many bytes that took; the others are the beginning of a packet.
         """
-        at = to = 0
-        out = _PLAIN
-        self._up = up = []
-        try:
-            while not self._over:
-                current = self._opener
-                size = current.open(view, at, out, to)
-                if size < 0:
-                    break
-                at += current.whole
-                kind = out[to + 4]
-                if kind >= _FIRST_UP:
-                    if self._negotiation is not None or self._adapter is None:
-                        self._check_place()
-                    to += 4 + size
-                    continue
-                # Others may use the shared buffer before this returns.
-                if to:
-                    up.append(out[:to].tobytes())
-                payload, to = out[to + 4 : to + 4 + size].tobytes(), 0
-                self._control(kind, payload)
-        finally:
-            if to:
-                up.append(out[:to].tobytes())
-            self._up = None
-            if up and self._adapter is not None:
-                self._adapter.payloads(up[0] if len(up) == 1 else b"".join(up))
+        at, to, out, size = 0, self._to, _PLAIN, 0
+        if to + len(view) + SLACK > len(out):
+            self._flush()
+            to = 0
+        while not self._over:
+            current = self._opener
+            size = current.open(view, at, out, to)
+            if size < 0:
+                break
+            at += current.whole
+            kind = out[to + 4]
+            if kind >= _FIRST_UP:
+                if self._negotiation is not None or self._adapter is None:
+                    self._check_place()
+                self._to = to = to + 4 + size
+                continue
+            payload = out[to + 4 : to + 4 + size].tobytes()
+            # Others may use the shared buffer before this returns.
+            self._flush()
+            to = 0
+            self._control(kind, payload)
         return at
+
+    def _flush(self) -> None:
+        """Keep what was opened apart from the shared buffer."""
+        if self._to and self._up is not None:
+            self._up.append(_PLAIN[: self._to].tobytes())
+        self._to = 0
 
     def _check_place(self) -> None:
         """Whether messages from 50 on may come now.
@@ -274,9 +301,12 @@ class Layer(Keying):
         self._stream.makeConnection(adapter)
         return facts
 
-    def seal(self, payload: bytes | memoryview) -> bytes:
-        """The packet of a payload of the stream."""
-        return self._sealer.seal(payload)
+    def sealed(self, payloads: Sequence[memoryview], size: int) -> bytes:
+        """The packets of payloads of the stream, of ``size`` bytes together.
+
+        :raises ValueError: one is too large; none was sealed.
+        """
+        return sealed(self._sealer, payloads, size)
 
     def _break(self, problem: TransportBroken) -> None:
         """What the peer does makes no sense: say so in its words, and close."""

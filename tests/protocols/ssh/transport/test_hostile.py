@@ -21,7 +21,6 @@ from hoopproxy.protocols.ssh.transport.algorithms import (
     Offer,
     parse_kexinit,
 )
-from hoopproxy.protocols.ssh.transport.ciphers import Opener, Sealer
 from hoopproxy.protocols.ssh.transport.kex import Hello
 from hoopproxy.protocols.ssh.transport.limits import (
     BANNER_BYTES,
@@ -30,6 +29,7 @@ from hoopproxy.protocols.ssh.transport.limits import (
     SERVICE_REQUESTS,
     VERSION_BYTES,
 )
+from hoopproxy.protocols.ssh.transport.packet import Opener, Sealer
 from hoopproxy.protocols.ssh.transport.server import ServerLayer as Server
 
 from .house import Pair, Stream, Wire, frame, host_key
