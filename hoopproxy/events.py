@@ -599,7 +599,8 @@ class TransferOpened(Event):
     """A file is about to be read or written; on record before the request goes on where the protocol asks for leave.
 
     ``direction`` is ``read`` (by the client), ``write`` or ``both``; ``via`` the protocol that moves it. ``flags`` are
-    how it is opened, ``mode`` its permissions, where they are said. ``range`` is in the client's stream.
+    how it is opened, ``mode`` its permissions, where they are said. ``range`` is in the stream of who named the file:
+    the client's, but the target's in a download by scp.
     """
 
     path: object

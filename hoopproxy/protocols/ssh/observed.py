@@ -1,0 +1,60 @@
+"""What is seen inside a command's own streams: its words, and ids for the operations that are told of it."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from typing import Final
+
+__all__ = ["own_op", "words_of"]
+
+_SHELL: Final = frozenset("|&;<>()$`\n#")
+"""What makes a line more than one command, or another one than it says (quotes are taken off before)."""
+
+_LONGEST: Final = 32 * 1024
+"""Bytes of a command line that are looked at."""
+
+
+def words_of(command: bytes) -> list[str]:
+    """The words of a plain command line, as a shell would give them to the program; empty when it is not plain.
+
+    Bytes that are no UTF-8 are surrogates in them. Patterns and ``~`` are left as they are.
+    """
+    if len(command) > _LONGEST:
+        return []
+    if any(char in _SHELL for char in _unquoted(command)):
+        return []
+    try:
+        return shlex.split(command.decode("utf-8", "surrogateescape"))
+    except ValueError:
+        return []
+
+
+def _unquoted(command: bytes) -> str:
+    """The characters that a shell would look at."""
+    found, quote, skip = [], "", False
+    for char in command.decode("utf-8", "surrogateescape"):
+        if skip:
+            skip = False
+        elif quote:
+            if char == quote:
+                quote = ""
+            elif quote == '"' and char in "$`":
+                found.append(char)
+            elif quote == '"' and char == "\\":
+                skip = True
+        elif char == "\\":
+            skip = True
+        elif char in "'\"":
+            quote = char
+        else:
+            found.append(char)
+    return "".join(found)
+
+
+def own_op(parent: str, number: int) -> str:
+    """An id for the ``number``-th operation that was seen inside another: of the same time, and always the same."""
+    if len(parent) != 36:
+        return f"{parent}.{number}"
+    tail = hashlib.sha256(f"{parent}.{number}".encode()).hexdigest()
+    return f"{parent[:20]}{tail[:3]}-{tail[3:15]}"

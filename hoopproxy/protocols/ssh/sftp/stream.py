@@ -1,0 +1,117 @@
+"""SFTP packets in a stream that comes in pieces: whole ones for what is read, headers and stretches for contents.
+
+Both directions work alike. What is not complete yet is held only as far as must be: of a client's request all of it
+(it goes on when it was decided), but of WRITE and of the target's replies the header alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Final
+
+from hoopproxy.errors import ProtocolViolation, TooLarge
+from hoopproxy.protocols.ssh.sftp.numbers import DATA, MAX_HANDLE, MAX_PACKET, WRITE
+
+__all__ = ["PREFIX", "Head", "Held", "head_of_reply", "head_of_request"]
+
+PREFIX: Final = 5
+"""Bytes that tell a packet's length and type."""
+
+_PREFIX = Struct(">IB").unpack_from
+_DATA = Struct(">I").unpack_from
+_WRITE = Struct(">QI").unpack_from
+
+
+Head = tuple[int, int, int]
+"""Bytes of the header, the packet's length included (of a packet that is read whole: all of it), its type, and how
+many bytes follow."""
+
+
+class Held:
+    """The first bytes of a packet whose head is not complete.
+
+    :param head_of: see :func:`head_of_request`.
+    """
+
+    __slots__ = ("_head_of", "bytes", "need")
+
+    def __init__(self, head_of: Callable[[bytes | bytearray, int, int], Head | int]) -> None:
+        self._head_of = head_of
+        self.bytes = bytearray()
+        self.need = PREFIX
+        """Bytes that there must be before it is worth looking again."""
+
+    def take(self, data: bytes, position: int) -> tuple[Head | None, int]:
+        """Take what belongs to the head; return it when it is complete, and where in ``data`` the rest begins."""
+        held = self.bytes
+        while True:
+            stop = position + self.need - len(held)
+            held += data[position:stop]
+            position = min(stop, len(data))
+            if len(held) < self.need:
+                return None, position
+            head = self._head_of(held, 0, len(held))
+            if not isinstance(head, int):
+                return head, position
+            self.need = head
+
+    def clear(self) -> bytes:
+        """What was held; from now on the next packet's."""
+        held, self.bytes, self.need = bytes(self.bytes), bytearray(), PREFIX
+        return held
+
+
+def _checked(data: bytes | bytearray, start: int, least: int) -> tuple[int, int]:
+    length: int
+    kind: int
+    length, kind = _PREFIX(data, start)
+    if length > MAX_PACKET:
+        raise TooLarge("SFTP's packet limit", length, MAX_PACKET)
+    if length < least:
+        raise ProtocolViolation(f"an SFTP packet of {length} bytes has no room for its fields")
+    return length, kind
+
+
+def head_of_request(data: bytes | bytearray, start: int, stop: int) -> Head | int:
+    """The head of the packet at ``start``, or how many bytes of it are needed to say more.
+
+    :raises ProtocolViolation: it is too long, too short, or its own fields say so.
+    """
+    if stop - start < PREFIX:
+        return PREFIX
+    length, kind = _checked(data, start, 5)  # the shortest: INIT, and a request with an id alone
+    if kind != WRITE:
+        whole = length + 4
+        return (whole, kind, 0) if stop - start >= whole else whole
+    if stop - start < 13:
+        return 13
+    handle: int = _DATA(data, start + 9)[0]
+    if handle > MAX_HANDLE:
+        raise ProtocolViolation(f"an SFTP handle of {handle} bytes is over {MAX_HANDLE} bytes")
+    size = 25 + handle
+    if size > length + 4:
+        raise ProtocolViolation("SFTP WRITE ends inside its fields")
+    if stop - start < size:
+        return size
+    _, content = _WRITE(data, start + 13 + handle)
+    if size + content != length + 4:
+        raise ProtocolViolation("the lengths of an SFTP WRITE and of its data do not agree")
+    return size, kind, content
+
+
+def head_of_reply(data: bytes | bytearray, start: int, stop: int) -> Head | int:
+    """As :func:`head_of_request`, of the target: type and id (or version); of DATA its length, too."""
+    if stop - start < PREFIX:
+        return PREFIX
+    length, kind = _checked(data, start, 5)
+    if kind != DATA:
+        return (9, kind, length - 5) if stop - start >= 9 else 9
+    if length < 9:
+        raise ProtocolViolation("SFTP DATA ends inside its fields")
+    if stop - start < 13:
+        return 13
+    (content,) = _DATA(data, start + 9)
+    if content != length - 9:
+        raise ProtocolViolation("the lengths of an SFTP DATA and of its content do not agree")
+    return 13, kind, content
