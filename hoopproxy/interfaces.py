@@ -172,6 +172,10 @@ class IRelay(Interface):
     def register_cancel(key: bytes, request: bytes) -> None:
         """Remember a cancel key for this session."""
 
+    def finishing() -> None:
+        """The session ends when the target's present message does: go on reading, and call ``Exchange.unfinished``
+        when that takes too long."""
+
     def close(cause: str) -> None:
         """Flush what was written and close both legs."""
 

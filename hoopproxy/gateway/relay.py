@@ -31,8 +31,10 @@ from hoopproxy.wire.recorder import Recorder
 if TYPE_CHECKING:
     from hoopproxy.gateway.figures import Figures
 
-__all__ = ["BULK_BYTES", "GOODBYE_SECONDS", "Owner", "Relay"]
+__all__ = ["BULK_BYTES", "FINISH_SECONDS", "GOODBYE_SECONDS", "Owner", "Relay"]
 
+FINISH_SECONDS = 5.0
+"""How long a target may take to finish its message, before a client that is to be told of the end isn't."""
 GOODBYE_SECONDS = 30.0
 """How long a peer may take to read what was sent before its connection was to be closed."""
 BULK_BYTES = 16_384
@@ -341,6 +343,15 @@ class Relay:
         """Remember a cancel key for this session."""
         self.owner.register_cancel(key, request)
 
+    def finishing(self) -> None:
+        """The session ends with the message that the target is sending, or in FINISH_SECONDS."""
+        if self._goodbye is None and self._cause is None:
+            self._goodbye = self._clock.callLater(FINISH_SECONDS, self._unfinished)
+
+    def _unfinished(self) -> None:
+        self._goodbye = None
+        self._guarded(self.exchange.unfinished)
+
     def close(self, cause: str) -> None:
         """Send what was written, then close both connections, in at most GOODBYE_SECONDS."""
         if self._cause is not None:
@@ -352,6 +363,7 @@ class Relay:
             if transport is not None and not leg.lost:
                 transport.unregisterProducer()
                 transport.loseConnection()
+        self._forget_goodbye()
         self._close_in_time()
         # Nobody may be left to say that it is gone.
         self._clock.callLater(0, self._if_gone)
@@ -387,6 +399,11 @@ class Relay:
         if self._goodbye is None and not self._over:
             self._goodbye = self._clock.callLater(GOODBYE_SECONDS, self.abort)
 
+    def _forget_goodbye(self) -> None:
+        if self._goodbye is not None and self._goodbye.active():
+            self._goodbye.cancel()
+        self._goodbye = None
+
     def abort(self) -> None:
         """Close both connections without waiting for anybody."""
         if self._over:
@@ -410,9 +427,7 @@ class Relay:
         if self._cause is None:
             return  # what waits for the disk goes first; a deadline is set
         self._over = True
-        if self._goodbye is not None and self._goodbye.active():
-            self._goodbye.cancel()
-        self._goodbye = None
+        self._forget_goodbye()
         try:
             self.exchange.closed(self._client.counts(), self._target.counts())
         except Exception as problem:

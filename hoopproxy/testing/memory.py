@@ -269,6 +269,8 @@ class MemoryRelay:
         self.paused: dict[str, set[str]] = {"client": set(), "target": set()}
         self.cancels: list[tuple[bytes, bytes]] = []
         self.closed: str | None = None
+        self.finishes = False
+        """Whether it was said that the session ends with the target's present message."""
         self.said: list[tuple[str, bytes]] = []
         self.answer: Callable[[int, object], None] = lambda token, answer: None
 
@@ -300,6 +302,10 @@ class MemoryRelay:
     def register_cancel(self, key: bytes, request: bytes) -> None:
         """Keep it."""
         self.cancels.append((key, request))
+
+    def finishing(self) -> None:
+        """Note it."""
+        self.finishes = True
 
     def close(self, cause: str) -> None:
         """Note the first cause."""

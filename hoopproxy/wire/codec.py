@@ -151,6 +151,10 @@ class Codec:
                 return frame.more
         return offset == self._open_at
 
+    def message_end(self, offset: int) -> int:
+        """Where the message ends that ``offset`` is :meth:`inside`; 0: that isn't known before it does."""
+        return 0
+
     def release(self) -> None:
         """Let go of the last chunk and its frames: they were dealt with, and are too large to lie about."""
         last = self.frames

@@ -367,27 +367,8 @@ class Deeds(Turn):
             self.closing = self._closing or command.cause
 
     def _give_up(self, refusal: Refusal, cause: str) -> None:
-        """The session ends here: say so, once, unless the words would come inside a half-sent message."""
-        if self._closing is None and not self._refused:
-            self._refused = True
-            self._push_run()
-            self._words_at = len(self._to_client_now)
-            if not self._inside_a_message():
-                self._run(self.conversation.refused(refusal))
-        self.closing = cause
-
-    def _inside_a_message(self) -> bool:
-        """Whether the client has half a message of the target's: words would be taken for its contents."""
-        server, served = self.server, self._served
-        return self._relaying and server.codec.inside(server.position if served < 0 else served)
-
-    def _journal_refused(self, refused: JournalRefused) -> None:
-        words = self._take_back()
-        refusal = journal_refusal(refused)
-        self._give_up(refusal, self._closing or refusal.code)
-        if words and not self._inside_a_message():
-            self._odd = True
-            self._to_client_now += words
+        """The session ends here. See :mod:`hoopproxy.wire.last_words`."""
+        raise NotImplementedError
 
 
 DO: Mapping[type, Callable[[Any, Any], None]] = {

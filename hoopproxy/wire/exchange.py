@@ -41,7 +41,7 @@ class Exchange(Short):
     :param journal: whose durability and refusals are obeyed.
     """
 
-    __slots__ = ("_answers", "_busy", "_tokens", "violation")
+    __slots__ = ("_answers", "_busy", "_tokens")
 
     def __init__(
         self,
@@ -56,8 +56,6 @@ class Exchange(Short):
         super().__init__(
             client_codec, server_codec, conversation, relay=relay, recorder=recorder, journal=journal
         )
-        self.violation: tuple[str, int, str] | None = None
-        """Who sent what isn't legal, at which offset, and why it isn't: also when no session is on record."""
         self._tokens = 0
         self._answers: tuple[tuple[int, object], ...] = ()  # of two at most
         self._busy = False  # answers are being dealt with, or a question is being put
@@ -176,6 +174,12 @@ class Exchange(Short):
             self._attend()
         self._read_on_if_stuck(refused)
 
+    def unfinished(self) -> None:
+        """The target took too long to finish its message: the session ends without a word."""
+        if self._unsaid is not None and not self.ended:
+            self._unsaid = None
+            self._attend()
+
     def closed(self, client: Counts, target: Counts) -> None:
         """Both connections are gone; the transport's own counts. Puts the end of the session on record."""
         if self.ended:
@@ -199,7 +203,13 @@ class Exchange(Short):
     def _received(self, peer: Peer, data: bytes) -> None:
         """As above, when something else than relaying is going on: a question, a log-in, the end."""
         if self._closing is not None or self.ended:
-            peer.after_end += len(data)
+            if self._unsaid is not None and self._finish_to >= 0 and peer is self.server:
+                self.recorder.tick()
+                self._last_received(data)
+                if self._unsaid is None:
+                    self._end_turn()
+            else:
+                peer.after_end += len(data)
         elif self._stops(peer):
             peer.backlog += (data,)
             if not peer.paused:
@@ -329,7 +339,10 @@ class Exchange(Short):
 
     def _attend(self) -> None:
         if self._closing is not None:
-            if not self._held:
+            if self._unsaid is not None:
+                if not self._finish():
+                    self._end_turn()
+            elif not self._held:
                 self.relay.close(self._closing)
             return
         for asker in (self.client, self.server):
@@ -441,7 +454,9 @@ class Exchange(Short):
     def _lost(self, peer: Peer) -> None:
         if self._short:
             self._fold()
+        peer.gone = True
         if self._closing is not None or self.ended:
+            self.unfinished()
             return
         if peer is self.client and (peer.question is not None or self._connecting):
             self.closing = "client closed"

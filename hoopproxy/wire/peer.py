@@ -28,6 +28,7 @@ class Peer:
         "codec",
         "decoded",
         "forwarded",
+        "gone",
         "leg",
         "lost",
         "marks",
@@ -65,6 +66,7 @@ class Peer:
         self.asked: Frame | None = None
         self.token = 0
         self.lost = self.paused = False
+        self.gone = False  # it sent its last byte
 
     @property
     def unmet(self) -> bool:

@@ -11,8 +11,8 @@ from __future__ import annotations
 from hoopproxy.wire.admission import Admission, DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.conversation import Conversation
-from hoopproxy.wire.deeds import Deeds
 from hoopproxy.wire.express import MOST, Express
+from hoopproxy.wire.last_words import LastWords
 from hoopproxy.wire.recorder import TO_CLIENT, TO_TARGET, Recorder
 from hoopproxy.wire.turn import NO_DECISIONS, Piece
 
@@ -22,7 +22,7 @@ _CLOSED, _OPEN, _ASKED = 0, 1, 2
 """The short way: closed; open, nothing is under way; open, its command is."""
 
 
-class Short(Deeds):
+class Short(LastWords):
     """The part of an exchange that takes the short way where it can."""
 
     __slots__ = ("_began", "_express", "_in", "_most", "_op_counter", "_op_prefix", "_out", "_weight")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from hoopproxy.errors import JournalRefused
 from hoopproxy.wire.admission import Admission, DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
-from hoopproxy.wire.commands import Decide, Verdict
+from hoopproxy.wire.commands import Decide, Refusal, Verdict
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.frames import Frame, Span
 from hoopproxy.wire.peer import Peer
@@ -32,8 +32,9 @@ _LOGIN = 1  # position in events.REDACTIONS
 _LOOK_NS = 10_000_000
 """How often a session that relays looks at the age of the oldest un-synced record."""
 FINISH_BYTES = 262_144
-"""Of a message that the client has half of, so much may still go on when the journal refuses, recorded in the space
-kept for endings: behind it the client can be told why its session ends."""
+"""Of a message that the client has half of, so much may still go on when the session is to end: behind it the client
+can be told why. When it is the journal that refuses, it is recorded in the space kept for endings. Who is sent a
+longer one sees the connection close: a session that was told to end must not run on for as long as one row can be."""
 _FINISH_AHEAD = (
     16 << 20
 )  # un-synced bytes, over a session's own limit, that leave room only for the ends themselves
@@ -88,6 +89,8 @@ class Turn:
         "_to_client_now",
         "_to_server_now",
         "_told",
+        "_unkept",
+        "_unsaid",
         "_wait_for",
         "_waiting",
         "_words_at",
@@ -133,6 +136,9 @@ class Turn:
         self._to_server_now: list[Piece] = []
         self._words_at = -1  # from which piece on they are the gateway's last words, once it said them
         self._served = -1  # where in the target's stream the client was left, once something was not sent
+        self._unkept = False  # the journal refused what the target sent from ``server.recorded`` on
+        # Our last words, while the client has half of a message that they would be taken for the contents of.
+        self._unsaid: Refusal | None = None
         self._told = 0  # so many of the pieces for the client are in the journal
         self._kept_runs: list[tuple[int, int]] = []  # of the target's stream: not seen by the client
         self._events: list[Said] = []
@@ -260,7 +266,7 @@ class Turn:
             client.recorded = position
             if client.spans:
                 client.spans = ()
-        position = server.position
+        position = server.recorded if self._unkept else server.position
         if position > server.recorded:
             if server.marks or server.opaque_marks:
                 server.settle()
@@ -375,6 +381,7 @@ class Turn:
             seen = self._run_start if seen < 0 else seen
         if self._served < 0:
             self._served = seen
+        self._unkept = self._unkept or self.server.position > self.server.recorded
         self._run_end = -1
         self._to_server_now = []
         self._kept_runs.clear()
@@ -445,7 +452,7 @@ class Turn:
             self._held_bytes -= len(piece.data)
             if not self.ended:
                 self._go(piece)
-        if not held and self._closing is not None and not self.ended:
+        if not held and self._closing is not None and self._unsaid is None and not self.ended:
             self.relay.close(self._closing)
 
     def _drop_held(self) -> None:

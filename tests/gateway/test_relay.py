@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from zope.interface.verify import verifyObject
 
-from hoopproxy.gateway.relay import GOODBYE_SECONDS
+from hoopproxy.gateway.relay import FINISH_SECONDS, GOODBYE_SECONDS
 from hoopproxy.interfaces import IRelay, ISession
 from hoopproxy.wire.commands import Refusal
 
@@ -224,6 +224,25 @@ def test_a_peer_that_does_not_read_our_goodbye_is_cut_off(reactor: Turned) -> No
     assert end["client"]["unsent"] > 0
     assert end["balanced"]
     assert not client.ended
+
+
+def test_a_target_that_does_not_finish_its_message_is_given_a_time(reactor: Turned) -> None:
+    """The client waits for our words behind it, but not for ever."""
+    house = House(reactor)
+    client, target = house.started()
+    relay = only(house)._relay  # type: ignore[attr-defined]
+    exchange = relay.exchange
+    exchange._unsaid, exchange._finish_to = Refusal("killed", "an administrator ended this session"), 1000
+    exchange.closing = "killed"
+    relay.finishing()
+    reactor.pass_time(FINISH_SECONDS - 0.1)
+    assert house.shared.sessions
+    assert not client.ended
+    reactor.pass_time(0.2)
+    assert client.until_end() == b""
+    target.close()
+    end = house.end()["event"]
+    assert (end["cause"], end["balanced"]) == ("killed", True)
 
 
 def test_a_reset_connection_balances_too(reactor: Turned) -> None:

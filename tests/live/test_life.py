@@ -12,6 +12,7 @@ import pytest
 from .gateway import Configuration, Gateway, refused
 from .postgres import Postgres
 from .processes import free_port, until
+from .raw import query_message, taken_over
 from .trail import assert_balanced, assert_whole
 
 psycopg = pytest.importorskip("psycopg")
@@ -74,6 +75,25 @@ def test_sigterm_lets_running_work_finish_and_closes_the_rest_in_order(gateway: 
     # The reader process seals that, too, and what it says of it is the only thing that follows.
     kinds = [event["kind"] for event in events]
     assert set(kinds[kinds.index("gateway.stopped") + 1 :]) <= {"audit.checkpoint"}
+
+
+def test_a_result_that_is_cut_by_the_stop_ends_with_a_sentence(gateway: Any) -> None:
+    """Most of the time a client has half of a row then, and would take our words for the other half."""
+
+    def hasty(settings: Configuration) -> None:
+        settings["gateway"]["drain_seconds"] = 0
+
+    through: Gateway = gateway(change=hasty)
+    with taken_over(through.dsn("writer")) as raw:
+        raw.sendall(query_message("SELECT repeat('x', 200000) FROM generate_series(1, 1000000)"))
+        raw.recv(1 << 16)
+        through.send(signal.SIGTERM)
+        tail = b""
+        while data := raw.recv(1 << 16):
+            tail = (tail + data)[-300:]
+    assert b"C57P01\0" in tail, tail
+    assert through.wait(20) == 0
+    assert_balanced(through.events())
 
 
 def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any) -> None:

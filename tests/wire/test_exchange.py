@@ -747,6 +747,11 @@ def test_words_fit_when_the_end_of_a_message_was_not_sent() -> None:
     player.journal.refusal, player.journal.reserve = REFUSED, False
     player.target(b" and half)1\n")
     assert player.relay.client.endswith(b"(half")
+    player.journal.refusal = None
+    player.end()
+    assert_accounted(player)
+    assert player.ended is not None
+    assert player.ended["event"]["target"]["opaque"] == len(b" and half)1\n")
     player = stretched()
     player.target(b"(whole)")
     player.journal.refusal = REFUSED

@@ -136,7 +136,7 @@ class _Typed(Codec):
     same streamed kind that follow each other are one frame with their count.
     """
 
-    __slots__ = ("_left", "_open", "_streams", "_whole")
+    __slots__ = ("_left", "_open", "_resumed", "_streams", "_whole")
 
     peer = "the peer"
 
@@ -148,6 +148,8 @@ class _Typed(Codec):
         """Bytes to come of a message whose header was given already."""
         self._open = 0
         """Its kind."""
+        self._resumed = (-1, 0)
+        """Where the last feed went on inside a message, and where that message ends."""
 
     @property
     def received(self) -> int:
@@ -212,6 +214,7 @@ class _Typed(Codec):
     def _resume(self, size: int, base: int, frames: list[Frame]) -> tuple[int, int]:
         """Go on with the message that the last chunk ended inside: where it ends, and the run it begins."""
         left, kind = self._left, self._open
+        self._resumed = base, base + left
         if left > size:
             if size:
                 self._left = left - size
@@ -230,6 +233,12 @@ class _Typed(Codec):
         if not self._whole[kind] and not self._streams[kind]:
             raise ProtocolViolation(f"{self.peer} sent a message of unknown type 0x{kind:02x}")
         raise self._wrong_length(kind, length)
+
+    def message_end(self, offset: int) -> int:
+        if self._left and offset == self.base + self._used:
+            return offset + self._left
+        at, end = self._resumed
+        return end if offset == at else 0
 
     def _wrong_length(self, kind: int, length: int) -> ProtocolViolation:
         most = self._whole[kind].stop - 1 if self._whole[kind] else MAX_LARGE

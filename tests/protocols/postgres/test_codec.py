@@ -480,6 +480,29 @@ def test_any_legal_server_stream_is_understood_alike_however_it_is_cut(
     assert codec.held == 0
 
 
+@settings(max_examples=150, deadline=None)
+@given(_server_parts, _places)
+def test_the_end_of_a_message_is_known_from_anywhere_inside_it(parts: list[bytes], places: list[int]) -> None:
+    """A client that has half of it is sent so much and not a byte more before the gateway's own words."""
+    borders = [0]
+    for part in parts:
+        borders.append(borders[-1] + len(part))
+    codec, position = ServerCodec(), 0
+    for number, piece in enumerate(cuts(b"".join(parts), places)):
+        places_now = [position]
+        codec.feed(piece)
+        position += len(piece)
+        if not codec.waiting:
+            places_now.append(position)
+        for place in places_now:
+            if codec.inside(place):
+                assert codec.message_end(place) == min(border for border in borders if border > place)
+        if number % 2:
+            codec.release()
+            if codec.inside(position):
+                assert codec.message_end(position) == min(border for border in borders if border > position)
+
+
 def _likely(kinds: bytes) -> st.SearchStrategy[bytes]:
     """Garbage that gets far: real kinds with odd lengths, and noise."""
     odd = st.tuples(

@@ -202,19 +202,6 @@ def test_a_target_that_is_ready_without_an_error_for_the_replacement_lies() -> N
     assert_accounted(player)
 
 
-def test_nobody_speaks_into_a_half_sent_row() -> None:
-    """The words of a refusal that ends the session would be taken for the row's contents."""
-    player = logged_in(decide=refuse("DROP"))
-    player.client(parse("SELECT 1") + bind() + execute())
-    player.target(m("1") + m("2") + row(b"x" * 100)[:50])
-    before = len(player.relay.client)
-    player.exchange.refuse(Refusal("killed", "no"))
-    assert player.relay.closed is not None
-    assert len(player.relay.client) == before
-    player.end()
-    assert_accounted(player)
-
-
 @pytest.mark.parametrize("size", [1, 200, 70_000, 1_000_000])
 @pytest.mark.parametrize("kind", ["Q", "P", "B", "F"])
 @pytest.mark.parametrize("inside", [True, False])
