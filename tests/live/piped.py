@@ -39,6 +39,8 @@ class Piped:
         """Pass on until the program has said everything. :param size: of one read, as a channel's packets cut it."""
         assert program.stdin is not None
         assert program.stdout is not None
+        for pipe in (client_hears, program.stdin):
+            os.set_blocking(pipe.fileno(), True)  # rsync gives its child pipes that are not
         self.to = {"client": program.stdin, "server": client_hears}
         began = time.monotonic()
         with selectors.DefaultSelector() as waiting:

@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 from hoopproxy.events import canonical
-from hoopproxy.protocols.ssh import git, scp
+from hoopproxy.protocols.ssh import git, rsync, scp
 from hoopproxy.protocols.ssh.sftp import Sftp
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.commands import Completed, Note
@@ -42,7 +42,7 @@ def watcher_for(subsystem: bool, text: str) -> Watcher:
     """As the gateway chooses."""
     if subsystem:
         return Sftp("op", 0, text.encode())
-    for module in (scp, git):
+    for module in (scp, rsync, git):
         kind = module.recognise(text.encode())
         if kind is not None:
             return kind("op", 0, text.encode())
