@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from . import bulk, idle, latency, pgbench, whole
+from . import bulk, idle, latency, pgbench, ssh, whole
 
 QUICK = {
     pgbench: ["--seconds", "3", "--rounds", "3"],
     bulk: ["--megabytes", "60", "--rounds", "3"],
     latency: ["--seconds", "2", "--rounds", "3"],
     idle: ["--sessions", "200"],
+    ssh: ["--megabytes", "100", "--rounds", "3", "--sessions", "5", "--keys", "50"],
     whole: ["--seconds", "3", "--rounds", "2"],
 }
 

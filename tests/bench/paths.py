@@ -24,7 +24,7 @@ from tests.live.people import PEOPLE, Person, write_users
 from tests.live.postgres import Postgres, debian_binaries
 from tests.live.processes import Spawned, free_port, give, listening, server_folder, until, work_folder
 
-__all__ = ["GATEWAYS", "PATHS", "Bench", "Path_", "bench"]
+__all__ = ["GATEWAYS", "PATHS", "QUICK", "Bench", "Path_", "bench", "cheap_user", "for_bench"]
 
 GATEWAYS = ("bounded", "strict")
 PATHS = ("direct", "pgbouncer", "relay", *GATEWAYS)
@@ -147,7 +147,7 @@ class Bench:
         """
 
         def change(settings: dict[str, Any]) -> None:
-            _for_bench(settings)
+            for_bench(settings)
             more(settings)
 
         made = Gateway.make(
@@ -160,7 +160,7 @@ class Bench:
             **options,
         )
         made.python = self.python
-        _cheap_user(made.folder / "users")
+        cheap_user(made.folder / "users")
         made.up()
         self._ends.append(made.end)
         dsn = made.dsn("writer")
@@ -172,16 +172,18 @@ class Bench:
         )
 
 
-def _for_bench(settings: dict[str, Any]) -> None:
+def for_bench(settings: dict[str, Any]) -> None:
     """The data path by itself: no reader of the trail takes its share of the machine."""
     settings["ledger"] = {"enabled": False}
     settings["index"] = {"enabled": False}
     for each in settings["listener"]:
-        each["insecure_cleartext"] = True
-    settings["log"]["level"] = "warn"
+        if each["protocol"] == "postgres":
+            each["insecure_cleartext"] = True
+    settings.setdefault("log", {})["level"] = "warn"
 
 
-def _cheap_user(path: Path) -> None:
+def cheap_user(path: Path) -> None:
+    """Everybody, and QUICK."""
     from hoopproxy.identity.hashes import ScryptHash
     from hoopproxy.identity.users import User, render_user
 

@@ -165,6 +165,15 @@ def test_rekeying_in_a_long_transfer_both_ways(house: House, side: str) -> None:
         relay.process.end()
 
 
+def test_over_twisteds_own_transports(house: House) -> None:
+    """Another reactor, an endpoint plugin: slower below, the same above."""
+    relay, data = Relay(house, "--stock", "--rekey=3000000"), os.urandom(1_000_000) * 16
+    done = house.run("cat; exit 5", stdin=data, port=relay.port)
+    assert done.returncode == 5, done.stderr[-500:]
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
+    relay.process.end()
+
+
 def test_ssh_audit_finds_nothing_red(house: House) -> None:
     """What an auditor's own tool says of the gateway."""
     need.python_module("ssh_audit", name="ssh-audit")

@@ -13,6 +13,8 @@ from struct import unpack_from
 from typing import Final
 
 import attrs
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 
 from hoopproxy.inert import inert
 from hoopproxy.protocols.ssh.transport.broken import KEY_EXCHANGE_FAILED, PROTOCOL_ERROR, TransportBroken
@@ -45,8 +47,19 @@ KEX_HASHES: Final = {
     "diffie-hellman-group-exchange-sha256": "sha256",
 }
 """The key exchanges and their hashes."""
+
+
+def _hybrid() -> tuple[str, ...]:
+    """The exchange that a quantum computer doesn't break either, where OpenSSL has its half of it."""
+    try:
+        MLKEM768PrivateKey.generate()
+    except UnsupportedAlgorithm:
+        return ()
+    return ("mlkem768x25519-sha256",)
+
+
 SERVER_KEX: Final = (
-    "mlkem768x25519-sha256",
+    *_hybrid(),
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "diffie-hellman-group16-sha512",
@@ -55,7 +68,7 @@ SERVER_KEX: Final = (
 """What clients are offered. With the 8,192 bits of group 18 anybody could spend 16 ms of our processor before a log-in,
 thirty times what the others take."""
 CLIENT_KEX: Final = (
-    "mlkem768x25519-sha256",
+    *_hybrid(),
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "ecdh-sha2-nistp256",

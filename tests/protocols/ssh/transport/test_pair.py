@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from cryptography.exceptions import UnsupportedAlgorithm
 
-from hoopproxy.protocols.ssh.transport import ClientLayer, TransportBroken
+from hoopproxy.protocols.ssh.transport import ClientLayer, TransportBroken, algorithms
 from hoopproxy.protocols.ssh.transport.algorithms import CLIENT_KEX, EXT_INFO, STRICT, Agreed, Offer
 from hoopproxy.protocols.ssh.transport.ciphers import CIPHERS, MACS
 from hoopproxy.protocols.ssh.transport.kex import ClientExchange, Hello
@@ -141,3 +142,14 @@ def test_a_signature_that_is_not_the_host_keys_is_refused() -> None:
     pair = Pair(server=Forging).start()
     assert pair.ready == "its signature is not the host key's"
     assert ClientExchange is not None
+
+
+def test_without_ml_kem_in_openssl_it_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is offered and can't be done ends every session with a client that prefers it."""
+
+    def unsupported() -> None:
+        raise UnsupportedAlgorithm("not in this OpenSSL")
+
+    assert algorithms._hybrid() == ("mlkem768x25519-sha256",)
+    monkeypatch.setattr(algorithms.MLKEM768PrivateKey, "generate", unsupported, raising=False)
+    assert algorithms._hybrid() == ()
