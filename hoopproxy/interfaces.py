@@ -39,6 +39,7 @@ __all__ = [
     "ICodec",
     "IConversation",
     "IJournal",
+    "ILayers",
     "IPolicy",
     "IRelay",
     "ISecretSource",
@@ -144,11 +145,35 @@ class ISession(Interface):
         "arriving; None: such a message stays in memory."
     )
 
+    secrets: Mapping[str, tuple[bytes, ...]] = Attribute(
+        "The mapping ``[listener.secrets]``, read, and what the plugin's ``make_secrets`` made. Never in a repr."
+    )
+
     def login_method(user: str) -> str:
         """``"scram"`` or ``"password"``: what to ask this user for. Unknown users get a stable answer too."""
 
-    def relay(client_codec: Any, server_codec: Any, conversation: Any) -> Any:
-        """The stock pair over two codecs and a conversation: everything goes through the one gate."""
+    def relay(client_codec: Any, server_codec: Any, conversation: Any, layers: Any = None) -> Any:
+        """The stock pair over two codecs and a conversation: everything goes through the one gate.
+
+        :param layers: an :class:`ILayers`, where more than TLS lies between a connection and its stream.
+        """
+
+
+class ILayers(Interface):
+    """What lies between the connections of a session and the streams that its codecs read: an encryption of the
+    protocol's own.
+
+    Each is an ``IProtocol`` over a connection (``gateway.connection.Transport``). It calls ``stream.makeConnection``
+    with a transport of the same interface, in bytes of the stream, when the stream may begin; then
+    ``stream.dataReceived`` and the others. ``end(sentence)`` is called where the session ends before its stream began.
+    """
+
+    def client(stream: Any) -> Any:
+        """The layer of the client's connection."""
+
+    def target(stream: Any, target: str, options: Mapping[str, object]) -> Any:
+        """The layer of a connection to ``target``, with the options of its configuration. Its ``ready`` is a Deferred
+        that fires when the stream may begin, or fails with an error whose text is a sentence."""
 
 
 class IRelay(Interface):

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 __all__ = [
     "LOGIN_METHODS",
+    "USUAL_METHODS",
     "VERSION",
     "Account",
     "ArchiveConfig",
@@ -44,8 +45,11 @@ __all__ = [
 VERSION = 1
 """The newest ``[config] version`` that this release reads."""
 
-LOGIN_METHODS = ("scram", "password", "certificate")
-"""What ``login`` of a listener may name."""
+LOGIN_METHODS = ("scram", "password", "certificate", "publickey", "keyboard-interactive")
+"""What ``login`` of a listener may name; a protocol's plugin says which of them it has (``login_methods``)."""
+
+USUAL_METHODS = ("scram", "password", "certificate")
+"""Those of a protocol whose plugin doesn't say."""
 
 Mode = Literal["strict", "bounded", "best-effort"]
 Record = Literal["full", "requests", "metadata"]
@@ -213,17 +217,18 @@ class ListenerTLS:
 
 @frozen(kw_only=True)
 class Listener:
-    """``[[listener]]``. ``login`` is what is accepted, defaults resolved."""
+    """``[[listener]]``. ``login`` is what is accepted, defaults resolved. ``secrets``: the protocol's own, by name."""
 
     name: str
     protocol: str
     listen: str
     targets: tuple[str, ...]
-    login: tuple[str, ...] = LOGIN_METHODS
+    login: tuple[str, ...] = USUAL_METHODS
     insecure_cleartext: bool = False
     proxy_protocol: tuple[Network, ...] = ()
     tls: ListenerTLS | None = None
     options: Mapping[str, object] = _EMPTY
+    secrets: Mapping[str, tuple[SecretRef, ...]] = MappingProxyType({})
 
 
 @frozen(kw_only=True)
@@ -239,16 +244,18 @@ class TargetTLS:
 
 @frozen(kw_only=True)
 class Account:
-    """``[target.accounts.NAME]``: an upstream account. Clients never see it."""
+    """``[target.accounts.NAME]``: an upstream account. Clients never see it. ``key``: a private key to log in with."""
 
     name: str
     user: str
     password: SecretRef | None = None
+    key: SecretRef | None = None
 
 
 @frozen(kw_only=True)
 class Target:
-    """``[[target]]``. ``durable_at``: required sinks that a strict command waits for, besides the journal."""
+    """``[[target]]``. ``durable_at``: required sinks that a strict command waits for, besides the journal.
+    ``secrets``: the protocol's own, by name, read again at each connection."""
 
     name: str
     protocol: str
@@ -261,6 +268,7 @@ class Target:
     tls: TargetTLS = TargetTLS()
     accounts: Mapping[str, Account] = MappingProxyType({})
     options: Mapping[str, object] = _EMPTY
+    secrets: Mapping[str, tuple[SecretRef, ...]] = MappingProxyType({})
 
 
 @frozen(kw_only=True)
@@ -299,7 +307,8 @@ class Sink:
 
 @frozen(kw_only=True)
 class Role:
-    """``[[role]]``. ``databases``: ``None`` is any. ``max_statement``: ``None`` is the gateway's limit."""
+    """``[[role]]``. ``databases``: ``None`` is any. ``max_statement``: ``None`` is the gateway's limit.
+    ``options``: what else it may do, by the name of the protocol."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -310,6 +319,7 @@ class Role:
     deny: tuple[str, ...] = ()
     max_statement: int | None = None
     read: Read = "none"
+    options: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 
 
 @frozen(kw_only=True)

@@ -151,7 +151,9 @@ def _assemble(
     single = _Singles(documents)
     limits = single.read("limits", sections.read_limits)
     parts = Parts(
-        listeners=_entries(documents, "listener", lambda table: sections.read_listener(table, schemes)),
+        listeners=_entries(
+            documents, "listener", lambda table: sections.read_listener(table, schemes, protocols)
+        ),
         targets=_entries(documents, "target", lambda table: sections.read_target(table, schemes)),
         checkers=_entries(documents, "checker", sections.read_checker, label="type"),
         roles=_entries(documents, "role", sections.read_role),

@@ -60,6 +60,7 @@ def check_parts(
         _ask_checker(checker, checkers)
     for role in parts.roles:
         _check_role(role, targets, parts.limits)
+        _ask_about_role(role, protocols)
 
 
 def unique(entries: Iterable[Entry[Any]], key: str, of: Callable[[Any], str | None]) -> None:
@@ -89,6 +90,7 @@ def _check_listener(entry: Entry[Listener], targets: Mapping[str, Target]) -> No
             table.problem(
                 "targets", f'names "{name}", which speaks {target.protocol}, not {listener.protocol}'
             )
+    _check_secrets(table, listener.secrets)
     if listener.tls is not None:
         _check_pair(table, listener.tls.certificate, listener.tls.key)
         _check_authorities(table, "tls.client_ca", listener.tls.client_ca)
@@ -100,8 +102,10 @@ def _check_target(entry: Entry[Target]) -> None:
         _check_pair(table, target.tls.certificate, target.tls.key)
     _check_authorities(table, "tls.ca", target.tls.ca)
     for account in target.accounts.values():
-        if account.password is not None:
-            _check_secret(table, f"accounts.{account.name}.password", account.password)
+        for what, secret in (("password", account.password), ("key", account.key)):
+            if secret is not None:
+                _check_secret(table, f"accounts.{account.name}.{what}", secret)
+    _check_secrets(table, target.secrets)
 
 
 def _check_role(entry: Entry[Role], targets: Mapping[str, Target], limits: Limits) -> None:
@@ -128,6 +132,12 @@ def _check_role(entry: Entry[Role], targets: Mapping[str, Target], limits: Limit
         table.problem(
             "max_statement", f"is {role.max_statement}, over limits.max_statement ({limits.max_statement})"
         )
+
+
+def _check_secrets(table: Table, secrets: Mapping[str, Sequence[SecretRef]]) -> None:
+    for name, refs in secrets.items():
+        for ref in refs:
+            _check_secret(table, f"secrets.{name}", ref)
 
 
 def _check_secret(table: Table, key: str, ref: SecretRef) -> bool:
@@ -173,6 +183,19 @@ def _ask_protocol(
 ) -> None:
     plugin = (plugins or {}).get(entry.value.protocol)
     ask_plugin(entry, "options.", plugin, listener, target)
+
+
+def _ask_about_role(entry: Entry[Role], plugins: Mapping[str, object] | None) -> None:
+    for name, options in entry.value.options.items():
+        plugin = (plugins or {}).get(name)
+        ask: Callable[..., Iterable[str]] | None = getattr(plugin, "role_problems", None)
+        if ask is None:
+            if plugins is not None:
+                entry.table.problem(f"options.{name}", "is for no protocol that has options for roles")
+            continue
+        for sentence in ask(options):
+            key, _, rest = sentence.partition(" ")
+            entry.table.problem(f"options.{name}.{key}", rest)
 
 
 def _ask_checker(entry: Entry[CheckerConfig], plugins: Mapping[str, object] | None) -> None:

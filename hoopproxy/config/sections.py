@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import get_args
 
 from hoopproxy.config.endpoints import client_host, endpoint_problem, is_unix
 from hoopproxy.config.model import (
-    LOGIN_METHODS,
+    USUAL_METHODS,
     Account,
     CheckerConfig,
     Encryption,
@@ -171,22 +171,30 @@ def read_limits(table: Table) -> Limits:
     return limits
 
 
-def read_listener(table: Table, schemes: Sequence[str]) -> Listener:
+def read_listener(
+    table: Table, schemes: Sequence[str], protocols: Mapping[str, object] | None = None
+) -> Listener:
     """``[[listener]]``."""
+    protocol = table.text("protocol")
+    offered = tuple(getattr((protocols or {}).get(protocol), "login_methods", USUAL_METHODS))
     cleartext = table.flag("insecure_cleartext", False)
     tls_table = table.table("tls")
     tls = _listener_tls(tls_table, schemes) if tls_table is not None else None
-    possible = [method for method in LOGIN_METHODS if _login_problem(method, tls, cleartext) is None]
-    login = table.texts("login", tuple(possible), choices=LOGIN_METHODS)
+    secure = "publickey" in offered  # such a protocol has an encryption and certificates of its own
+    cleartext_is_fine = cleartext or secure
+    possible = [
+        method for method in offered if secure or _login_problem(method, tls, cleartext_is_fine) is None
+    ]
+    login = table.texts("login", tuple(possible), choices=offered)
     for method in login:
-        problem = _login_problem(method, tls, cleartext)
+        problem = None if secure else _login_problem(method, tls, cleartext)
         if problem is not None:
             table.problem("login", f"names {method}, {problem}")
     if table.has("login") and not login:
-        table.problem("login", "is empty, so nobody could log in; name some of " + ", ".join(LOGIN_METHODS))
+        table.problem("login", "is empty, so nobody could log in; name some of " + ", ".join(offered))
     return Listener(
         name=_label(table, "name"),
-        protocol=table.text("protocol"),
+        protocol=protocol,
         listen=_endpoint(table, "listen", "server"),
         targets=table.texts("targets") if table.has("targets") else _missing(table, "targets"),
         login=login,
@@ -194,6 +202,7 @@ def read_listener(table: Table, schemes: Sequence[str]) -> Listener:
         proxy_protocol=_networks(table, "proxy_protocol"),
         tls=tls,
         options=table.options("options"),
+        secrets=table.secrets("secrets", schemes),
     )
 
 
@@ -233,6 +242,7 @@ def read_target(table: Table, schemes: Sequence[str]) -> Target:
         tls=_target_tls(table, tls_table, connect, schemes),
         accounts=MappingProxyType(accounts),
         options=table.options("options"),
+        secrets=table.secrets("secrets", schemes),
     )
 
 
@@ -264,7 +274,12 @@ def _no_name(table: Table, key: str) -> None:
 def _account(name: str, table: Table, schemes: Sequence[str]) -> Account:
     if not LABEL.match(name) or len(name) > MAX_LABEL:
         table.problem("", f"has a name of other than 1 to {MAX_LABEL} letters, digits, _ . -")
-    account = Account(name=name, user=table.text("user"), password=table.secret("password", schemes))
+    account = Account(
+        name=name,
+        user=table.text("user"),
+        password=table.secret("password", schemes),
+        key=table.secret("key", schemes),
+    )
     table.finish()
     return account
 
@@ -286,6 +301,7 @@ def read_role(table: Table) -> Role:
         deny=table.texts("deny"),
         max_statement=table.number("max_statement", None, 1, 2 * _GiB - 1),
         read=table.choice("read", "none", get_args(Read)),
+        options=_role_options(table),
     )
     for identity in role.identities:
         problem = check_identity(identity)
@@ -294,6 +310,16 @@ def read_role(table: Table) -> Role:
     if not role.groups and not role.identities:
         table.problem("groups", "and identities are both empty, so the role is nobody's; name some of either")
     return role
+
+
+def _role_options(table: Table) -> Mapping[str, Mapping[str, object]]:
+    found = {}
+    for name, value in table.options("options").items():
+        if isinstance(value, Mapping):
+            found[name] = value
+        else:
+            table.problem(f"options.{name}", f"is no table; write [role.options.{name}]")
+    return MappingProxyType(found)
 
 
 # -- kinds of values -----------------------------------------------------------------------------

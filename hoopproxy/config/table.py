@@ -133,6 +133,20 @@ class Table:
 
     # several values
 
+    def secrets(self, key: str, schemes: Sequence[str]) -> Mapping[str, tuple[SecretRef, ...]]:
+        """A table of references to secrets by name, each one or a list of them."""
+        table = self.table(key)
+        found: dict[str, tuple[SecretRef, ...]] = {}
+        for name, value in self._dict(key).items():
+            each = value if isinstance(value, list) else [value]
+            refs = [
+                Table({name: item}, table.where, self.file, self._problems).secret(name, schemes)
+                for item in each
+                if table is not None
+            ]
+            found[name] = tuple(ref for ref in refs if ref is not None)
+        return MappingProxyType(found)
+
     def texts(self, key: str, default: Any = (), *, choices: Sequence[str] | None = None) -> Any:
         """A list of texts without repetition."""
 

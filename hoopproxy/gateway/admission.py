@@ -11,6 +11,7 @@ from typing import cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from hoopproxy.config import Account, SecretRef, Target
 from hoopproxy.errors import JournalRefused
 from hoopproxy.gateway.alike import alike, decider_of
 from hoopproxy.gateway.shared import Upstream
@@ -92,8 +93,11 @@ class Admitting(Visit):
                 )
             self._relay.exchange.journal = self._shared.awaiting(config.durable_at)
         self._relay.exchange.admit(alike(admission))
-        self._dialling = Dialling(upstream, self._relay.server, self._shared.resolve, self._shared.clock)
-        dialled = self._dialling.dial(None if account is None else account.password)
+        facing = self._relay.facing(config.name, config.options)
+        self._dialling = Dialling(upstream, facing, self._shared.resolve, self._shared.clock)
+        dialled = self._dialling.dial(
+            None if account is None else account.password, _secrets(config, account)
+        )
         return dialled.addCallbacks(
             self._connected,
             self._unreachable,
@@ -101,6 +105,7 @@ class Admitting(Visit):
         )
 
     def _connected(self, password: bytes | None, grant: Grant, upstream: Upstream, user: str) -> Connected:
+        secrets = {} if self._dialling is None else self._dialling.secrets
         self._dialling = None
         return Connected(
             target=grant.target,
@@ -111,6 +116,8 @@ class Admitting(Visit):
             tls=upstream.tls is not None,
             options=upstream.config.options,
             session=self.short,
+            secrets=secrets,
+            permits=grant.options or {},
         )
 
     def _unreachable(self, failure: Failure) -> Refusal:
@@ -159,3 +166,11 @@ class Admitting(Visit):
         if failure.check(CancelledError):
             return Verdict(False, (), Refusal("internal", "the session ended before policy decided"))
         return Verdict(False, (), self._failure(failure))
+
+
+def _secrets(config: Target, account: Account | None) -> dict[str, SecretRef]:
+    """What is to be read for a connection besides the account's password, by name."""
+    found = {name: refs[0] for name, refs in config.secrets.items() if refs}
+    if account is not None and account.key is not None:
+        found["key"] = account.key
+    return found

@@ -10,7 +10,7 @@ of them is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IReactorTime
@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from hoopproxy.gateway.connection import Transport
 from hoopproxy.gateway.faults import INTERNAL, described
-from hoopproxy.interfaces import IRelay
+from hoopproxy.interfaces import ILayers, IRelay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import Command, Refusal, TLSStarted
 from hoopproxy.wire.conversation import Conversation
@@ -160,9 +160,11 @@ class Relay:
     __slots__ = (
         "_cause",
         "_client",
+        "_client_layer",
         "_clock",
         "_figures",
         "_goodbye",
+        "_layers",
         "_over",
         "_target",
         "before",
@@ -186,8 +188,10 @@ class Relay:
         journal: DurableJournal,
         clock: IReactorTime,
         figures: Figures,
+        layers: ILayers | None = None,
     ) -> None:
         self.owner, self._clock, self._figures = owner, clock, figures
+        self._layers = layers
         self.exchange = exchange = Exchange(
             client_codec, server_codec, conversation, relay=self, recorder=recorder, journal=journal
         )
@@ -202,16 +206,27 @@ class Relay:
         self._cause: str | None = None
         self._goodbye: IDelayedCall | None = None
         self._over = False
+        self._client_layer: Any = None
+        if layers is not None:
+            self._client_layer = layers.client(self._client)
+            self.to_client = self._unheard
 
     @property
     def client(self) -> IProtocol:
         """The client-facing end."""
-        return self._client
+        return self._client if self._layers is None else cast(IProtocol, self._client_layer)
 
     @property
     def server(self) -> IProtocol:
-        """The target-facing end."""
+        """The target-facing end of the stream. What a connection is given is :meth:`facing`."""
         return self._target
+
+    def facing(self, target: str, options: Mapping[str, object]) -> IProtocol:
+        """What a connection to ``target`` is given."""
+        layers = self._layers
+        return (
+            self._target if layers is None else cast(IProtocol, layers.target(self._target, target, options))
+        )
 
     # --- what the connections say --------------------------------------------------------------------
 
@@ -265,8 +280,8 @@ class Relay:
 
     def lost(self, leg: _Leg) -> None:
         """A connection is gone in both directions."""
-        if leg.lost:
-            return
+        if leg.lost or (leg is self._target and leg.transport is None):
+            return  # of a target whose stream never began, whoever dials hears why
         leg.lost = True
         exchange = self.exchange
         if not leg.ended:
@@ -300,6 +315,9 @@ class Relay:
             self.failed(problem)
 
     # --- what the exchange says (IRelay) -------------------------------------------------------------
+
+    def _unheard(self, data: bytes) -> None:
+        """Words before the stream began: the layer says in its own way that it is over."""
 
     def _nowhere(self, data: bytes) -> None:
         raise RuntimeError("there is no connection to write to")
@@ -364,6 +382,8 @@ class Relay:
                 transport.unregisterProducer()
                 transport.loseConnection()
         self._forget_goodbye()
+        if self._client_layer is not None and self._client.transport is None:
+            self._client_layer.end(cause)
         self._close_in_time()
         # Nobody may be left to say that it is gone.
         self._clock.callLater(0, self._if_gone)
@@ -416,6 +436,8 @@ class Relay:
         for leg in (self._client, self._target):
             if leg.transport is not None and not leg.lost:
                 leg.transport.abortConnection()
+        if self._client_layer is not None and self._client.transport is None:
+            self._client_layer.end("aborted")
         self._if_gone()
 
     def _if_gone(self) -> None:

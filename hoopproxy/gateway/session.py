@@ -30,7 +30,7 @@ from hoopproxy.gateway.relay import Relay
 from hoopproxy.gateway.shared import Entrance, Settings, Shared
 from hoopproxy.gateway.upgrade import client_side, target_side
 from hoopproxy.gateway.visit import journal_refusal
-from hoopproxy.interfaces import ISession
+from hoopproxy.interfaces import ILayers, ISession
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import (
     Cancel,
@@ -69,7 +69,11 @@ class Session(LoggingIn, Admitting):
         return self._settings.portal.login_method(user)
 
     def relay(
-        self, client_codec: Codec, server_codec: Codec, conversation: Conversation
+        self,
+        client_codec: Codec,
+        server_codec: Codec,
+        conversation: Conversation,
+        layers: ILayers | None = None,
     ) -> tuple[IProtocol, IProtocol]:
         """The stock pair."""
         shared = self._shared
@@ -82,6 +86,7 @@ class Session(LoggingIn, Admitting):
             journal=shared.journal,
             clock=shared.clock,
             figures=shared.figures,
+            layers=layers,
         )
         return relay.client, relay.server
 

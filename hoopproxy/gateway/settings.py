@@ -31,10 +31,11 @@ Resolve = Callable[[Any], "Deferred[bytes]"]
 
 @attrs.frozen(kw_only=True)
 class Materials:
-    """The TLS settings that certificates and keys gave, by listener and by target."""
+    """The TLS settings that certificates and keys gave, by listener and by target; and the listeners' own secrets."""
 
     listeners: Mapping[str, ServerTLS]
     targets: Mapping[str, ClientTLS]
+    secrets: Mapping[str, Mapping[str, tuple[bytes, ...]]] = attrs.field(factory=dict, repr=False)
 
 
 @inlineCallbacks
@@ -46,6 +47,7 @@ def read_materials(
     Fails with ``ConfigError``: every problem, each naming its key.
     """
     problems: list[str] = []
+    secrets: dict[str, Mapping[str, tuple[bytes, ...]]] = {}
     listeners: dict[str, ServerTLS] = {}
     targets: dict[str, ClientTLS] = {}
     for listener in config.listeners:
@@ -57,6 +59,10 @@ def read_materials(
                 )
             except HoopproxyError as problem:
                 problems += _sentences(where, problem)
+        try:
+            secrets[listener.name] = yield _listener_secrets(config, listener, protocols, resolve)
+        except HoopproxyError as problem:
+            problems += _sentences(f"{config.path}: listener[{listener.name}].secrets", problem)
     for target in config.targets:
         where = f"{config.path}: target[{target.name}].tls"
         if target.tls.mode == "verify":
@@ -66,7 +72,26 @@ def read_materials(
                 problems += _sentences(where, problem)
     if problems:
         raise ConfigError(problems)
-    return Materials(listeners=listeners, targets=targets)
+    return Materials(listeners=listeners, targets=targets, secrets=secrets)
+
+
+@inlineCallbacks
+def _listener_secrets(
+    config: conf.Config, listener: conf.Listener, protocols: Mapping[str, Any], resolve: Resolve
+) -> Generator[Deferred[Any], Any, Mapping[str, tuple[bytes, ...]]]:
+    """A listener's own secrets, and those that its protocol makes where none are given (``make_secrets``)."""
+    found: dict[str, tuple[bytes, ...]] = {}
+    for name, refs in listener.secrets.items():
+        values = []
+        for ref in refs:
+            value: bytes = yield resolve(ref)
+            values.append(value)
+        found[name] = tuple(values)
+    plugin = protocols[listener.protocol]
+    make = getattr(plugin, "make_secrets", None)
+    if make is not None:
+        found |= make(config.gateway.state / plugin.name, found)
+    return MappingProxyType(found)
 
 
 def _sentences(where: str, problem: HoopproxyError) -> list[str]:
@@ -118,6 +143,7 @@ def role_of(role: conf.Role) -> Role:
         deny=frozenset(role.deny),
         max_statement=role.max_statement,
         read=role.read,
+        options=role.options,
     )
 
 
@@ -141,6 +167,7 @@ def build(
             config=listener,
             plugin=protocols[listener.protocol],
             tls=materials.listeners.get(listener.name),
+            secrets=materials.secrets.get(listener.name, {}),
             senders=Senders(listener.proxy_protocol) if listener.proxy_protocol else None,
         )
         for listener in config.listeners
@@ -167,7 +194,12 @@ def build(
         entrances=entrances,
         upstreams=upstreams,
         roles=roles,
-        policy=RolePolicy(roles, matchers, [each.name for each in config.targets if not each.accounts]),
+        policy=RolePolicy(
+            roles,
+            matchers,
+            [each.name for each in config.targets if not each.accounts],
+            {each.name: each.protocol for each in config.targets},
+        ),
         portal=Portal(made, clock=reactor, hashes=hashes, throttle=throttle),
         limits=MappingProxyType(attrs.asdict(config.limits)),
         checkers=config.checkers,

@@ -46,6 +46,7 @@ class Entrance:
     plugin: Any
     tls: ServerTLS | None = None
     senders: Senders | None = None
+    secrets: Mapping[str, tuple[bytes, ...]] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
@@ -68,14 +68,26 @@ class Dialling:
         self._timer: IDelayedCall | None = None
         self._waiting: Deferred[Any] | None = None
         self._late = False
+        self.secrets: dict[str, bytes] = {}
+        """What else was read for this connection, by name."""
 
-    def dial(self, password: Any) -> Deferred[bytes | None]:
-        """Read the password, then connect; fires with the password. Fails with :class:`Unreachable` only."""
+    def dial(self, password: Any, others: Mapping[str, Any] | None = None) -> Deferred[bytes | None]:
+        """Read the password and the ``others``, then connect; fires with the password, when the protocol's own layer is
+        ready too, if it has one. Fails with :class:`Unreachable` only."""
         self._timer = self._clock.callLater(CONNECT_SECONDS, self._give_up_late)
         found: Deferred[Any] = succeed(None) if password is None else self._resolve(password)
         self._waiting = found
+        for name, reference in (others or {}).items():
+            found.addCallback(self._read_another, name, reference)
         found.addCallback(self._connect)
         return found.addBoth(self._end)
+
+    def _read_another(self, password: bytes | None, name: str, reference: Any) -> Deferred[bytes | None]:
+        def keep(value: bytes) -> bytes | None:
+            self.secrets[name] = value
+            return password
+
+        return self._resolve(reference).addCallback(keep)
 
     def give_up(self) -> None:
         """Nobody wants it any more."""
@@ -84,6 +96,9 @@ class Dialling:
 
     def _connect(self, password: bytes | None) -> Deferred[bytes | None]:
         connecting: Deferred[Any] = self._upstream.endpoint.connect(_Once(self._protocol, self._clock))
+        ready: Deferred[Any] | None = getattr(self._protocol, "ready", None)
+        if ready is not None:
+            connecting.addCallbacks(lambda _: ready, lambda why: (ready.addErrback(lambda _: None), why)[1])
         return connecting.addCallback(lambda _: password)
 
     def _give_up_late(self) -> None:
@@ -102,7 +117,9 @@ class Dialling:
         if self._late:
             return f"it didn't answer within {CONNECT_SECONDS:g} s"
         if isinstance(problem, SecretUnavailable):
-            return f"the account's password can't be read: {problem}"
+            return f"a secret of the account can't be read: {problem}"
+        if isinstance(problem, HoopproxyError):
+            return str(problem)
         if isinstance(problem, CancelledError):
             return "the attempt was given up"
         for kind, sentence in _SENTENCES:

@@ -107,6 +107,10 @@ class Visit(Owner):
         return self._entrance.config.options
 
     @property
+    def secrets(self) -> Mapping[str, tuple[bytes, ...]]:
+        return self._entrance.secrets
+
+    @property
     def targets(self) -> tuple[str, ...]:
         return self._entrance.config.targets
 

@@ -20,7 +20,8 @@ READS = ("none", "own", "targets", "all")
 
 @attrs.frozen(kw_only=True)
 class Role:
-    """One ``[[role]]``. ``databases``: ``None`` is any. ``max_statement``: bytes, ``None`` is no own limit."""
+    """One ``[[role]]``. ``databases``: ``None`` is any. ``max_statement``: bytes, ``None`` is no own limit.
+    ``options``: what else it may do, by the name of the protocol."""
 
     name: str
     groups: frozenset[str] = frozenset()
@@ -31,6 +32,7 @@ class Role:
     deny: frozenset[str] = frozenset()
     max_statement: int | None = None
     read: str = "none"
+    options: Mapping[str, Mapping[str, object]] = attrs.field(factory=dict)
 
     def holds(self, identity: str, groups: Iterable[str]) -> bool:
         """Whether somebody has this role."""
@@ -39,7 +41,8 @@ class Role:
 
 @attrs.frozen(kw_only=True)
 class Grant:
-    """What a role gives to one session. Fixed when the session is admitted."""
+    """What a role gives to one session. Fixed when the session is admitted. ``options``: those of the role for the
+    target's protocol, which the protocol's own conversation enforces."""
 
     role: str
     target: str
@@ -49,6 +52,7 @@ class Grant:
     deny: frozenset[str] = frozenset()
     max_statement: int | None = None
     matcher: Matcher = kind_refused
+    options: Mapping[str, object] | None = None
 
 
 def held_roles(roles: Iterable[Role], identity: str, groups: Sequence[str]) -> list[Role]:
@@ -71,6 +75,7 @@ class RolePolicy:
     :param roles: in file order.
     :param matchers: for a target's name, the protocol's own way to compare kinds of command with a deny list.
     :param without_accounts: targets that have no accounts, so that a role without one reaches them.
+    :param protocols: for a target's name, its protocol's.
     """
 
     prepared = True
@@ -81,10 +86,12 @@ class RolePolicy:
         roles: Iterable[Role],
         matchers: Mapping[str, Matcher] | None = None,
         without_accounts: Iterable[str] = (),
+        protocols: Mapping[str, str] | None = None,
     ) -> None:
         self.roles = tuple(roles)
         self._without_accounts = frozenset(without_accounts)
         self._matchers = matchers or {}
+        self._protocols = protocols or {}
 
     def admit(
         self, identity: Identity, listener: str, target: str, account: str | None, database: str | None
@@ -119,6 +126,7 @@ class RolePolicy:
             deny=role.deny,
             max_statement=role.max_statement,
             matcher=self._matchers.get(target, kind_refused),
+            options=role.options.get(self._protocols.get(target, "")),
         )
 
     def decide(self, grant: Grant, decide: Decide) -> Verdict:

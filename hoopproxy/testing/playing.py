@@ -44,6 +44,8 @@ class FakeSession:
     limits: Mapping[str, int] = attrs.field(factory=dict)
     spool: MakeFile | None = None
     methods: Mapping[str, str] = attrs.field(factory=dict)
+    secrets: Mapping[str, tuple[bytes, ...]] = attrs.field(factory=dict, repr=False)
+    layers: object = None
     built: tuple[Codec, Codec, Conversation] | None = None
 
     def login_method(self, user: str) -> str:
@@ -51,10 +53,10 @@ class FakeSession:
         return self.methods.get(user, self.login_methods[0])
 
     def relay(
-        self, client_codec: Codec, server_codec: Codec, conversation: Conversation
+        self, client_codec: Codec, server_codec: Codec, conversation: Conversation, layers: object = None
     ) -> tuple[object, object]:
         """Keep what the plugin built."""
-        self.built = (client_codec, server_codec, conversation)
+        self.built, self.layers = (client_codec, server_codec, conversation), layers
         return (object(), object())
 
 

@@ -322,6 +322,10 @@ class Connected:
     options: Mapping[str, object] = attrs.field(factory=dict)
     session: str = ""
     """The session's short name, for what the target's own logs will say."""
+    secrets: Mapping[str, bytes] = attrs.field(factory=dict, repr=False)
+    """The account's ``key``, and ``[target.secrets]``, re-read just now; of several of one name the first."""
+    permits: Mapping[str, object] = attrs.field(factory=dict)
+    """What the role says for this protocol (``[role.options.NAME]``): the conversation holds to it."""
 
 
 @attrs.frozen

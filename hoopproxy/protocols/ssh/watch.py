@@ -98,6 +98,16 @@ class Gate(Watcher):
 
     gate = True
 
+    @property
+    def held(self) -> int:
+        """Bytes of the client that are kept for later: neither passed nor withheld yet."""
+        return 0
+
+    @property
+    def held_back(self) -> int:
+        """The same of the target's bytes."""
+        return 0
+
     def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:
         """The client sent this. What is neither passed on nor kept for later is withheld."""
         yield Pass(data)

@@ -7,6 +7,7 @@ from typing import Final
 from hoopproxy.errors import ProtocolViolation
 
 __all__ = [
+    "BY_APPLICATION",
     "CONNECTION_LOST",
     "HOST_KEY_NOT_VERIFIABLE",
     "KEY_EXCHANGE_FAILED",
@@ -25,6 +26,7 @@ SERVICE_NOT_AVAILABLE: Final = 7
 VERSION_NOT_SUPPORTED: Final = 8
 HOST_KEY_NOT_VERIFIABLE: Final = 9
 CONNECTION_LOST: Final = 10
+BY_APPLICATION: Final = 11
 
 
 class TransportBroken(ProtocolViolation):

@@ -27,7 +27,12 @@ from hoopproxy.inert import inert
 from hoopproxy.protocols.ssh.secured import Secured
 from hoopproxy.protocols.ssh.transport.adapter import Adapter
 from hoopproxy.protocols.ssh.transport.algorithms import Agreed
-from hoopproxy.protocols.ssh.transport.broken import CONNECTION_LOST, PROTOCOL_ERROR, TransportBroken
+from hoopproxy.protocols.ssh.transport.broken import (
+    BY_APPLICATION,
+    CONNECTION_LOST,
+    PROTOCOL_ERROR,
+    TransportBroken,
+)
 from hoopproxy.protocols.ssh.transport.hostkey import fingerprint
 from hoopproxy.protocols.ssh.transport.keying import Keying
 from hoopproxy.protocols.ssh.transport.limits import (
@@ -133,6 +138,11 @@ class Layer(Keying):
         else:
             self._adapter.lost()
         self._stream.connectionLost(reason if broken is None else Failure(broken))
+
+    def end(self, sentence: str) -> None:
+        """The session is over before the stream began: say why, and close."""
+        if self._adapter is None and hasattr(self, "below"):
+            self._break(TransportBroken(BY_APPLICATION, sentence))
 
     # --- receiving -----------------------------------------------------------------------------------
 

@@ -1,0 +1,194 @@
+"""Channels: RFC 4254 s.5. Their numbers on both sides, their windows, and whose answer is owed. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from hoopproxy.errors import ProtocolViolation
+from hoopproxy.protocols.ssh.steps import Steps
+from hoopproxy.protocols.ssh.watch import Watcher
+
+__all__ = ["CHANNELS_MAX", "OWED_MAX", "Channel", "Channels", "Owed", "Replies"]
+
+CHANNELS_MAX = 256
+"""Channels of one session: what a multiplexing client opens at once, many times over."""
+
+OWED_MAX = 20_480
+"""Requests without an answer, in one channel or of the session: more than anybody pipelines."""
+
+WINDOW_MAX = 2**32 - 1
+"""RFC 4254 s.5.2."""
+
+
+class Owed:
+    """An answer that is owed to the client: the target's, or ours once it is its turn.
+
+    :ivar ours: what we answer, if it isn't the target's to say. :ivar what: what the request was.
+    """
+
+    __slots__ = ("asked", "ours", "what")
+
+    def __init__(self, what: str, ours: bytes | None = None, asked: object = None) -> None:
+        self.what, self.ours, self.asked = what, ours, asked
+
+
+class Replies:
+    """Answers in the order of their questions: ours wait behind those of the target."""
+
+    __slots__ = ("_owed",)
+
+    def __init__(self) -> None:
+        self._owed: deque[Owed] | None = None
+
+    def owe(self, owed: Owed) -> list[bytes]:
+        """One more. Returns what can be answered at once."""
+        queue = self._owed
+        if owed.ours is not None and not queue:
+            return [owed.ours]
+        if queue is None:
+            queue = self._owed = deque()
+        if len(queue) >= OWED_MAX:
+            raise ProtocolViolation(f"over {OWED_MAX} requests without an answer")
+        queue.append(owed)
+        return []
+
+    def answered(self) -> Owed:
+        """The target answers the oldest. :raises ProtocolViolation: nothing is owed."""
+        if not self._owed:
+            raise ProtocolViolation("an answer to nothing that was asked")
+        return self._owed.popleft()
+
+    def due(self) -> list[bytes]:
+        """Our answers whose turn it is."""
+        queue, found = self._owed, []
+        while queue and queue[0].ours is not None:
+            owed = queue.popleft()
+            found.append(owed.ours or b"")
+        if not queue:
+            self._owed = None
+        return found
+
+
+class Channel:
+    """One channel. What ``client_`` and ``target_`` name is that side's: its number, the window it gives, its ends.
+
+    :ivar kind: its type (``session``). :ivar op: the operation that runs in it, if one does.
+    :ivar counts: bytes of stdin, stdout and stderr.
+    """
+
+    __slots__ = (
+        "began",
+        "by_target",
+        "client_closed",
+        "client_eof",
+        "client_id",
+        "client_packet",
+        "client_window",
+        "credit",
+        "exit",
+        "kind",
+        "op",
+        "open",
+        "pty",
+        "replies",
+        "stderr",
+        "stdin",
+        "stdout",
+        "steps",
+        "target_closed",
+        "target_eof",
+        "target_id",
+        "target_owes",
+        "target_packet",
+        "target_window",
+        "verb",
+        "watcher",
+        "what",
+    )
+
+    def __init__(self, kind: str, *, by_target: bool = False) -> None:
+        self.kind, self.by_target = kind, by_target
+        self.open = False
+        self.client_id = self.target_id = -1
+        self.client_window = self.target_window = 0
+        self.client_packet = self.target_packet = 0
+        self.client_eof = self.target_eof = self.client_closed = self.target_closed = False
+        self.replies = Replies()
+        self.target_owes = 0  # answers that the client owes the target
+        self.credit = 0  # bytes that we put into the client's window ourselves, to be taken off its next adjustments
+        self.stdin = self.stdout = self.stderr = 0
+        self.op, self.verb, self.began = "", "", 0
+        self.what: Mapping[str, object] = {}
+        self.exit: dict[str, object] | None = None
+        self.watcher: Watcher | None = None
+        self.pty: Mapping[str, object] | None = None
+        self.steps: Steps | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Whether both sides have closed it."""
+        return self.client_closed and self.target_closed
+
+
+class Channels:
+    """All channels of a session, by each side's numbers. Raises ``ProtocolViolation`` for what no peer may say."""
+
+    __slots__ = ("by_client", "by_target")
+
+    def __init__(self) -> None:
+        self.by_client: dict[int, Channel] = {}
+        self.by_target: dict[int, Channel] = {}
+
+    def __len__(self) -> int:
+        return len(self.by_client) + sum(1 for each in self.by_target.values() if each.client_id < 0)
+
+    def all(self) -> list[Channel]:
+        """Each once."""
+        return [*self.by_client.values(), *(each for each in self.by_target.values() if each.client_id < 0)]
+
+    def add(self, channel: Channel) -> None:
+        """One that a side opens: with that side's number."""
+        number, table = (
+            (channel.target_id, self.by_target) if channel.by_target else (channel.client_id, self.by_client)
+        )
+        if number in table:
+            raise ProtocolViolation(f"channel {number} is open already")
+        table[number] = channel
+
+    def confirm(self, channel: Channel, number: int, window: int, packet: int) -> None:
+        """The other side takes it, as ``number``."""
+        table = self.by_client if channel.by_target else self.by_target
+        if number in table:
+            raise ProtocolViolation(f"channel {number} is open already")
+        table[number] = channel
+        if channel.by_target:
+            channel.client_id, channel.client_window, channel.client_packet = number, window, packet
+        else:
+            channel.target_id, channel.target_window, channel.target_packet = number, window, packet
+        channel.open = True
+
+    def remove(self, channel: Channel) -> None:
+        """It is over."""
+        if self.by_client.get(channel.client_id) is channel:
+            del self.by_client[channel.client_id]
+        if self.by_target.get(channel.target_id) is channel:
+            del self.by_target[channel.target_id]
+
+    def of_client(self, number: int) -> Channel:
+        """The open channel that the client means by ``number``: the target's number."""
+        channel = self.by_target.get(number)
+        if channel is None or not channel.open:
+            raise ProtocolViolation(f"channel {number} is not open")
+        if channel.client_closed:
+            raise ProtocolViolation(f"a message in channel {number} behind its end")
+        return channel
+
+    def of_target(self, number: int) -> Channel:
+        """The open channel that the target means by ``number``: the client's number."""
+        channel = self.by_client.get(number)
+        if channel is None or not channel.open:
+            raise ProtocolViolation(f"channel {number} is not open")
+        if channel.target_closed:
+            raise ProtocolViolation(f"a message in channel {number} behind its end")
+        return channel
