@@ -214,9 +214,9 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
             ),
             "targets": ("list of targets", "What is reached here. With several, the client names one."),
             "login": (
-                "list of scram, password, certificate",
-                "Methods that are accepted. Default: all that can work: `password` needs TLS or"
-                " `insecure_cleartext`, `certificate` needs `tls.client_ca`.",
+                "list of scram, password, certificate, publickey, keyboard-interactive",
+                "Methods that are accepted, of those that the protocol has. Default: all that can work. Of PostgreSQL,"
+                " `password` needs TLS or `insecure_cleartext`, and `certificate` needs `tls.client_ca`.",
             ),
             "insecure_cleartext": ("true, false", "Take a cleartext password outside TLS."),
             "proxy_protocol": (
@@ -224,7 +224,11 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
                 "Senders that must begin with a PROXY header, version 1 or 2. From anybody else one is refused.",
             ),
             "tls": ("table", "See `[listener.tls]`. Absent: no TLS."),
-            "options": ("table", "The protocol's own. See [postgres.md](postgres.md)."),
+            "options": ("table", "The protocol's own. See [postgres.md](postgres.md), [ssh.md](ssh.md)."),
+            "secrets": (
+                "table of secrets",
+                "The protocol's own, each a reference or a list of them: `host_keys` of SSH. Read at start and reload.",
+            ),
         },
     ),
     (
@@ -273,7 +277,8 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
                 "See `[target.tls]`. Absent: `verify` with the system's authorities; `off` for a Unix socket.",
             ),
             "accounts": ("tables", "See `[target.accounts.NAME]`."),
-            "options": ("table", "The protocol's own. See [postgres.md](postgres.md)."),
+            "options": ("table", "The protocol's own. See [postgres.md](postgres.md), [ssh.md](ssh.md)."),
+            "secrets": ("table of secrets", "The protocol's own. Read again at each connection."),
         },
     ),
     (
@@ -295,6 +300,10 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
         {
             "user": ("text", "What the target calls it."),
             "password": ("secret", "Read again at each connection."),
+            "key": (
+                "secret",
+                "A private key to log in with, where the protocol has such. Read again likewise.",
+            ),
         },
     ),
     (
@@ -351,6 +360,7 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
             "deny": ("list of kinds", "Statements that are refused. See [postgres.md](postgres.md)."),
             "max_statement": ("bytes", "Refuse longer ones. Absent: the gateway's limit."),
             "read": ("none, own, targets, all", "What of the trail it may read through the control socket."),
+            "options": ("tables", "`[role.options.PROTOCOL]`: what else it may do. See [ssh.md](ssh.md)."),
         },
     ),
 )

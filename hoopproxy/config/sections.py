@@ -176,11 +176,12 @@ def read_listener(
 ) -> Listener:
     """``[[listener]]``."""
     protocol = table.text("protocol")
-    offered = tuple(getattr((protocols or {}).get(protocol), "login_methods", USUAL_METHODS))
+    plugin = (protocols or {}).get(protocol)
+    offered = tuple(getattr(plugin, "login_methods", USUAL_METHODS))
     cleartext = table.flag("insecure_cleartext", False)
     tls_table = table.table("tls")
     tls = _listener_tls(tls_table, schemes) if tls_table is not None else None
-    secure = "publickey" in offered  # such a protocol has an encryption and certificates of its own
+    secure = bool(getattr(plugin, "encrypted", False))  # it has an encryption and certificates of its own
     cleartext_is_fine = cleartext or secure
     possible = [
         method for method in offered if secure or _login_problem(method, tls, cleartext_is_fine) is None

@@ -6,7 +6,10 @@ from twisted.plugin import IPlugin
 from zope.interface import classImplements
 
 from hoopproxy.protocols.postgres.plugin import PostgresProtocol
+from hoopproxy.protocols.ssh.plugin import SSHProtocol
 
 classImplements(PostgresProtocol, IPlugin)
+classImplements(SSHProtocol, IPlugin)
 
 postgres = PostgresProtocol()
+ssh = SSHProtocol()

@@ -116,7 +116,9 @@ class Channel:
         self.client_eof = self.target_eof = self.client_closed = self.target_closed = False
         self.replies = Replies()
         self.target_owes = 0  # answers that the client owes the target
-        self.credit = 0  # bytes that we put into the client's window ourselves, to be taken off its next adjustments
+        self.credit = (
+            0  # bytes that we put into the client's window ourselves, to be taken off its next adjustments
+        )
         self.stdin = self.stdout = self.stderr = 0
         self.op, self.verb, self.began = "", "", 0
         self.what: Mapping[str, object] = {}

@@ -7,6 +7,7 @@ order that the client expects; everything else goes on as it came.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
@@ -39,6 +40,7 @@ __all__ = ["Connection", "MakeWatcher"]
 ADDRESS_MAX: Final = 1_024
 """Bytes of a host's name or a socket's path in a request."""
 
+_PROGRAM = re.compile(rb"\s*[A-Za-z0-9_./+-]+")
 SENTENCE_MAX: Final = 400
 """Bytes of a sentence of ours on a client's standard error."""
 
@@ -58,7 +60,9 @@ class Connection:
     :param permits: of the role. :param make: gives the watcher of a channel whose use was admitted.
     """
 
-    def __init__(self, client: PayloadCodec, server: PayloadCodec, permits: Permits, make: MakeWatcher) -> None:
+    def __init__(
+        self, client: PayloadCodec, server: PayloadCodec, permits: Permits, make: MakeWatcher
+    ) -> None:
         self._client_codec, self._server_codec, self.permits, self._make = client, server, permits, make
         self.channels = Channels()
         self.now = 0
@@ -66,7 +70,9 @@ class Connection:
         self._replies = Replies()  # to the client's global requests
         self._client_owes = 0  # answers to the target's global requests
         self._no_more_sessions = False
-        self._listening: dict[tuple[str, int | str], str] = {}  # what the target listens on for the client: its op
+        self._listening: dict[
+            tuple[str, int | str], str
+        ] = {}  # what the target listens on for the client: its op
         self._asked: Callable[[Verdict], Iterator[Command] | None] | None = None
 
     # --- what the conversation passes on -------------------------------------------------------------
@@ -122,7 +128,9 @@ class Connection:
                 yield FORWARD
                 return
             fields: dict[str, object] = {"type": kind, "destination": {}, "range": where}
-            yield from self._ask_to_open(channel, "SESSION", fields, refused, n.RESOURCE_SHORTAGE, "command.requested")
+            yield from self._ask_to_open(
+                channel, "SESSION", fields, refused, n.RESOURCE_SHORTAGE, "command.requested"
+            )
         elif kind in ("direct-tcpip", "direct-streamlocal@openssh.com"):
             destination, origin, refused = self._destination(kind, reader)
             fields = {
@@ -424,7 +432,9 @@ class Connection:
             )
             return
         if because:
-            yield Completed(op, channel.began, {"because": because, "bytes": channel.stdout}, "unfinished", "failure")
+            yield Completed(
+                op, channel.began, {"because": because, "bytes": channel.stdout}, "unfinished", "failure"
+            )
             return
         ended = channel.exit or {}
         detail: dict[str, object] = {
@@ -493,7 +503,9 @@ class Connection:
         if text is not None:
             fields["text"] = text
         refusal = None if refused is None else Refusal("policy", refused)
-        yield Decide(verbs or (verb,), frame.end - frame.start, fields, is_command=is_command, refusal=refusal)
+        yield Decide(
+            verbs or (verb,), frame.end - frame.start, fields, is_command=is_command, refusal=refusal
+        )
 
     def _say_no(self, channel: Channel, verb: str, wants: bool, verdict: Verdict) -> Iterator[Command]:
         sentence = _sentence(verdict)
@@ -570,15 +582,15 @@ class Connection:
             channel.pty = pty
 
         yield from self._noted(channel, "pty", pty, refused)
-        yield from self._ask(
-            frame, channel, "PTY", wants, pty, refused, is_command=False, allowed=allowed
-        )
+        yield from self._ask(frame, channel, "PTY", wants, pty, refused, is_command=False, allowed=allowed)
 
     def _noted(
         self, channel: Channel, what: str, detail: Mapping[str, object], refused: str | None = None
     ) -> Iterator[Command]:
         if refused is None:
-            yield Note(SessionNote(what=what, detail={"channel": channel.client_id, **detail}), op=channel.op or None)
+            yield Note(
+                SessionNote(what=what, detail={"channel": channel.client_id, **detail}), op=channel.op or None
+            )
 
     def _env(self, frame: Frame, channel: Channel, reader: Reader, wants: bool) -> Iterator[Command]:
         name, value = reader.string(), reader.string()
@@ -588,7 +600,9 @@ class Connection:
         yield from self._noted(channel, "environment", detail, refused)
         yield from self._ask(frame, channel, "ENV", wants, detail, refused, is_command=False)
 
-    def _window_change(self, frame: Frame, channel: Channel, reader: Reader, wants: bool) -> Iterator[Command]:
+    def _window_change(
+        self, frame: Frame, channel: Channel, reader: Reader, wants: bool
+    ) -> Iterator[Command]:
         columns, rows, _, _ = (reader.uint32() for _ in range(4))
         reader.end()
         yield from self._noted(channel, "window", {"columns": columns, "rows": rows})
@@ -635,7 +649,11 @@ class Connection:
             channel.exit = {"exit_status": status}
         elif what == "exit-signal":
             name, dumped, said = reader.name(), reader.boolean(), reader.string()
-            channel.exit = {"exit_signal": name, "core_dumped": dumped, "message": safe_text(said[:SENTENCE_MAX])}
+            channel.exit = {
+                "exit_signal": name,
+                "core_dumped": dumped,
+                "message": safe_text(said[:SENTENCE_MAX]),
+            }
         if wants:
             channel.target_owes += 1
         return iter(())
@@ -662,7 +680,9 @@ class Connection:
             if watcher is not None:
                 yield from watcher.closed(self.now) or ()
             error = {"code": "refused", "message": "the target refused the request"}
-            yield Completed(op, channel.began, {"results": 0, "bytes": 0, "error": error}, "completed", "failure")
+            yield Completed(
+                op, channel.began, {"results": 0, "bytes": 0, "error": error}, "completed", "failure"
+            )
 
     # --- requests about the session ------------------------------------------------------------------
 
@@ -691,9 +711,7 @@ class Connection:
 
     def _refuse_global(self, frame: Frame, what: str, wants: bool) -> Iterator[Command]:
         """Not known here: answered as by a server that doesn't know it. It asks for nothing that runs."""
-        yield Note(
-            SessionNote(what="request", detail={"name": what, "refused": True}), outcome="failure"
-        )
+        yield Note(SessionNote(what="request", detail={"name": what, "refused": True}), outcome="failure")
         if wants:
             for each in self._replies.owe(Owed(what, packet(n.REQUEST_FAILURE))):
                 yield ToClient(framed(each), "refusal")
@@ -722,7 +740,9 @@ class Connection:
             if not wants:
                 return iter(())
             failure = packet(n.REQUEST_FAILURE)
-            return iter([ToClient(framed(each), "refusal") for each in self._replies.owe(Owed(what, failure))])
+            return iter(
+                [ToClient(framed(each), "refusal") for each in self._replies.owe(Owed(what, failure))]
+            )
 
         self._asked = decided
         fields: dict[str, object] = {
@@ -817,9 +837,9 @@ def _data_of(payload: memoryview, kind: int) -> tuple[memoryview, int, bool]:
 
 def _exec_verbs(command: bytes) -> tuple[str, ...]:
     """``EXEC``, and the program's name where there is one to read: for deny lists, which are no fence."""
-    word = command.split(None, 1)[0] if command.split() else b""
-    name = word.rpartition(b"/")[2].decode("ascii", "replace")
-    return ("EXEC", f"EXEC {name}") if name.isprintable() and name else ("EXEC",)
+    found = _PROGRAM.match(command)
+    name = found[0].strip().rpartition(b"/")[2].decode() if found else ""
+    return ("EXEC", f"EXEC {name}") if name else ("EXEC",)
 
 
 def _sentence(verdict: Verdict) -> str:

@@ -93,12 +93,16 @@ def problems(options: Mapping[str, object]) -> list[str]:
         elif isinstance(known[key].default, bool):
             if not isinstance(value, bool):
                 found.append(f"{key} must be true or false")
-        elif not isinstance(value, (list, tuple)) or not all(isinstance(each, str) and each for each in value):
+        elif not isinstance(value, (list, tuple)) or not all(
+            isinstance(each, str) and each for each in value
+        ):
             found.append(f'{key} must be a list of texts such as ["a", "b"]')
         elif key == "allow":
             for each in value:
                 if each not in _ALLOW and not each.startswith("subsystem:"):
                     found.append(f'{key} holds "{each}"; use some of shell, exec, sftp, subsystem:NAME')
         elif key in ("forwards", "remote_forwards"):
-            found += [f'{key} holds "{each}"; write host:port, * for any' for each in value if ":" not in each]
+            found += [
+                f'{key} holds "{each}"; write host:port, * for any' for each in value if ":" not in each
+            ]
     return found

@@ -25,12 +25,12 @@ class Steps:
     """The steps of one channel's gate. A gate may keep bytes for later (``held``); what it neither passes nor keeps is
     withheld, and its share of the window is given back here: the other side never sees it."""
 
-    __slots__ = ("_answers", "_back", "_channel", "_connection", "_left", "_running", "_verdict")
+    __slots__ = ("_answers", "_channel", "_connection", "_left", "_running", "_verdict")
 
     def __init__(self, connection: Connection, channel: Channel) -> None:
         self._connection, self._channel = connection, channel
-        self._left = {True: 0, False: 0}  # bytes taken from the client (True) or the target, not passed and not given back
-        self._back: list[bytes] = []
+        # Bytes taken from the client (True) or the target (False), not passed on and not given back.
+        self._left = {True: 0, False: 0}
         self._answers: list[bytes] = []  # for the client, until its window has room
         self._verdict: Verdict | None = None
         self._running: tuple[Iterator[Step], bytes, list[bytes]] | None = None
@@ -133,5 +133,7 @@ class Steps:
     def _as_data(self, data: bytes) -> Iterator[Command]:
         size = min(PIECE, self._channel.client_packet) or PIECE
         for start in range(0, len(data), size):
-            piece = packet(n.CHANNEL_DATA, uint32(self._channel.client_id), string(data[start : start + size]))
+            piece = packet(
+                n.CHANNEL_DATA, uint32(self._channel.client_id), string(data[start : start + size])
+            )
             yield ToClient(framed(piece), "channel data")

@@ -73,6 +73,14 @@ class Sftp(Gate):
         self._captured: bytearray | None = None
         self._hidden = 0
 
+    @property
+    def held(self) -> int:
+        return len(self._asking.bytes)
+
+    @property
+    def held_back(self) -> int:
+        return len(self._replying.bytes)
+
     # --- client to target ----------------------------------------------------------------------------
 
     def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:

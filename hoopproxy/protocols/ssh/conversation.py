@@ -1,0 +1,290 @@
+"""An SSH session from the first word of the log-in to the last message: who, where, and then what. Pure.
+
+Phases: the client logs in; it is admitted to a target, which is connected to and logged in at; then both speak the
+connection protocol (:mod:`~hoopproxy.protocols.ssh.connection`). A client that named no target of several is let in
+and told so at its first channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from hoopproxy.errors import ProtocolViolation
+from hoopproxy.events import REDACTIONS, Identity, SessionFailed
+from hoopproxy.interfaces import ISession
+from hoopproxy.protocols.ssh import numbers as n
+from hoopproxy.protocols.ssh.channels import Channel
+from hoopproxy.protocols.ssh.codec import PayloadCodec
+from hoopproxy.protocols.ssh.connection import Connection
+from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.permits import Permits
+from hoopproxy.protocols.ssh.secured import Secured
+from hoopproxy.protocols.ssh.upstream import ClientAuth
+from hoopproxy.protocols.ssh.userauth import ServerAuth
+from hoopproxy.protocols.ssh.watch import Watcher
+from hoopproxy.protocols.ssh.watching import watcher_for
+from hoopproxy.wire.commands import (
+    RELAYING,
+    Close,
+    Command,
+    Connect,
+    Connected,
+    Decide,
+    LoggedIn,
+    Login,
+    Note,
+    Redact,
+    Refusal,
+    Started,
+    ToClient,
+    Verdict,
+)
+from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.frames import Frame, Span
+
+__all__ = ["SSHConversation"]
+
+_LOGIN: Final = REDACTIONS.index("login")
+_REASONS: Final = {"too_many": n.TOO_MANY_CONNECTIONS, "login": n.NO_MORE_AUTH_METHODS}
+SENTENCE_MAX: Final = 400
+"""Bytes of a sentence of ours in a DISCONNECT or a banner."""
+
+LOBBY_REFUSALS: Final = 10
+"""Channels that a client in the lobby may ask for in vain."""
+
+
+class SSHConversation(Conversation):
+    """One session. :meth:`secured` is told by the layers what each leg agreed on, before its stream begins."""
+
+    __slots__ = (
+        "_auth",
+        "_client_codec",
+        "_connected",
+        "_connection",
+        "_identity",
+        "_lobby",
+        "_refusals",
+        "_secured",
+        "_server_codec",
+        "_session",
+        "_upstream",
+    )
+
+    def __init__(self, session: ISession, client: PayloadCodec, server: PayloadCodec) -> None:
+        self._session, self._client_codec, self._server_codec = session, client, server
+        self._secured: dict[str, Secured] = {}
+        self._auth: ServerAuth | None = ServerAuth(session)
+        self._identity: Identity | None = None
+        self._connected: Connected | None = None
+        self._upstream: ClientAuth | None = None
+        self._connection: Connection | None = None
+        self._lobby = False
+        self._refusals = 0
+
+    def secured(self, leg: str, facts: Secured) -> None:
+        """What a leg's key exchange agreed on."""
+        self._secured[leg] = facts
+        if leg == "client" and self._auth is not None:
+            self._auth.secured = facts
+
+    # --- the client ----------------------------------------------------------------------------------
+
+    def client_frame(self, frame: Frame) -> Iterable[Command] | None:
+        connection = self._connection
+        if connection is not None:
+            return connection.client_frame(frame)
+        if frame.kind == n.DISCONNECT:
+            return (Close("client closed"),)
+        if self._lobby:
+            return self._in_the_lobby(frame)
+        auth = self._auth
+        if auth is None or not n.USERAUTH_REQUEST <= frame.kind <= n.USERAUTH_LAST:
+            raise ProtocolViolation(f"{n.name_of(frame.kind)} before the log-in is done")
+        return self._logging_in(frame, auth)
+
+    def _logging_in(self, frame: Frame, auth: ServerAuth) -> Iterator[Command]:
+        yield Redact(Span(frame.start, frame.end, _LOGIN))
+        yield from auth.frame(frame) or ()
+
+    def _in_the_lobby(self, frame: Frame) -> Iterator[Command]:
+        """Somebody who named none of several targets: they are told how to."""
+        if frame.kind == n.GLOBAL_REQUEST:
+            reader = Reader(frame.body or b"", 1)
+            reader.name()
+            if reader.boolean():
+                yield ToClient(framed(packet(n.REQUEST_FAILURE)), "refusal")
+            return
+        if frame.kind != n.CHANNEL_OPEN:
+            raise ProtocolViolation(f"{n.name_of(frame.kind)} before there is a target")
+        self._refusals += 1
+        if self._refusals > LOBBY_REFUSALS:
+            yield Close("no target", Refusal("authorization", "no target was named"))
+            return
+        reader = Reader(frame.body or b"", 1)
+        reader.name()
+        said = b"this listener has several targets; name one: ssh USER=TARGET@..."
+        yield ToClient(
+            framed(
+                packet(
+                    n.CHANNEL_OPEN_FAILURE,
+                    uint32(reader.uint32()),
+                    uint32(n.ADMINISTRATIVELY_PROHIBITED),
+                    string(said),
+                    string(b""),
+                )
+            ),
+            "refusal",
+        )
+
+    # --- the target ----------------------------------------------------------------------------------
+
+    def server_frame(self, frame: Frame) -> Iterable[Command] | None:
+        connection, upstream = self._connection, self._upstream
+        if connection is not None:
+            return connection.server_frame(frame)
+        if upstream is None or (
+            frame.kind != n.DISCONNECT and not n.USERAUTH_REQUEST <= frame.kind <= n.USERAUTH_LAST
+        ):
+            raise ProtocolViolation(f"{n.name_of(frame.kind)} before the log-in is done")
+        return self._logging_in_there(frame, upstream)
+
+    def _logging_in_there(self, frame: Frame, upstream: ClientAuth) -> Iterator[Command]:
+        yield Redact(Span(frame.start, frame.end, _LOGIN))
+        if frame.kind == n.DISCONNECT:
+            upstream.failed = upstream.failed or "it closed the connection during the log-in"
+        else:
+            yield from upstream.frame(frame) or ()
+        if upstream.failed:
+            yield from self._not_logged_in_there(upstream.failed)
+        elif upstream.done:
+            yield from self._begin(upstream)
+
+    def _not_logged_in_there(self, why: str) -> Iterator[Command]:
+        yield Note(
+            SessionFailed(listener=self._session.listener, stage="login"), outcome="failure", reason=why
+        )
+        target = self._connected.target if self._connected is not None else ""
+        yield Close(
+            "upstream log-in", Refusal("connect", f"the target {target} did not accept the gateway's log-in")
+        )
+
+    def _begin(self, upstream: ClientAuth) -> Iterator[Command]:
+        """Both log-ins are done: from here on the two speak with each other."""
+        connected = self._connected
+        assert connected is not None  # there is no log-in at a target without its connection
+        permits = Permits.of(connected.permits)
+        who = self._auth.done if self._auth is not None else None
+        if who is not None:
+            permits = who.narrowed(permits)
+        self._connection = Connection(self._client_codec, self._server_codec, permits, self._watcher)
+        self._auth = self._upstream = None
+        yield from self._let_in(upstream.banner)
+        yield Started(
+            upstream={**_said_of(self._secured.get("target")), **upstream.facts()},
+            client_parameters=_said_of(self._secured.get("client")),
+        )
+        yield RELAYING
+
+    def _let_in(self, banner: bytes = b"") -> Iterator[Command]:
+        if banner:
+            yield ToClient(framed(packet(n.USERAUTH_BANNER, string(banner), string(b""))), "", secret=True)
+        yield ToClient(framed(packet(n.USERAUTH_SUCCESS)), "", secret=True)
+
+    def _watcher(self, kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
+        options: Mapping[str, object] = self._connected.options if self._connected is not None else {}
+        return watcher_for(kind, text, op=op, channel=channel, options=options)
+
+    # --- answers -------------------------------------------------------------------------------------
+
+    def answered(self, question: Command, answer: object) -> Iterable[Command] | None:
+        if isinstance(question, Decide):
+            assert isinstance(answer, Verdict)  # the exchange gives nothing else
+            return self._connection.decided(answer) if self._connection is not None else ()
+        if isinstance(question, Login):
+            return self._after_login(question, answer)
+        if isinstance(question, Connect):
+            return self._after_connect(answer)
+        return None
+
+    def _after_login(self, question: Login, answer: object) -> Iterator[Command]:
+        auth = self._auth
+        if auth is None:
+            return
+        yield from auth.answered(question, answer) or ()
+        who = auth.done
+        if who is None or not isinstance(answer, LoggedIn):
+            return
+        self._identity = answer.identity
+        if who.target is None and len(self._session.targets) > 1:
+            self._lobby, self._auth = True, None
+            yield from self._let_in()
+        else:
+            yield Connect(target=who.target, account=who.account)
+
+    def _after_connect(self, answer: object) -> Iterator[Command]:
+        if isinstance(answer, Refusal):
+            yield Close(answer.code, answer)
+            return
+        facts = self._secured.get("target")
+        if not isinstance(answer, Connected) or facts is None or self._identity is None:
+            yield Close("internal", Refusal("internal", "there is no connection to the target"))
+            return
+        self._connected = answer
+        self._upstream = upstream = ClientAuth(answer, facts, self._identity)
+        yield from upstream.begin()
+        if upstream.failed:
+            yield from self._not_logged_in_there(upstream.failed)
+
+    # --- ends ----------------------------------------------------------------------------------------
+
+    def refused(self, refusal: Refusal) -> Sequence[Command]:
+        """DISCONNECT, with the sentence; during the log-in a banner too, which clients show in any case."""
+        sentence = (
+            refusal.sentence if refusal.event is None else f"{refusal.sentence} (event {refusal.event})"
+        )
+        said = sentence.encode()[:SENTENCE_MAX]
+        code = _REASONS.get(refusal.code, n.BY_APPLICATION)
+        if refusal.code == "violation":
+            code = n.PROTOCOL_ERROR
+        found: list[Command] = []
+        if self._auth is not None and "client" in self._secured:
+            banner = packet(n.USERAUTH_BANNER, string(b"hoopproxy: " + said + b"\r\n"), string(b""))
+            found.append(ToClient(framed(banner), "", secret=True))
+        found.append(
+            ToClient(framed(packet(n.DISCONNECT, uint32(code), string(said), string(b""))), "refusal")
+        )
+        return found
+
+    def client_lost(self) -> Iterable[Command] | None:
+        return (Close("client closed"),)
+
+    def server_lost(self) -> Iterable[Command] | None:
+        if self._connection is None:
+            return self._not_logged_in_there("it closed the connection during the log-in")
+        return (Close("target closed", Refusal("connect", "the target closed the connection")),)
+
+    def finished(self) -> Iterable[Command] | None:
+        connection = self._connection
+        return None if connection is None else connection.finished()
+
+    def server_run(self, frames: Sequence[Frame], shift: int, now: int) -> tuple[Sequence[Any], int]:
+        """Nothing is taken from here; it tells the time."""
+        if self._connection is not None:
+            self._connection.now = now
+        return (), 0
+
+
+def _said_of(facts: Secured | None) -> dict[str, object]:
+    """What a leg agreed on, for the record."""
+    if facts is None:
+        return {}
+    return {
+        "version": facts.peer_version,
+        "kex": facts.kex,
+        "cipher": facts.cipher,
+        "mac": facts.mac,
+        "host_key": facts.host_key_algorithm,
+        "host_key_fingerprint": facts.host_key_fingerprint,
+        "strict_kex": facts.strict_kex,
+    }

@@ -1,0 +1,65 @@
+"""SSH as a plugin of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zope.interface import implementer
+
+from hoopproxy.interfaces import IAuditableProtocol, ISession
+from hoopproxy.protocols.ssh import hostkeys, permits
+from hoopproxy.protocols.ssh.sftp import OPTIONS
+from hoopproxy.wire.commands import Refusal
+
+__all__ = ["SSHProtocol"]
+
+_TARGET = frozenset({"host_keys", *OPTIONS})
+
+
+@implementer(IAuditableProtocol)
+class SSHProtocol:
+    """SSH 2: shells, commands, file transfer, forwards."""
+
+    name = "ssh"
+    version = "1"
+    alpn = ()
+    speaks_first = True
+    encrypted = True
+    login_methods = ("password",)
+    role_problems = staticmethod(permits.problems)
+
+    def build_pair(self, session: ISession) -> Any:
+        """Layers on conch's key exchange, and the stock relay over their streams."""
+        from hoopproxy.protocols.ssh.pair import build_pair
+
+        return build_pair(session)
+
+    def make_secrets(
+        self, folder: Path, present: Mapping[str, tuple[bytes, ...]]
+    ) -> Mapping[str, tuple[bytes, ...]]:
+        """The host key of a listener that names none."""
+        from hoopproxy.protocols.ssh.keyring import made
+
+        return made(folder, present)
+
+    def problems(
+        self, listener_options: Mapping[str, object] | None, target_options: Mapping[str, object] | None
+    ) -> list[str]:
+        """What is wrong with ``[listener.options]`` or ``[target.options]``."""
+        if target_options is None:
+            return [f"{key} is not an option of an ssh listener" for key in listener_options or {}]
+        found = hostkeys.problems(target_options)
+        for key, value in target_options.items():
+            if key not in _TARGET:
+                found.append(
+                    f"{key} is not an option of an ssh target; known are {', '.join(sorted(_TARGET))}"
+                )
+            elif key in OPTIONS and value not in OPTIONS[key]:
+                found.append(f"{key} is none of {', '.join(OPTIONS[key])}")
+        return found
+
+    def refusal(self, refusal: Refusal) -> bytes:
+        """Before the version exchange a server may say lines (RFC 4253 s.4.2); clients show them."""
+        return f"hoopproxy: {refusal.sentence}\r\n".encode("ascii", "replace")

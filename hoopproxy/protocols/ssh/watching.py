@@ -1,0 +1,37 @@
+"""Who reads what is inside a channel: by what it was opened for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hoopproxy.protocols.ssh import git, scp
+from hoopproxy.protocols.ssh.channels import Channel
+from hoopproxy.protocols.ssh.sftp import Sftp
+from hoopproxy.protocols.ssh.watch import Watcher
+
+__all__ = ["watcher_for"]
+
+
+def watcher_for(
+    kind: str, text: bytes | None, *, op: str, channel: Channel, options: Mapping[str, object]
+) -> Watcher:
+    """What reads a channel.
+
+    :param kind: ``exec``, ``shell``, ``subsystem`` or ``forward``. :param text: the command, or the subsystem's name.
+    """
+    number = channel.client_id
+    if kind == "subsystem" and text == b"sftp":
+        return Sftp(op, number, text, options)
+    if kind == "exec" and text is not None and channel.pty is None:
+        if _is_sftp_server(text):
+            return Sftp(op, number, text, options)
+        for recognise in (scp.recognise, git.recognise):
+            found = recognise(text)
+            if found is not None:
+                return found(op, number, text, options)
+    return Watcher(op, number, text, options)
+
+
+def _is_sftp_server(text: bytes) -> bool:
+    words = text.split()
+    return len(words) == 1 and words[0].rpartition(b"/")[2] == b"sftp-server"

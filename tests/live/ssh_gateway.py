@@ -1,0 +1,152 @@
+"""A gateway with an SSH listener before a real sshd, and OpenSSH's client through it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from . import need
+from .certificates import Certificates
+from .gateway import Configuration, Gateway
+from .people import PEOPLE, write_users
+from .processes import free_port, on_real_disk, work_folder
+from .sshd import Sshd
+
+__all__ = ["SSHGateway", "Ssh", "ssh_configuration"]
+
+SSH = "ssh"
+
+
+def ssh_configuration(
+    folder: Path, sshd: Sshd, *, mode: str = "strict", record: str = "full"
+) -> Configuration:
+    """One SSH listener, the people of ``PEOPLE``, one target: writers do what is usual, readers what they may not."""
+    host_key = (sshd.folder / "target_ed25519.pub").read_text()
+    shutil.copy(sshd.folder / "user", folder / "account_key")
+    (folder / "account_key").chmod(0o600)
+    return {
+        "config": {"version": 1},
+        "gateway": {
+            "node": "live",
+            "state": folder / "state",
+            "drain_seconds": 5,
+            "allow_volatile_state": None if on_real_disk(folder) else True,
+        },
+        "ops": {"listen": f"tcp:{free_port()}:interface=127.0.0.1"},
+        "limits": {"failure_delay_ms": 20},
+        "listener": [
+            {
+                "name": SSH,
+                "protocol": "ssh",
+                "listen": f"tcp:{free_port()}:interface=127.0.0.1",
+                "targets": ["box"],
+            }
+        ],
+        "target": [
+            {
+                "name": "box",
+                "protocol": "ssh",
+                "connect": f"tcp:127.0.0.1:{sshd.port}",
+                "mode": mode,
+                "record": record,
+                "options": {"host_keys": [" ".join(host_key.split()[:2])]},
+                "accounts": {"ops": {"user": sshd.user, "key": f"file:{folder / 'account_key'}"}},
+            }
+        ],
+        "checker": [{"type": "file", "path": folder / "users"}],
+        "role": [
+            {"name": "writer", "groups": ["writers"], "targets": ["box"], "account": "ops"},
+            {
+                "name": "reader",
+                "groups": ["readers"],
+                "targets": ["box"],
+                "account": "ops",
+                "options": {"ssh": {"allow": ["exec"], "exec_allow": ["uptime", "id *"], "pty": False}},
+            },
+        ],
+    }
+
+
+@attrs.define
+class Ssh:
+    """OpenSSH's client programs, on their way through a gateway."""
+
+    folder: Path
+    port: int
+
+    def environment(self, user: str) -> dict[str, str]:
+        """With a program that says the password of ``user``: nobody types here."""
+        person = PEOPLE[user.split("+")[0].split("=")[0]]
+        answer = self.folder / f"askpass-{person.name}"
+        if not answer.exists():
+            secret = self.folder / f"password-{person.name}"
+            secret.write_text(person.password + "\n")
+            answer.write_text(f"#!/bin/sh\ncat '{secret}'\n")
+            answer.chmod(0o700)
+        return {**os.environ, "SSH_ASKPASS": str(answer), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}
+
+    @property
+    def options(self) -> list[str]:
+        """What keeps the client from the machine's own configuration."""
+        known = self.folder / "known_hosts"
+        return [
+            *("-F", "none", "-o", f"UserKnownHostsFile={known}", "-o", "StrictHostKeyChecking=accept-new"),
+            *(
+                "-o",
+                "PreferredAuthentications=password",
+                "-o",
+                "LogLevel=ERROR",
+                "-o",
+                "NumberOfPasswordPrompts=1",
+            ),
+        ]
+
+    def run(
+        self, user: str, *arguments: str, input: bytes = b"", timeout: float = 60, program: str = "ssh"
+    ) -> subprocess.CompletedProcess[bytes]:
+        """``ssh USER@gateway ARGUMENTS``."""
+        tool = need.command(program, name="OpenSSH client", package="openssh-client")
+        return subprocess.run(
+            [tool, *self.options, "-p", str(self.port), f"{user}@127.0.0.1", *arguments],
+            input=input,
+            capture_output=True,
+            env=self.environment(user),
+            timeout=timeout,
+            check=False,
+        )
+
+
+@attrs.define
+class SSHGateway:
+    """The three of them."""
+
+    gateway: Gateway
+    ssh: Ssh
+    sshd: Sshd
+
+    @classmethod
+    def make(
+        cls,
+        certificates: Certificates,
+        sshd: Sshd,
+        *,
+        change: Callable[[Configuration], object] | None = None,
+        **options: Any,
+    ) -> SSHGateway:
+        """Configured and started."""
+        folder = Path(tempfile.mkdtemp(prefix="ssh-gateway-", dir=work_folder()))
+        settings = ssh_configuration(folder, sshd, **options)
+        if change is not None:
+            change(settings)
+        gateway = Gateway(folder=folder, settings=settings, certificates=certificates)
+        write_users(folder / "users")
+        gateway.write()
+        gateway.up()
+        return cls(gateway, Ssh(folder, gateway.port(SSH)), sshd)
