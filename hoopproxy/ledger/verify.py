@@ -11,6 +11,7 @@ the disk agrees with itself, and the report says so.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final
@@ -21,6 +22,7 @@ import orjson
 from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import REWRITTEN, Kind, SegmentHeader
+from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.reader import JournalReader, Record
 from hoopproxy.journal.recovery import sound_segments
 from hoopproxy.ledger.checkpoint import Checkpoint
@@ -35,6 +37,7 @@ from hoopproxy.ledger.tiles import ENTRIES, WIDTH, Tiles, tile_path
 __all__ = ["Report", "Said", "Verification"]
 
 _BATCH: Final = 512
+_NO_SALT: Final = bytes(16)
 
 Progress = Callable[[Folder, Record], None]
 
@@ -61,7 +64,9 @@ class Report:
     """What was found of one journal. ``problem`` is the first thing that doesn't fit; ``None``: all does.
 
     :ivar sealed: leaves under the newest checkpoint. :ivar checked: records that are what was sealed.
-    :ivar erased: by event (its ``jseq``): records that were lawfully erased. :ivar retired: records that the
+    :ivar erased: by event (its ``jseq``): records that were lawfully erased.
+    :ivar unsalted: by event: records that it erased where they came from, and that this copy still has; their salts
+        are destroyed, so nothing proves them. 0: the copy ends before the order. :ivar retired: records that the
         tree has and the journal's retention took. :ivar unsealed: records after the newest checkpoint.
     :ivar closed: events that are encrypted and could not be read: checkpoints among them were not looked at.
     :ivar pinned: a key that the asker brought vouches for the newest checkpoint.
@@ -78,6 +83,7 @@ class Report:
     closed: int = 0
     checkpoints: int = 0
     erased: dict[int, int] = attrs.field(factory=dict)
+    unsalted: dict[int, int] = attrs.field(factory=dict)
     pinned: bool = False
     notes: list[str] = attrs.field(factory=list)
     problem: str | None = None
@@ -245,6 +251,8 @@ class _Comparison:
         self._salts, self._marker = Salts(folder), marker_of(folder.path.name)
         self._headers: dict[int, SegmentHeader] = {}
         self._counts: dict[int, int] = {}
+        self._unsalted: dict[int, tuple[int, int]] = {}  # of each key: how many records, and the first
+        self._orders: dict[str, int] = {}  # session: the event that erased it
         self._last = 0
 
     def run(self) -> None:
@@ -257,14 +265,27 @@ class _Comparison:
             raise _Bad(str(error), self._last + 1) from error
         finally:
             self._salts.close()
-        for leaf in leaves:
-            jseq = Leaf.decode(leaf).jseq
-            if self._lags:
-                self._report.notes.append(
-                    f"this copy ends before record {jseq}, which is sealed: not here yet"
-                )
-                return
-            raise _Bad(f"record {jseq} was sealed, but the journal ends before it", jseq)
+        ends = next((Leaf.decode(leaf).jseq for leaf in leaves), None)
+        if ends is not None and not self._lags:
+            raise _Bad(f"record {ends} was sealed, but the journal ends before it", ends)
+        if ends is not None:
+            self._report.notes.append(f"this copy ends before record {ends}, which is sealed: not here yet")
+        if self._unsalted:
+            self._find_orders(is_whole=ends is None)
+
+    def _find_orders(self, is_whole: bool) -> None:
+        """Each session without a salt was erased by an order that is on record."""
+        report = self._report
+        keys = KeyFile.open(self._folder.files, self._folder.keys, self._folder.id)
+        try:
+            for key_id, (count, first) in self._unsalted.items():
+                by = self._orders.get(str(uuid.UUID(bytes=keys.get(key_id).session)), 0)
+                if not by and is_whole and not report.closed:
+                    raise _Bad(f"the salt of record {first} was destroyed, but nobody ordered that", first)
+                report.unsalted[by] = report.unsalted.get(by, 0) + count
+                report.checked -= count
+        finally:
+            keys.close()
 
     def _walk(self, records: Iterator[Record], leaves: Iterator[bytes]) -> None:
         report = self._report
@@ -310,6 +331,14 @@ class _Comparison:
                 f"record {record.jseq} is in the journal, but was never sealed: {leaf.jseq} is in its place",
                 record.jseq,
             )
+        if self._lags and record.kind != Kind.STUB and self._salts[record.key_id] == _NO_SALT:
+            count, first = self._unsalted.get(record.key_id, (0, record.jseq))
+            self._unsalted[record.key_id] = count + 1, first
+            try:
+                leaf.check_place(record, self._marker)
+            except Mismatch as error:
+                raise _Bad(str(error), record.jseq) from error
+            return
         if record.kind == Kind.STUB:
             by = self._header(record.segment).rewritten_by
             self._report.erased[by] = self._report.erased.get(by, 0) + 1
@@ -330,14 +359,19 @@ class _Comparison:
         for record in batch:
             if record.is_closed and record.kind == Kind.EVENT:
                 self._report.closed += 1
-            if (
-                record.key_id == 0
-                and record.kind == Kind.EVENT
-                and b'"kind":"audit.checkpoint"' in record.body
-            ):
+            if record.key_id != 0 or record.kind != Kind.EVENT:
+                continue
+            if b'"kind":"audit.erasure"' in record.body:
+                self._order(orjson.loads(record.body), record.jseq)
+            elif b'"kind":"audit.checkpoint"' in record.body:
                 event = orjson.loads(record.body)
                 if event.get("kind") == "audit.checkpoint":
                     self._verification.say(event, record.jseq)
+
+    def _order(self, event: dict[str, Any], jseq: int) -> None:
+        if event.get("kind") == "audit.erasure":
+            for session in event["event"].get("sessions", ()):
+                self._orders.setdefault(session, jseq)
 
     def _leaves(self) -> Iterator[bytes]:
         """Every leaf; its bundle and its tile are checked before it is given, and in the end all of the tiles."""

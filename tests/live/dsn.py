@@ -51,7 +51,7 @@ class Dsn:
             "sslcert": _text(self.sslcert),
             "sslkey": _text(self.sslkey),
             "gssencmode": "disable",
-            "connect_timeout": "20",
+            "connect_timeout": "60",
             **self.options,
         }
         return {name: value for name, value in values.items() if value is not None}

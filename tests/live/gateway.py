@@ -339,7 +339,7 @@ class Gateway:
         return found
 
     def wait_for_events(
-        self, *kinds: str, count: int = 1, seconds: float = 10, **fields: Any
+        self, *kinds: str, count: int = 1, seconds: float = 30, **fields: Any
     ) -> list[dict[str, Any]]:
         """Wait until at least ``count`` such events are in the journal."""
         found: list[dict[str, Any]] = []
@@ -353,7 +353,7 @@ class Gateway:
         assert len(found) >= count, f"{len(found)} of {count} events {kinds} {fields} after {seconds} s"
         return found
 
-    def session_of(self, application_name: str, *, seconds: float = 10) -> str:
+    def session_of(self, application_name: str, *, seconds: float = 30) -> str:
         """The session whose client called itself that at start-up."""
         match: list[str] = []
 

@@ -213,7 +213,7 @@ class Postgres:
             if pid != self._process.pid:
                 _kill(pid)
         self._process.end(signal.SIGKILL)
-        until(lambda: not listening(self.host, self.port), seconds=10, what="the killed server's port closes")
+        until(lambda: not listening(self.host, self.port), seconds=30, what="the killed server's port closes")
 
     def _accepts(self) -> bool:
         if not self.running:

@@ -62,7 +62,7 @@ class SmallDisk:
     def power_on(self) -> None:
         """Mount again what the device has. Whoever has a file open there is given some seconds to end: the
         process that reads the trail outlives a killed gateway by a moment."""
-        until(self._unmounted, seconds=15, what=f"{self.path} can be unmounted", step=0.1)
+        until(self._unmounted, seconds=30, what=f"{self.path} can be unmounted", step=0.1)
         _mount(self.image, self.path)
 
     def _unmounted(self) -> bool:

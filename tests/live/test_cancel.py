@@ -87,5 +87,5 @@ def test_a_cancel_of_an_idle_session_harms_nothing(gateway: Any) -> None:
     through: Gateway = gateway()
     with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
         connection.cancel_safe()
-        until(lambda: through.events("command.cancel_requested"), seconds=10, what="the cancel is on record")
+        until(lambda: through.events("command.cancel_requested"), seconds=30, what="the cancel is on record")
         assert connection.execute("SELECT 1").fetchone() == (1,)

@@ -59,7 +59,7 @@ def test_a_full_disk_refuses_commands_and_recovers_without_a_restart(
     disk.fill()
     error = _refused(connection)
     assert error.sqlstate in (DISK_FULL, IO_ERROR) or "53100" in str(error) or "58030" in str(error), error
-    until(lambda: through.ops("/readyz")[0] != 200, seconds=10, what="/readyz says no")
+    until(lambda: through.ops("/readyz")[0] != 200, seconds=30, what="/readyz says no")
     assert through.ops("/livez")[0] == 200
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(through.dsn("writer").conninfo)

@@ -73,7 +73,7 @@ class Client:
         """The numbers whose replies it saw. A last line that was cut counts as not said."""
         return [int(line) for line in self._said.read_bytes().split(b"\n")[:-1]]
 
-    def wait_for_work(self, seconds: float = 20) -> None:
+    def wait_for_work(self, seconds: float = 90) -> None:
         end = time.monotonic() + seconds
         while not self._said.stat().st_size:
             assert self.process.poll() is None, "the client ended before it worked"

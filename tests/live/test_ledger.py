@@ -31,7 +31,7 @@ def wait_for_sealed(through: Gateway, count: int) -> None:
     def enough() -> bool:
         return sum(report["sealed"] for report in verified(through)) > count
 
-    until(enough, seconds=15, what=f"{count} sealed records", step=0.3)
+    until(enough, seconds=30, what=f"{count} sealed records", step=0.3)
 
 
 def test_what_a_gateway_records_is_sealed_and_proven_over_kills(gateway: Any, tmp_path: Any) -> None:
@@ -40,7 +40,7 @@ def test_what_a_gateway_records_is_sealed_and_proven_over_kills(gateway: Any, tm
     keys = tmp_path / "gateway.keys"
     for round_ in range(2):
         work(through, 60, f"round-{round_}")
-        (requested, *_) = through.wait_for_events("command.requested", seconds=10)
+        (requested, *_) = through.wait_for_events("command.requested", seconds=30)
         wait_for_sealed(through, 200 * (round_ + 1))
         if round_ == 0:
             keys.write_text(through.hoopproxy("audit", "keys", "--state", str(through.state)).stdout)
@@ -83,6 +83,6 @@ def test_a_ledger_that_is_off_is_off(gateway: Any) -> None:
 
     through: Gateway = gateway(change=off)
     work(through, 3, "unsealed")
-    assert through.wait_for_events("command.completed", seconds=10)
+    assert through.wait_for_events("command.completed", seconds=30)
     assert not (through.state / "trail" / "ledger").exists()
     assert not through.events("audit.epoch", "audit.checkpoint")

@@ -195,7 +195,7 @@ def test_sighup_reads_secrets_and_certificates_again(gateway: Any) -> None:
             return False
         return True
 
-    until(connects, seconds=10, what="the new certificate is shown", step=0.2)
+    until(connects, seconds=30, what="the new certificate is shown", step=0.2)
 
 
 @pytest.mark.parametrize("how", ["user", "database"])
@@ -249,7 +249,7 @@ def test_sighup_moves_a_listener_under_its_sessions(gateway: Any) -> None:
         through.reload()
         (changed,) = through.wait_for_events("gateway.config_changed")
         assert changed["event"].get("needs_restart", []) == []
-        until(lambda: refused(before), seconds=10, what="the old port is closed")
+        until(lambda: refused(before), seconds=30, what="the old port is closed")
         assert connection.execute("SELECT 1").fetchone() == (1,)
         with psycopg.connect(through.dsn("writer").conninfo) as other:
             assert other.execute("SELECT 2").fetchone() == (2,)

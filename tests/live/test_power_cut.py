@@ -131,7 +131,7 @@ def test_a_disk_that_fails_altogether_lets_nothing_happen(
         (last,) = server.execute("SELECT last_value FROM counted_in_eio").fetchone()
         assert last == 1, "a statement ran without a record"
         server.execute("DROP SEQUENCE counted_in_eio")
-    until(lambda: through.ops("/readyz")[0] != 200, seconds=10, what="/readyz says no")
+    until(lambda: through.ops("/readyz")[0] != 200, seconds=30, what="/readyz says no")
     assert through.ops("/livez")[0] == 200
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(through.dsn("writer").conninfo)

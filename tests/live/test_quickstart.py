@@ -167,7 +167,7 @@ def staying(temporary: Path) -> Iterator[tuple[Spawned, set[int]]]:
             what="the lines to try",
         )
         assert process.running, process.output
-        until(lambda: "audit tail" in process.output, seconds=5, what="the last line")
+        until(lambda: "audit tail" in process.output, seconds=30, what="the last line")
         family = set(processes_of(process.pid))
         assert len(family) > 3, "the gateway and PostgreSQL's processes are expected below it"
         yield process, family
@@ -219,7 +219,7 @@ def test_ending_it_ends_everything_and_removes_everything(
     process, family = staying
     process.send(number)
     assert process.wait(40) == 130
-    until(lambda: not alive(family), seconds=5, what="every process is gone")
+    until(lambda: not alive(family), seconds=30, what="every process is gone")
     assert left(temporary) == []
     assert "Traceback" not in process.output
 

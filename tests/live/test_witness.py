@@ -128,7 +128,7 @@ def test_a_witness_is_not_worn_out(witness: Process) -> None:
     assert closed >= 30, "no more than so many at once"
     for each in idle:
         each.close()
-    until(lambda: _answers(witness), seconds=10, what="an answer after the flood")
+    until(lambda: _answers(witness), seconds=30, what="an answer after the flood")
     connection = socket.create_connection(("127.0.0.1", witness.port), 5)
     connection.sendall(b"POST /add-checkpoint HTTP/1.1\r\nHost: w\r\nContent-Length: 999999999\r\n\r\n")
     assert connection.recv(100).startswith(b"HTTP/1.1 413")
@@ -230,7 +230,7 @@ def test_a_gateway_has_its_tree_witnessed_and_time_stamped(
     psycopg = pytest.importorskip("psycopg")
     url, certificate = authority
     through: Gateway = gateway()
-    through.wait_for_events("audit.epoch", seconds=15)
+    through.wait_for_events("audit.epoch", seconds=30)
     keys = tmp_path / "gateway.keys"
     keys.write_text(through.hoopproxy("audit", "keys", "--state", str(through.state)).stdout)
     through.terminate()
@@ -251,7 +251,7 @@ def test_a_gateway_has_its_tree_witnessed_and_time_stamped(
             connection.execute("SELECT 1")
         (seen, *_) = through.wait_for_events("audit.witnessed", seconds=20)
         (stamped, *_) = through.wait_for_events("audit.timestamped", seconds=20)
-        (requested, *_) = through.wait_for_events("command.requested", seconds=10)
+        (requested, *_) = through.wait_for_events("command.requested", seconds=30)
         assert seen["event"]["witnesses"] == [NAME]
         note = Note.parse(seen["event"]["note"].encode())
         assert note.verified([witness.key])

@@ -84,7 +84,8 @@ def verify(
 
 def _json(report: Report) -> str:
     said = attrs.asdict(report)
-    said["erased"] = {str(event): count for event, count in report.erased.items()}
+    for name in ("erased", "unsalted"):
+        said[name] = {str(event): count for event, count in said[name].items()}
     return orjson.dumps({**said, "fine": report.is_fine}).decode()
 
 
@@ -100,6 +101,12 @@ def _text(report: Report, has_anchor: bool) -> str:
     lines.append(f"  {report.checkpoints:,} checkpoints on record hold")
     for event, count in report.erased.items():
         lines.append(f"  {count:,} records were erased by event {event}; their commitments are left")
+    for event, count in report.unsalted.items():
+        order = f"event {event}" if event else "an order that this copy doesn't have yet"
+        lines.append(
+            f"  {count:,} records are of sessions that {order} erased; this copy still has them, and their salts are"
+            " destroyed: nothing proves them"
+        )
     if report.retired:
         lines.append(f"  {report.retired:,} records are in the tree and no longer in the journal (retention)")
     if report.unsealed:
