@@ -60,7 +60,7 @@ def _fill(recording: Recording, place: _Place) -> int:
 
     spool = recording.spool
     put("events.jsonl", event_lines(spool.told()))
-    for form in ("html", "csv", *(["pcapng"] if hasattr(recording.plugin, "wire") and spool.chunks else [])):
+    for form in ("html", "csv", *(["pcapng"] if recording.has_packets and spool.chunks else [])):
         put(f"session.{form}", FORMATS[form](recording))
     if spool.chunks:
         put("recording/chunks.jsonl", chunk_lines(_chunks(recording)))

@@ -56,6 +56,11 @@ class Recording:
         """Events as objects, and chunks: what a protocol's plugin takes."""
         return (each.event if isinstance(each, EventLine) else each for each in self.spool.pieces())
 
+    @property
+    def has_packets(self) -> bool:
+        """Whether an analyser can decode this protocol's recordings."""
+        return hasattr(self.plugin, "wire") and not getattr(self.plugin, "encrypted", False)
+
     def offered(self, hook: str, lacking: str) -> Any:
         """What the protocol's plugin makes of the recording. :raises HoopproxyError: it can't."""
         make = getattr(self.plugin, hook, None)

@@ -88,10 +88,10 @@ def replay(
 def paced(
     pieces: Iterable[Answer], speed: float, idle_limit: float, sleep: Callable[[float], None] = time.sleep
 ) -> Iterator[Answer]:
-    """The same pieces, with the pauses that there were between events, divided by ``speed``."""
+    """The same pieces, with the pauses that there were between them, divided by ``speed``."""
     last: int | None = None
     for piece in pieces:
-        mono = piece.event.get("mono") if isinstance(piece, EventLine) else None
+        mono = piece.event.get("mono") if isinstance(piece, EventLine) else getattr(piece, "mono", None)
         if isinstance(mono, int):
             pause = min((mono - last) / 1e9 / speed, idle_limit) if last is not None else 0.0
             if pause >= _LEAST:

@@ -42,6 +42,9 @@ _UNFINISHED: Final = re.compile(
 _SHOWING: Final = frozenset("ABCDEFGHIJKLMPSTX@`abdefghlmrsu")
 """Final characters of the control sequences that only show; ``c``, ``n``, ``t``, ``x``, ``q`` and others ask or act."""
 
+_MODES: Final = frozenset(("4", "?5", "?6", "?7", "?25", "?47", "?1047", "?1048", "?1049"))
+"""Modes that only show: others have the mouse, the focus or the keys report to what is typed."""
+
 _ESCAPES: Final = frozenset("78=>DEHMc")
 _LONGEST: Final = (
     4096  # characters of a sequence that is waited for; a longer one is no sequence of anybody's
@@ -68,6 +71,8 @@ class Harmless:
 
 def _only_shows(sequence: str) -> bool:
     if sequence.startswith(("\x1b[", "\x9b")):
+        if sequence[-1] in "hl":
+            return sequence[:-1].removeprefix("\x1b[").removeprefix("\x9b") in _MODES
         return sequence[-1] in _SHOWING and not any(each in sequence for each in "<=>!\"#$'*")
     if len(sequence) == 2:
         return sequence[1] in _ESCAPES

@@ -11,15 +11,16 @@ from zope.interface import implementer
 from hoopproxy.interfaces import IAuditableProtocol, ISession
 from hoopproxy.protocols.ssh import hostkeys, permits
 from hoopproxy.protocols.ssh.sftp import OPTIONS
+from hoopproxy.protocols.ssh.shown import Shown
 from hoopproxy.wire.commands import Refusal
 
 __all__ = ["SSHProtocol"]
 
-_TARGET = frozenset({"host_keys", *OPTIONS})
+_TARGET = frozenset({"host_keys", "record_stdin", *OPTIONS})
 
 
 @implementer(IAuditableProtocol)
-class SSHProtocol:
+class SSHProtocol(Shown):
     """SSH 2: shells, commands, file transfer, forwards."""
 
     name = "ssh"
@@ -56,6 +57,8 @@ class SSHProtocol:
                 found.append(
                     f"{key} is not an option of an ssh target; known are {', '.join(sorted(_TARGET))}"
                 )
+            elif key == "record_stdin" and not isinstance(value, bool):
+                found.append(f"record_stdin must be true or false, not {value!r}")
             elif key in OPTIONS and value not in OPTIONS[key]:
                 found.append(f"{key} is none of {', '.join(OPTIONS[key])}")
         return found

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from hoopproxy.protocols.ssh import git, scp
 from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.sftp import Sftp
+from hoopproxy.protocols.ssh.terminal.shell import Shell, Unkept
 from hoopproxy.protocols.ssh.watch import Watcher
 
 __all__ = ["watcher_for"]
@@ -29,6 +30,13 @@ def watcher_for(
             found = recognise(text)
             if found is not None:
                 return found(op, number, text, options)
+    if kind in ("exec", "shell"):
+        if channel.pty is not None:
+            columns, rows = channel.pty.get("columns"), channel.pty.get("rows")
+            size = (columns, rows) if isinstance(columns, int) and isinstance(rows, int) else (80, 24)
+            return Shell(op, number, text, options, size)
+        if options.get("record_stdin") is False:
+            return Unkept(op, number, text, options)
     return Watcher(op, number, text, options)
 
 

@@ -17,7 +17,7 @@ from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.commands import Command, Note, Redact
 from hoopproxy.wire.frames import Span
 
-__all__ = ["MAX_TEXT", "Shell"]
+__all__ = ["MAX_TEXT", "Shell", "Unkept"]
 
 MAX_TEXT: Final = 32 << 10
 """Characters of a text that an event has whole; a longer one has a head and a digest."""
@@ -103,6 +103,16 @@ class Shell(Watcher):
             )
             notes.append(Note(event, parent=self.op))
         return notes
+
+
+class Unkept(Watcher):
+    """Without a terminal, where the target says ``record_stdin = false``: all input is filled in the recording."""
+
+    __slots__ = ()
+
+    def client_data(self, data: bytes, at: int, now: int) -> Iterable[Command] | None:
+        """Filled."""
+        return (Redact(Span(at, at + len(data), _TYPED)),)
 
 
 def _bounded(text: str) -> object:

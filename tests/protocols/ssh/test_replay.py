@@ -1,0 +1,174 @@
+"""Recorded chunks back to what a session showed: lines, and a terminal's course."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.plugin import SSHProtocol
+from hoopproxy.protocols.ssh.recorded import Said, said
+from hoopproxy.protocols.ssh.replay import replay, terminal
+
+Spans = tuple[tuple[int, int, int], ...]
+
+
+@attrs.frozen
+class Chunk:
+    direction: int
+    offset: int
+    mono: int
+    data: bytes
+    redactions: Spans = ()
+    leg: int = 0
+
+
+class Recording:
+    """Chunks as a gateway writes them: whole messages, with what is filled marked."""
+
+    def __init__(self) -> None:
+        self.chunks: list[Chunk] = []
+        self.at = [0, 0]
+        self.now = 0
+
+    def add(self, direction: int, data: bytes, redactions: Spans = ()) -> None:
+        self.now += 1_000_000
+        self.chunks.append(Chunk(direction, self.at[direction], self.now, data, redactions))
+        self.at[direction] += len(data)
+
+    def login(self) -> None:
+        for direction in (0, 1):
+            self.add(direction, b"*" * 50, ((0, 50, 1),))
+
+    def say(self, direction: int, *payloads: bytes) -> None:
+        self.add(direction, framed(payloads))
+
+    def opened(self, client: int, server: int) -> None:
+        self.say(0, packet(90, string("session"), uint32(client), uint32(9), uint32(9)))
+        self.say(1, packet(91, uint32(client), uint32(server), uint32(9), uint32(9)))
+
+    def asks(self, server: int, name: str, *parts: bytes) -> None:
+        self.say(0, packet(98, uint32(server), string(name), boolean(True), *parts))
+
+    def pty(self, server: int) -> None:
+        self.asks(server, "pty-req", string("xterm"), *(uint32(each) for each in (80, 24, 0, 0)), string(""))
+
+    def data(self, direction: int, number: int, data: bytes, filled: bool = False) -> None:
+        message = framed(packet(94, uint32(number), string(data)))
+        if not filled:
+            self.add(direction, message)
+            return
+        start = len(message) - len(data)
+        self.add(direction, message[:start] + b"*" * len(data), ((start, len(data), 7),))
+
+
+@pytest.fixture
+def recording() -> Recording:
+    made = Recording()
+    made.login()
+    made.opened(0, 7)
+    made.pty(7)
+    made.asks(7, "shell")
+    made.data(1, 0, b"$ ")
+    made.data(0, 7, b"ls", filled=True)
+    made.data(1, 0, b"\x1b]52;c;aGk=\x07\x1b[31mls\x1b[0m")
+    made.data(0, 7, b"\r")
+    made.data(1, 0, b"\r\nout\x1b[6n\r\n$ ")
+    made.asks(7, "window-change", *(uint32(each) for each in (100, 30, 0, 0)))
+    made.data(1, 0, b"vi\r\n\x1b[?1049hfull\r\nscreen\x1b[?1049l$ exit\r\n")
+    made.opened(1, 8)
+    made.asks(8, "exec", string("id -u"))
+    made.data(0, 8, b"input\n")
+    made.data(1, 1, b"0\n")
+    made.say(1, packet(95, uint32(1), uint32(1), string("a warning\n")))
+    made.say(1, packet(98, uint32(1), string("exit-status"), boolean(False), uint32(3)))
+    made.say(1, packet(97, uint32(0)), packet(97, uint32(1)))
+    return made
+
+
+def texts(chunks: list[Chunk], events: tuple[Mapping[str, Any], ...] = ()) -> list[str]:
+    return ["".join(text for _, text in line) for line in replay([*chunks, *events])]
+
+
+def test_a_session_is_told_by_channel_with_output_and_errors_apart(recording: Recording) -> None:
+    """An auditor reads what was on the screen, and which command wrote what."""
+    assert texts(recording.chunks) == [
+        "1| shell, terminal 80x24",
+        "1| $ ls",
+        "1| out",
+        "1| [the terminal is 100x30 now]",
+        "1| $ vi",
+        "1| [full screen]",
+        "1| [end of full screen]",
+        "1| $ exit",
+        "2| exec id -u",
+        "2| > input",
+        "2| 0",
+        "2| ! a warning",
+        "2| exit 3",
+    ]
+
+
+def test_a_terminal_has_its_sizes_its_output_and_what_was_kept_of_its_input(recording: Recording) -> None:
+    """What asciicast is made of."""
+    course = list(terminal(recording.chunks))
+    assert [(what, data) for what, _, data in course if what != "o"] == [
+        ("r", b"80x24"),
+        ("i", b"\r"),
+        ("r", b"100x30"),
+    ]
+    assert b"".join(data for what, _, data in course if what == "o").startswith(b"$ \x1b]52")
+    assert [mono for _, mono, _ in course] == sorted(mono for _, mono, _ in course)
+    assert list(terminal(recording.chunks, 2)) == []
+
+
+def test_reading_goes_on_behind_a_gap(recording: Recording) -> None:
+    """A best-effort target may lack some chunks."""
+    lines = texts([each for number, each in enumerate(recording.chunks) if number != 8])
+    assert "[bytes are missing in the recording here]" in lines
+    assert lines[-1] == "2| exit 3"
+
+
+@given(st.data())
+def test_any_split_of_the_chunks_says_the_same(draw: st.DataObject) -> None:
+    """Recorders may cut where they like."""
+    made = Recording()
+    made.opened(3, 4)
+    made.pty(4)
+    made.data(1, 3, b"one\r\n")
+    made.data(0, 4, b"secret", filled=True)
+    cut: list[Chunk] = []
+    for each in made.chunks:
+        at = draw.draw(st.integers(0, len(each.data)))
+        for start, end in ((0, at), (at, len(each.data))):
+            spans = tuple(
+                (max(a, start) - start, min(a + n, end) - max(a, start), r) for a, n, r in each.redactions
+            )
+            spans = tuple(span for span in spans if span[1] > 0)
+            cut.append(Chunk(each.direction, each.offset + start, each.mono, each.data[start:end], spans))
+    whole = [(each.what, each.data, each.hidden) for each in said(made.chunks) if isinstance(each, Said)]
+    assert [(each.what, each.data, each.hidden) for each in said(cut) if isinstance(each, Said)] == whole
+    assert whole[-1] == ("data", b"******", ((0, 6),))
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.binary(max_size=40)), max_size=10))
+def test_garbage_is_no_harm(parts: list[tuple[int, bytes]]) -> None:
+    """A recording may be of a peer that said anything."""
+    made = Recording()
+    made.opened(0, 0)
+    for direction, data in parts:
+        made.add(direction, data)
+    texts(made.chunks)
+    list(terminal(made.chunks))
+
+
+def test_packets_are_not_for_ssh() -> None:
+    """An analyser would find noise; the sentence says what to take instead."""
+    with pytest.raises(HoopproxyError, match="pcapng is not for SSH"):
+        SSHProtocol().wire([])
