@@ -23,6 +23,7 @@ from tests.live import need
 from tests.live.certificates import issue_all
 from tests.live.gateway import clean_environment
 from tests.live.processes import Spawned, free_port, listening, until, work_folder
+from tests.live.ssh_gateway import SSHGateway
 from tests.live.sshd import Sshd, keygen
 
 from .measures import cpu_seconds, median, save, spread, table
@@ -70,7 +71,7 @@ class SshBench:
         for name in names:
             try:
                 found.append(self.way(name))
-            except (ImportError, RuntimeError, TimeoutError) as error:
+            except (RuntimeError, TimeoutError) as error:
                 print(f"not measured: {name}: {str(error)[-1500:]}", file=sys.stderr)
         return found
 
@@ -98,8 +99,6 @@ class SshBench:
         return self._gateway("strict")
 
     def _gateway(self, mode: str) -> Way:
-        from tests.live.ssh_gateway import SSHGateway
-
         def change(settings: dict[str, Any]) -> None:
             for_bench(settings)
             settings["checker"][0]["path"] = users
@@ -107,7 +106,6 @@ class SshBench:
         users = work_folder() / "bench-users"
         cheap_user(users)
         made = SSHGateway.make(issue_all(work_folder()), self.sshd, mode=mode, change=change)
-        made.gateway.python = self.python
         self._ends.append(made.gateway.end)
         return Way(
             name=mode,
@@ -242,7 +240,7 @@ def main(argv: list[str] | None = None) -> Path:
     parser.add_argument("--sessions", type=int, default=20, help="that are set up in a round (default 20)")
     parser.add_argument("--keys", type=int, default=200, help="strokes in a round (default 200)")
     parser.add_argument("--only", default="", help="ways, comma separated")
-    parser.add_argument("--python", default=sys.executable, help="the interpreter of what is in between")
+    parser.add_argument("--python", default=sys.executable, help="the interpreter of relay and layers")
     options = parser.parse_args(argv)
     names = tuple(each for each in options.only.split(",") if each) or WAYS
     bench = SshBench(options.python)
