@@ -1,0 +1,511 @@
+"""The connection protocol through the gate: RFC 4254, what goes on, what is refused, and what no peer may say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hoopproxy.protocols.ssh import numbers as n
+from hoopproxy.protocols.ssh.channels import CHANNELS_MAX, OWED_MAX, Channel
+from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Step, Watcher
+from hoopproxy.wire.commands import Decide, Refusal, Verdict
+
+from .stage import (
+    PACKET,
+    WINDOW,
+    adjust,
+    assert_accounted,
+    begun,
+    confirm,
+    data,
+    execute,
+    exit_status,
+    global_request,
+    kinds,
+    open_direct,
+    open_session,
+    payloads,
+    plain,
+    request,
+    running,
+    stderr,
+)
+
+CLIENT = [
+    open_session(),
+    request("env", string("LANG"), string("C.UTF-8"), wants=False),
+    execute("cat file"),
+    data(b"typed", 10),
+    plain(n.CHANNEL_EOF, 10),
+    adjust(10, 5),
+    plain(n.CHANNEL_CLOSE, 10),
+]
+TARGET = [
+    confirm(),
+    adjust(0, 100),
+    plain(n.CHANNEL_SUCCESS, 0),
+    data(b"out", 0),
+    stderr(b"err", 0),
+    exit_status(3),
+    plain(n.CHANNEL_EOF, 0),
+    plain(n.CHANNEL_CLOSE, 0),
+]
+SCRIPT = [
+    ("client", CLIENT[0]),
+    ("target", TARGET[0] + TARGET[1]),
+    ("client", CLIENT[1] + CLIENT[2] + CLIENT[3]),
+    ("target", TARGET[2] + TARGET[3]),
+    ("client", CLIENT[4] + CLIENT[5]),
+    ("target", b"".join(TARGET[4:7])),
+    ("client", CLIENT[6]),
+    ("target", TARGET[7]),
+]
+
+
+def say(player: Any, who: str, what: bytes) -> None:
+    (player.client if who == "client" else player.target)(what)
+
+
+def test_a_command_is_on_record_and_its_bytes_go_on_as_they_came() -> None:
+    """The whole life of a channel: what each side got is what the other said."""
+    player = begun()
+    for who, what in SCRIPT:
+        say(player, who, what)
+    assert bytes(player.relay.server) == b"".join(CLIENT)
+    assert bytes(player.relay.client) == b"".join(TARGET)
+    player.end()
+    (asked,), (ended,) = player.journal.of("command.requested"), player.journal.of("command.completed")
+    assert asked["event"]["text"] == "cat file"
+    assert asked["event"]["verbs"] == ["EXEC", "EXEC cat"]
+    assert ended["op"] == asked["op"]
+    assert ended["outcome"] == "failure"
+    assert ended["event"]["detail"] == {
+        "channel": 0, "stdin": 5, "stdout": 3, "stderr": 3, "exit_status": 3,
+    }  # fmt: skip
+    assert_accounted(player)
+
+
+@given(st.lists(st.integers(1, 40), max_size=60))
+def test_any_split_gives_the_same_records(cuts: list[int]) -> None:
+    """Segments are the network's, messages are the peers'."""
+    player = begun()
+    steps = iter(cuts)
+    for who, what in SCRIPT:
+        while what:
+            cut = next(steps, len(what))
+            say(player, who, what[:cut])
+            what = what[cut:]
+    assert bytes(player.relay.server) == b"".join(CLIENT)
+    assert bytes(player.relay.client) == b"".join(TARGET)
+    player.end()
+    assert [each["kind"] for each in player.journal.events][2:] == [
+        "session.note", "command.requested", "command.completed", "session.end",
+    ][-len(player.journal.events) + 2 :]  # fmt: skip
+    assert_accounted(player)
+
+
+@pytest.mark.parametrize("client", [True, False])
+@given(garbage=st.binary(max_size=200), framing=st.booleans())
+def test_garbage_ends_the_session_and_none_of_it_goes_on(client: bool, garbage: bytes, framing: bool) -> None:
+    """From either side: an error of ours in a parser would be another end, and another record."""
+    player = running()
+    before = len(player.relay.server), len(player.relay.client)
+    bad = framed(bytes([n.CHANNEL_REQUEST]) + garbage) if framing else b"\xff" * 4 + garbage
+    say(player, "client" if client else "target", bad)
+    if player.relay.closed is not None:
+        assert len(player.relay.server) == before[0]
+        assert player.journal.of("session.violation")
+    player.end()
+    assert player.ended["event"]["cause"] != "internal"
+    assert_accounted(player)
+
+
+VIOLATIONS = {
+    "an unknown channel": ("client", data(b"x", 11)),
+    "data beyond the window": ("client", b"".join(data(b"x" * PACKET, 10) for _ in range(4))),
+    "data beyond the packet size": ("client", data(b"x" * (PACKET + 1), 10)),
+    "data behind the end": ("client", plain(n.CHANNEL_EOF, 10) + data(b"x", 10)),
+    "a message behind the close": ("client", plain(n.CHANNEL_CLOSE, 10) + data(b"x", 10)),
+    "a second program": ("client", execute("id")),
+    "the number of an open channel": ("client", open_session()),
+    "a log-in behind the log-in": ("client", framed(packet(n.USERAUTH_REQUEST, string("x")))),
+    "an answer to nothing": ("client", plain(n.CHANNEL_SUCCESS, 10)),
+    "an answer to no request of the session": ("client", framed(packet(n.REQUEST_SUCCESS))),
+    "a confirmation of nothing": ("client", confirm(10)),
+    "a window over 2^32-1": ("client", adjust(10, 2**32 - 1)),
+    "bytes behind the end of a message": ("client", framed(packet(n.CHANNEL_EOF, uint32(10), b"x"))),
+    "extended data of another type": (
+        "client",
+        framed(packet(n.CHANNEL_EXTENDED_DATA, uint32(10), uint32(2), string(b"x"))),
+    ),
+    "a length that lies": ("client", framed(packet(n.CHANNEL_DATA, uint32(10), uint32(9), b"x"))),
+    "data beyond the client's window": ("target", b"".join(data(b"x" * PACKET, 0) for _ in range(4))),
+    "the target's data behind its end": ("target", plain(n.CHANNEL_EOF, 0) + data(b"x", 0)),
+    "the target's answer to nothing": ("target", plain(n.CHANNEL_SUCCESS, 0)),
+    "the target's second confirmation": ("target", confirm(0, 12)),
+    "the target's log-in messages": ("target", framed(packet(n.USERAUTH_SUCCESS))),
+    "the target's unknown channel": ("target", data(b"x", 5)),
+}
+
+
+@pytest.mark.parametrize("what", list(VIOLATIONS))
+def test_what_no_peer_may_say_ends_the_session(what: str) -> None:
+    """The one and the other side would disagree about what was said."""
+    who, sent = VIOLATIONS[what]
+    player = running()
+    before = bytes(player.relay.server if who == "client" else player.relay.client)
+    say(player, who, sent)
+    assert player.relay.closed is not None
+    (found,) = player.journal.of("session.violation")
+    assert found["event"]["peer"] == who
+    after = bytes(player.relay.server if who == "client" else player.relay.client)
+    went_on, legal = payloads(after[len(before) :]), payloads(sent)[:-1]
+    assert went_on[: len(legal)] == legal
+    assert [each[0] for each in went_on[len(legal) :]] == ([] if who == "client" else [n.DISCONNECT])
+    player.end()
+    assert_accounted(player)
+
+
+def test_data_before_a_program_is_refused() -> None:
+    """What nothing was admitted for has no place to go."""
+    player = begun()
+    player.client(open_session())
+    player.target(confirm())
+    player.client(data(b"x", 10))
+    assert player.journal.of("session.violation")
+    assert kinds(player.relay.server) == [n.CHANNEL_OPEN]
+
+
+def test_a_refused_command_is_told_on_standard_error_and_by_failure() -> None:
+    """Nothing of it reaches the target, and the client's next command in another channel runs."""
+    player = begun({"exec_deny": ["rm *"]})
+    player.client(open_session())
+    player.target(confirm())
+    player.client(execute("rm -rf /"))
+    assert kinds(player.relay.server) == [n.CHANNEL_OPEN]
+    told = payloads(player.relay.client)[1:]
+    assert [each[0] for each in told] == [n.CHANNEL_EXTENDED_DATA, n.CHANNEL_FAILURE]
+    (denied,) = player.journal.of("command.denied")
+    assert denied["event"]["text"] == "rm -rf /"
+    assert denied["id"].encode() in told[0]
+    player.client(plain(n.CHANNEL_CLOSE, 10))
+    player.target(plain(n.CHANNEL_CLOSE, 0))
+    player.end()
+    assert_accounted(player)
+
+
+def test_what_we_said_into_a_window_is_taken_off_its_next_adjustment() -> None:
+    """Else the target would think that the client has more room than it has."""
+    player = begun({"exec_deny": ["*"]})
+    player.client(open_session())
+    player.target(confirm())
+    player.client(execute("x"))
+    sentence = payloads(player.relay.client)[1]
+    ours = len(sentence) - 13
+    player.client(adjust(10, ours + 7))
+    assert payloads(player.relay.server)[-1] == payloads(adjust(10, 7))[0]
+    player.client(adjust(10, 9))
+    assert payloads(player.relay.server)[-1] == payloads(adjust(10, 9))[0]
+    player.end()
+    assert_accounted(player)
+
+
+def test_our_answer_waits_for_those_of_the_target() -> None:
+    """Answers have no number: the order is all that tells whose they are."""
+    player = begun({"env": ["GOOD"]})
+    player.client(open_session())
+    player.target(confirm())
+    player.client(
+        request("env", string("GOOD"), string("1"))
+        + request("env", string("BAD"), string("1"))
+        + request("env", string("GOOD"), string("2"))
+    )
+    assert kinds(player.relay.client) == [n.CHANNEL_OPEN_CONFIRMATION]
+    player.target(plain(n.CHANNEL_SUCCESS, 0))
+    assert kinds(player.relay.client)[1:] == [n.CHANNEL_SUCCESS, n.CHANNEL_FAILURE]
+    player.target(plain(n.CHANNEL_SUCCESS, 0))
+    assert kinds(player.relay.client)[1:] == [n.CHANNEL_SUCCESS, n.CHANNEL_FAILURE, n.CHANNEL_SUCCESS]
+    assert b"BAD" not in player.relay.server
+    player.end()
+    assert_accounted(player)
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_twenty_thousand_requests_in_one_go(denied: bool) -> None:
+    """Answers by recursion end at a thousand."""
+    player = begun({"env": [] if denied else ["*"]})
+    player.client(open_session())
+    player.target(confirm())
+    count = 20_000
+    player.client(request("env", string("A"), string("1")) * count)
+    answers = kinds(player.relay.client)[1:]
+    assert len(answers) == (count if denied else 0)
+    assert len(payloads(player.relay.server)) == (1 if denied else 1 + count)
+    player.end()
+    assert_accounted(player)
+
+
+def test_a_flood_of_unanswered_requests_ends() -> None:
+    """Each costs memory until the target answers."""
+    player = begun({"env": ["*"]})
+    player.client(open_session())
+    player.target(confirm())
+    player.client(request("env", string("A"), string("1")) * (OWED_MAX + 1))
+    assert player.journal.of("session.violation")
+
+
+def test_a_session_has_so_many_channels() -> None:
+    """The one over the limit is told; the others live."""
+    player = begun()
+    for number in range(CHANNELS_MAX + 1):
+        player.client(open_session(number))
+    assert len(payloads(player.relay.server)) == CHANNELS_MAX
+    (refused,) = payloads(player.relay.client)
+    assert refused[0] == n.CHANNEL_OPEN_FAILURE
+    assert Reader(refused, 5).uint32() == n.RESOURCE_SHORTAGE
+    assert player.relay.closed is None
+    player.end()
+    assert_accounted(player)
+
+
+def test_a_forward_goes_where_the_role_says_and_nowhere_else() -> None:
+    """The target is a way into its network."""
+    player = begun({"forwards": ["db:5432"]})
+    player.client(open_direct("db", 5432, 1) + open_direct("payroll", 5432, 2))
+    assert len(payloads(player.relay.server)) == 1
+    (refused,) = payloads(player.relay.client)
+    assert refused[0] == n.CHANNEL_OPEN_FAILURE
+    assert b"payroll:5432" in refused
+    player.target(confirm(1, 20))
+    player.client(data(b"hello", 20))
+    player.target(data(b"welcome", 1))
+    for each in (plain(n.CHANNEL_EOF, 20), plain(n.CHANNEL_CLOSE, 20)):
+        player.client(each)
+    player.target(plain(n.CHANNEL_CLOSE, 1))
+    player.end()
+    (opened,), (closed,) = player.journal.of("forward.opened"), player.journal.of("forward.closed")
+    assert opened["event"]["destination"] == {"host": "db", "port": 5432}
+    assert (closed["event"]["sent"], closed["event"]["received"]) == (5, 7)
+    assert closed["op"] == opened["op"]
+    (denied,) = player.journal.of("command.denied")
+    assert denied["event"]["detail"]["destination"] == {"host": "payroll", "port": 5432}
+    assert_accounted(player)
+
+
+def from_target(kind: str, *more: bytes, number: int = 40) -> bytes:
+    head = (string(kind), uint32(number), uint32(WINDOW), uint32(PACKET))
+    return framed(packet(n.CHANNEL_OPEN, *head, *more))
+
+
+FORWARDED = (string("0.0.0.0"), uint32(8080), string("192.0.2.1"), uint32(999))
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("forwarded-tcpip", FORWARDED),
+        ("x11", (string("1.2.3.4"), uint32(1))),
+        ("auth-agent@openssh.com", ()),
+        ("session", ()),
+    ],
+)
+def test_the_target_opens_nothing_that_was_not_asked_for(kind: str, more: tuple[bytes, ...]) -> None:
+    """A hostile target would reach the client's agent, display or network."""
+    player = running()
+    before = len(player.relay.client)
+    player.target(from_target(kind, *more))
+    assert len(player.relay.client) == before
+    assert payloads(player.relay.server)[-1][0] == n.CHANNEL_OPEN_FAILURE
+    assert player.journal.of("command.denied")
+    player.end()
+    assert_accounted(player)
+
+
+def test_a_remote_forward_that_is_permitted_lets_the_target_open() -> None:
+    """And each connection that comes is on record by itself."""
+    player = begun({"remote_forwards": ["*:8080"]})
+    player.client(global_request("tcpip-forward", string(""), uint32(8080)))
+    player.target(framed(packet(n.REQUEST_SUCCESS)))
+    player.target(from_target("forwarded-tcpip", *FORWARDED))
+    assert kinds(player.relay.client) == [n.REQUEST_SUCCESS, n.CHANNEL_OPEN]
+    player.client(confirm(40, 3))
+    player.target(data(b"GET", 3))
+    player.client(data(b"200", 40))
+    player.end()
+    asked, opened = player.journal.of("forward.opened")
+    assert asked["event"]["type"] == "tcpip-forward"
+    assert opened["event"]["origin"] == {"host": "192.0.2.1", "port": 999}
+    assert_accounted(player)
+
+
+def test_a_remote_forward_is_refused_without_the_roles_leave() -> None:
+    """By the failure of a request, with a record."""
+    player = begun()
+    player.client(global_request("tcpip-forward", string(""), uint32(0)))
+    assert kinds(player.relay.client) == [n.REQUEST_FAILURE]
+    assert not player.relay.server
+    assert player.journal.of("command.denied")
+
+
+def test_the_targets_host_keys_are_not_told_to_the_client() -> None:
+    """It would take them for the gateway's."""
+    player = running()
+    before = len(player.relay.client)
+    player.target(global_request("hostkeys-00@openssh.com", string("key"), wants=False))
+    assert len(player.relay.client) == before
+    player.end()
+    assert_accounted(player)
+
+
+def test_no_more_sessions_means_it() -> None:
+    """A hijacked control socket must not begin another."""
+    player = begun()
+    player.client(open_session())
+    player.client(global_request("no-more-sessions@openssh.com", wants=False))
+    player.client(open_session(1))
+    assert player.journal.of("session.violation")
+    assert kinds(player.relay.server) == [n.CHANNEL_OPEN, n.GLOBAL_REQUEST]
+
+
+@pytest.mark.parametrize("what", ["auth-agent-req@openssh.com", "x11-req"])
+def test_agent_and_x11_are_refused_by_default(what: str) -> None:
+    """Both open a way back into the client."""
+    parts = (b"\0", string("c"), string("d"), uint32(0)) if what == "x11-req" else ()
+    player = begun()
+    player.client(open_session())
+    player.target(confirm())
+    player.client(request(what, *parts))
+    assert kinds(player.relay.client)[-1] == n.CHANNEL_FAILURE
+    assert kinds(player.relay.server) == [n.CHANNEL_OPEN]
+    assert player.journal.of("command.denied")
+
+
+def test_a_session_that_ends_in_the_middle_says_what_was_open() -> None:
+    """An operation without an end would look as if it still ran."""
+    player = running()
+    player.client(open_session(1))
+    player.end()
+    (unfinished,) = player.journal.of("command.unfinished")
+    assert "channel" in unfinished["event"]["because"]
+    assert_accounted(player)
+
+
+def test_in_strict_a_command_waits_for_its_record_and_its_data_too() -> None:
+    """No record, no action; and what it reads must not come before it."""
+    player = begun(at_once=False)
+    player.client(open_session())
+    player.journal.sync()
+    player.target(confirm())
+    sent = len(player.relay.server)
+    player.client(execute("id") + data(b"x", 10))
+    assert len(player.relay.server) == sent
+    player.journal.sync()
+    assert payloads(player.relay.server)[1:] == payloads(execute("id") + data(b"x", 10))
+
+
+# --- gated channels -----------------------------------------------------------------------------------------
+
+
+class Letters(Gate):
+    """Each capital letter is asked about; a digit is kept until the next byte; the refused are answered with "!"."""
+
+    __slots__ = ("kept", "verdict")
+
+    def __init__(self) -> None:
+        super().__init__("op", 0)
+        self.kept = b""
+        self.verdict: Verdict | None = None
+
+    @property
+    def held(self) -> int:
+        return len(self.kept)
+
+    def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:
+        data, self.kept = self.kept + data, b""
+        for place in range(len(data)):
+            each = data[place : place + 1]
+            if each.isdigit() and place == len(data) - 1:
+                self.kept = each
+            elif each.isupper():
+                yield Ask(Decide(("LETTER", each.decode()), 1, {"verb": "LETTER"}, is_command=False))
+                assert self.verdict is not None
+                yield Pass(each) if self.verdict.allowed else Answer(b"!")
+            else:
+                yield Pass(each)
+
+    def decided(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+
+
+def gated(decide: Any, **options: Any) -> Any:
+    def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
+        return Letters()
+
+    return running("x", make=make, decide=decide, **options)
+
+
+def no_x(decide: Decide) -> Verdict | None:
+    refused = "X" in decide.verbs
+    return Verdict(not refused, ("r",), Refusal("policy", "no X") if refused else None)
+
+
+def channel_data(stream: bytes | bytearray, number: int) -> bytes:
+    found = [each for each in payloads(stream) if each[0] == n.CHANNEL_DATA]
+    assert all(int.from_bytes(each[1:5], "big") == number for each in found)
+    return b"".join(each[9:] for each in found)
+
+
+@given(st.lists(st.text("abXYZ123", min_size=1, max_size=30), max_size=8))
+def test_a_gate_lets_pass_what_it_says_whatever_the_pieces(parts: list[str]) -> None:
+    """And the client gets back the window of what was withheld: the target never saw it."""
+    player = gated(no_x)
+    whole = "".join(parts)
+    for part in parts:
+        player.client(data(part.encode(), 10))
+    kept = whole[-1:] if whole[-1:].isdigit() else ""
+    passed = whole.replace("X", "")[: -1 if kept else None]
+    assert channel_data(player.relay.server, 10) == passed.encode()
+    assert channel_data(player.relay.client, 0) == b"!" * whole.count("X")
+    back = [
+        Reader(each, 5).uint32()
+        for each in payloads(player.relay.client)
+        if each[0] == n.CHANNEL_WINDOW_ADJUST
+    ]
+    assert sum(back) == whole.count("X")
+    assert len(player.journal.of("command.denied")) == whole.count("X")
+    player.end()
+
+
+def test_twenty_thousand_decisions_in_one_message() -> None:
+    """Each in a frame of its own would end at a thousand."""
+    player = gated(no_x)
+    player.client(data(b"Y" * 20_000, 10))
+    assert channel_data(player.relay.server, 10) == b"Y" * 20_000
+
+
+def test_a_gate_waits_for_a_policy_that_takes_its_time() -> None:
+    """What comes behind it waits as well, and comes in order."""
+    asked: list[Decide] = []
+
+    def later(decide: Decide) -> Verdict | None:
+        if decide.verbs[0] != "LETTER":
+            return Verdict(True)
+        asked.append(decide)
+        return None
+
+    player = gated(later)
+    player.client(data(b"aYbXc", 10))
+    player.client(data(b"d", 10))
+    assert channel_data(player.relay.server, 10) == b""
+    player.answer(Verdict(True))
+    assert [each.verbs[1] for each in asked] == ["Y", "X"]
+    player.answer(Verdict(False, (), Refusal("policy", "no")))
+    assert channel_data(player.relay.server, 10) == b"aYbcd"
+    assert channel_data(player.relay.client, 0) == b"!"
+    player.end()
+    assert_accounted(player)
