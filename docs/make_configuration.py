@@ -333,7 +333,8 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
             "batch_seconds": ("seconds", "Until a batch that nobody answered is given up and sent again."),
             "max_event_bytes": (
                 "bytes",
-                "A longer event goes with its longest values replaced by their length and SHA-256.",
+                "A longer event goes with its longest values replaced by their length and SHA-256. Absent: 921600; of"
+                " `syslog` 1096 less than `max_frame_bytes`, so 7000.",
             ),
             "kinds": ("list of kinds or families", "Only these: `command`, `session.end`. Empty: all."),
             "targets": (

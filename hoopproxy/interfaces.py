@@ -304,6 +304,8 @@ class ISinkPlugin(Interface):
     default_format: str = Attribute(
         "The format of its bodies when ``format`` is not given: ``native``, ``ocsf``."
     )
+    # May also offer ``event_bytes(options) -> int``: what an event is made to fit where the table doesn't say
+    # ``max_event_bytes``. Without, it is 900 KiB.
 
     def problems(options: Mapping[str, object], base: Path) -> list[str]:
         """Check the table's options: return sentences, an empty list when fine.

@@ -285,7 +285,8 @@ class Sink:
     """``[[sink]]``: ``type`` names the plugin; what is not here is the plugin's, in ``options``.
 
     ``format`` ``None``: the plugin's own. ``from_``: ``"oldest"``, ``"now"``, or a record's number in the
-    newest journal; looked at when the sink has no cursor yet. Of the quotas 0 is off.
+    newest journal; looked at when the sink has no cursor yet. Of the quotas 0 is off. ``max_event_bytes``
+    ``None``: the plugin's own, or 900 KiB.
     """
 
     name: str
@@ -298,7 +299,7 @@ class Sink:
     batch_events: int = 1000
     batch_bytes: int = 1 << 20
     batch_seconds: int = 30
-    max_event_bytes: int = 900 << 10
+    max_event_bytes: int | None = None
     kinds: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     options: Mapping[str, object] = _EMPTY

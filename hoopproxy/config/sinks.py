@@ -40,7 +40,7 @@ def read_sink(table: Table) -> Sink:
         batch_events=table.number("batch_events", 1000, 1, 100_000),
         batch_bytes=table.number("batch_bytes", _MiB, 1024, _GiB),
         batch_seconds=table.number("batch_seconds", 30, 1, 3600),
-        max_event_bytes=table.number("max_event_bytes", 900 << 10, LEAST, _GiB),
+        max_event_bytes=table.number("max_event_bytes", None, LEAST, _GiB),
         kinds=table.texts("kinds"),
         targets=table.texts("targets"),
         options=table.rest(),

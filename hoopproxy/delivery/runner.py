@@ -27,11 +27,12 @@ from hoopproxy.delivery.cursors import Cursor, CursorFile
 from hoopproxy.delivery.faults import Moved, kind_of
 from hoopproxy.delivery.gaps import Gap
 from hoopproxy.delivery.lag import Lag
-from hoopproxy.delivery.selection import Selection, batches
+from hoopproxy.delivery.selection import MAX_EVENT_BYTES, Selection, batches
 from hoopproxy.delivery.stream import Stream
 from hoopproxy.delivery.surroundings import Surroundings
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditCursorDamaged, AuditSinkFailed, AuditSinkRecovered
+from hoopproxy.export.bounds import LEAST
 from hoopproxy.journal.folder import journals
 from hoopproxy.journal.watermark import read_mark
 from hoopproxy.sinks import Delivery
@@ -70,7 +71,9 @@ class SinkRunner:
         self.format = sink.format or str(plugin.default_format)
         self._clock, self._wall = around.reactor, wall
         self._backoff = backoff or Backoff()
-        self._selection = Selection(sink, self.format)
+        fits = getattr(plugin, "event_bytes", None)
+        most = MAX_EVENT_BYTES if fits is None else max(LEAST, fits(sink.options))
+        self._selection = Selection(sink, self.format, most)
         self._attached = Attached(sink, plugin, around, pause)
         around.folder("cursors")
         self._file = CursorFile(around.cursors / self.name, around.files)

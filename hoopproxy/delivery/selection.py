@@ -18,6 +18,10 @@ from hoopproxy.sinks import Delivery
 __all__ = ["NoFormat", "Selection", "batches"]
 
 
+MAX_EVENT_BYTES = 921_600
+"""Bytes of one event: less than the mebibyte that many receivers take at most (Kafka's default among them)."""
+
+
 class NoFormat(HoopproxyError):
     """The format of a sink is not there."""
 
@@ -25,14 +29,14 @@ class NoFormat(HoopproxyError):
 class Selection:
     """Makes a sink's deliveries. What is joined is folded here, one :class:`Join` a journal.
 
-    :raises NoFormat: there is no such format.
+    :param most: bytes of an event where the sink's table doesn't say. :raises NoFormat: there is no such format.
     """
 
-    def __init__(self, sink: Sink, format_name: str) -> None:
+    def __init__(self, sink: Sink, format_name: str, most: int = MAX_EVENT_BYTES) -> None:
         found = FORMATS.get(format_name)  # of those that don't join, native is the only one
         if found is None:
             raise NoFormat(f"there is no format {format_name}; known are {', '.join(FORMATS)}")
-        self._format, self._limit = found, sink.max_event_bytes
+        self._format, self._limit = found, sink.max_event_bytes or most
         self._kinds, self._targets = frozenset(sink.kinds), frozenset(sink.targets)
         self._joins: dict[bytes, Join] = {}
         self._failed: list[tuple[bytes, int, str]] = []

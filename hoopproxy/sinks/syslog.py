@@ -14,11 +14,14 @@ from zope.interface import implementer
 
 from hoopproxy.interfaces import IAuditSink, ISinkPlugin
 from hoopproxy.sinks import SinkContext
-from hoopproxy.sinks.syslog_options import problems, read
+from hoopproxy.sinks.syslog_options import FRAME_BYTES, problems, read
 
 __all__ = ["SyslogPlugin"]
 
 Options = Mapping[str, object]
+
+FRAME_HEAD = 1_096
+"""Bytes of a frame that are kept for what stands before the event; names and ids there are bounded."""
 
 
 @implementer(IPlugin, ISinkPlugin)
@@ -31,6 +34,12 @@ class SyslogPlugin:
 
     def problems(self, options: Options, base: Path) -> list[str]:
         return problems(options, base)
+
+    def event_bytes(self, options: Options) -> int:
+        """What surely fits into a frame beside its header and structured data, so that the format's own words say what
+        is missing, not the frame."""
+        most = options.get("max_frame_bytes", FRAME_BYTES)
+        return (most if isinstance(most, int) else FRAME_BYTES) - FRAME_HEAD
 
     def make(self, options: Options, context: SinkContext) -> IAuditSink:
         from hoopproxy.sinks.syslog_frame import Frames

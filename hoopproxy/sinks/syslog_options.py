@@ -16,6 +16,8 @@ __all__ = ["TRANSPORTS", "SyslogOptions", "TLSOptions", "problems", "read"]
 TRANSPORTS: Final = ("tls", "tcp", "udp", "local")
 _PORTS: Final = {"tls": 6514, "tcp": 601, "udp": 514}
 _MOST: Final = {"udp": 65_507}
+FRAME_BYTES = 8_096
+"""Bytes of a frame unless the table says otherwise: rsyslog's own default for a message."""
 _FRAME_MAX: Final = 16 << 20
 _REFERENCE: Final = re.compile(r"[a-z][a-z0-9+.-]*:.+", re.ASCII)
 _OID_TAIL: Final = re.compile(r"[1-9]\d{0,9}(\.\d{1,10}){0,8}", re.ASCII)
@@ -88,7 +90,7 @@ class _Reading:
             facility=FACILITIES[facility],
             app_name=self._matching("app_name", "hoopproxy", _APP, "use 1 to 48 printable ASCII characters"),
             enterprise_number=self._enterprise(),
-            max_frame_bytes=self._number("max_frame_bytes", 8096, MINIMUM_FRAME, most),
+            max_frame_bytes=self._number("max_frame_bytes", FRAME_BYTES, MINIMUM_FRAME, most),
             window=self._number("window", 10_000, 0, 1_000_000),
             window_bytes=self._number("window_bytes", 8 << 20, 0, 1 << 30),
             timeout_seconds=self._number("timeout_seconds", 20, 1, 3600),

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
 from hoopproxy.index.consumer import Index
+from hoopproxy.index.shelf import folder_of
 from tests.cli.trail import Trail
 from tests.index.support import indexed, shelf_of
 from tests.protocols.postgres.talk import complete
@@ -73,6 +74,67 @@ def test_the_index_is_shown_and_made_again(trail: Trail) -> None:
     assert "none" in run(trail, "index").stdout
     assert "sound" in run(trail, "index", "--rebuild").stdout
     assert "there is no index" not in run(trail, "search", "alter").stderr
+
+
+def configured(trail: Trail, more: str = "", rows: bool = True) -> Path:
+    """A gateway's configuration over this trail; people are at the target ``app``."""
+    path = trail.state / "gateway.toml"
+    (trail.state / "users").touch(mode=0o600)
+    path.write_text(
+        f"""
+        [gateway]
+        state = "{trail.state}"
+        [[listener]]
+        name = "pg"
+        protocol = "postgres"
+        listen = "tcp:6432"
+        targets = ["app"]
+        login = ["scram"]
+        [[target]]
+        name = "app"
+        protocol = "postgres"
+        connect = "tcp:127.0.0.1:5432"
+        index_rows = {str(rows).lower()}
+        [target.accounts.ro]
+        user = "ro"
+        [target.tls]
+        mode = "off"
+        [[checker]]
+        type = "file"
+        path = "users"
+        [[role]]
+        name = "staff"
+        groups = ["staff"]
+        targets = ["app"]
+        account = "ro"
+        {more}
+        """
+    )
+    return path
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_an_index_that_is_made_again_has_the_rows_that_the_configuration_wants(
+    trail: Trail, rows: bool
+) -> None:
+    """Else a rebuild would silently make every row unfindable, or put those into the index that must not be there."""
+    session = trail.session("carol")
+    session.selects("SELECT name FROM people", ("name",), (b"zyxwvut",))
+    session.end()
+    done = CliRunner().invoke(
+        main, ["audit", "index", "--rebuild", "--config", str(configured(trail, rows=rows))]
+    )
+    assert done.exit_code == 0, done.output
+    found = b"".join(path.read_bytes() for path in folder_of(trail.state).rglob("*") if path.is_file())
+    assert (b"zyxwvut" in found) == rows
+
+
+def test_no_index_is_made_again_where_there_is_to_be_none(trail: Trail) -> None:
+    """With encryption, words in the clear would give away what it seals."""
+    path = configured(trail, "[index]\nenabled = false")
+    done = CliRunner().invoke(main, ["audit", "index", "--rebuild", "--config", str(path)])
+    assert done.exit_code == 1
+    assert "there is to be no index" in done.output
 
 
 def test_an_index_that_a_gateway_keeps_is_left_alone(trail: Trail) -> None:

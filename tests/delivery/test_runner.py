@@ -496,6 +496,22 @@ def test_an_event_that_is_too_long_goes_by_its_sum(files: MemoryFiles) -> None:
     assert (long["journal"], long["jseq"]) == (journal.id, 2)
 
 
+def test_a_sink_may_say_itself_how_long_an_event_may_be(files: MemoryFiles) -> None:
+    """What its receiver takes; the table's own number comes first."""
+
+    class Narrow(Recorded):
+        def event_bytes(self, options: object) -> int:
+            return 5000
+
+    journal = opened(files)
+    write(journal, 1, size=20_000)
+    plugins = Narrow(), Narrow()
+    for number, (plugin, most) in enumerate(zip(plugins, (None, 100_000), strict=True)):
+        there = Delivering(files, sink(f"s{number}", max_event_bytes=most), plugin=plugin).start()
+        text = json.loads(there.plugin.accepted[0].body)["event"]["text"]
+        assert isinstance(text, dict) == (most is None)
+
+
 @pytest.mark.parametrize("format", ["ocsf", "ecs", "cef", "leef"])
 def test_an_operation_that_is_too_long_in_its_format_is_made_to_fit(files: MemoryFiles, format: str) -> None:
     """Each record fits; joined and in other words they don't."""

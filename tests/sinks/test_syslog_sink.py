@@ -351,3 +351,10 @@ def test_it_keeps_the_promises_of_a_sink(tmp_path: Path, clock: Clock) -> None:
         settle=lambda: clock.pump([1, 0.1, 0.1]),
         broken=plugin.broken,
     )
+
+
+def test_an_event_fits_its_frame_before_the_frame_has_to_cut_it() -> None:
+    """What the frame replaces loses its type for a receiver of OCSF; what the format replaces doesn't."""
+    plugin = SyslogPlugin()
+    assert plugin.event_bytes({}) == 7000
+    assert plugin.event_bytes({"max_frame_bytes": 65_536}) == 65_536 - 1096

@@ -12,9 +12,14 @@ from hoopproxy.cli.audit.paint import Piece
 from hoopproxy.cli.audit.screen import Screen
 from hoopproxy.cli.audit.table import aligned
 from hoopproxy.cli.audit.words import size
+from hoopproxy.cli.journal.place import state_of
+from hoopproxy.config import load
+from hoopproxy.discovery import installed, row_texts
+from hoopproxy.errors import HoopproxyError
 from hoopproxy.index.consumer import Index
 from hoopproxy.index.looking import PartReader
 from hoopproxy.index.part import BadPart
+from hoopproxy.index.rows import RowTexts
 from hoopproxy.index.shelf import Shelf, folder_of
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.reader import JournalReader
@@ -32,12 +37,16 @@ _RIGHT: Final = frozenset(_NAMES[1:6])
 @click.option(
     "--state",
     type=click.Path(path_type=Path),
-    required=True,
-    help="The state directory: needs its owner's permission.",
+    help="The state directory: needs its owner's permission. Rows of results are not indexed.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The gateway's configuration, which names the directory and the targets whose rows are indexed.",
 )
 @click.option("--rebuild", is_flag=True, help="Throw the index away and make it again from the journals.")
 @click.pass_context
-def index(ctx: click.Context, /, state: Path, rebuild: bool) -> None:
+def index(ctx: click.Context, /, state: Path | None, config: Path | None, rebuild: bool) -> None:
     """Show what the search index knows, or make it again from the journals.
 
     The index holds nothing that the journals don't: it can be deleted at any time. The gateway's reader process
@@ -45,16 +54,26 @@ def index(ctx: click.Context, /, state: Path, rebuild: bool) -> None:
     """
     screen = Screen()
     with screen.closing(ctx):
+        state = state_of(config, state)
         shelf, folders = Shelf(folder_of(state)), at_rest(state)
         if rebuild:
-            for _ in screen.pieces(_rebuilt(shelf, folders)):
+            made = Index(shelf, rows_of=(_rows_of(config) if config is not None else {}).get)
+            for _ in screen.pieces(_rebuilt(made, shelf, folders)):
                 pass
         screen.lines(aligned(_NAMES, [_row(shelf, folder) for folder in folders], _RIGHT))
 
 
-def _rebuilt(shelf: Shelf, folders: list[Folder]) -> Iterator[Answer]:
+def _rows_of(path: Path) -> dict[str, RowTexts | None]:
+    """What reads the rows of each target that has them indexed. :raises HoopproxyError: there is to be no index."""
+    plugins = installed(lambda _: None)
+    config = load(path, protocols=plugins.protocols, checkers=plugins.checkers, schemes=plugins.schemes)
+    if not config.indexes:
+        raise HoopproxyError(f"{path}: there is to be no index ([index] enabled = false, or [encryption])")
+    return {target.name: row_texts(target.protocol) for target in config.targets if target.index_rows}
+
+
+def _rebuilt(made: Index, shelf: Shelf, folders: list[Folder]) -> Iterator[Answer]:
     looking = Looking(folders)
-    made = Index(shelf)
     made.hold()
     for folder in folders:
         shelf.drop(folder.id)
