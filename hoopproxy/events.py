@@ -317,12 +317,16 @@ class GatewayJournal(Event):
 class LoginSucceeded(Event):
     """A checker established an identity. The exchange itself is redacted whole.
 
-    ``name`` is what the client called itself; the identity is in the envelope.
+    ``name`` is what the client called itself; the identity is in the envelope. ``key`` is the fingerprint of the
+    public key that proved it, ``certificate`` what the certificate of that key says: serial, key_id, and ca, the
+    fingerprint of the authority that signed it.
     """
 
     method: str
     name: str
     listener: str
+    key: str | None = None
+    certificate: Mapping[str, str] | None = None
 
 
 @catalogued("login.failed")
@@ -330,7 +334,8 @@ class LoginSucceeded(Event):
 class LoginFailed(Event):
     """No identity came of a log-in. ``cause`` is for the trail; every client hears the same sentence.
 
-    Repeats from one address within the window are one event with a ``count``.
+    Repeats from one address within the window are one event with a ``count``. ``key`` is the fingerprint of the public
+    key that was shown, ``certificate`` what a certificate said of itself, be it true or not.
     """
 
     method: str | None = None
@@ -339,6 +344,8 @@ class LoginFailed(Event):
     cause: str
     count: int = 1
     names: Sequence[str] = ()
+    key: str | None = None
+    certificate: Mapping[str, str] | None = None
 
 
 @catalogued("session.start")

@@ -76,6 +76,8 @@ EXCEPT = {
         "protocols.postgres.replay",
         "reading",
     ): "it reads what the trail hands it: its pieces are the trail's values",
+    ("identity.ssh_keys", "protocols"): "what an SSH key is, SSH says",
+    ("identity.ssh_ca", "protocols"): "what an SSH certificate is, SSH says",
 }
 
 

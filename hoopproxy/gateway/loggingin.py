@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -15,8 +16,18 @@ from hoopproxy.events import LoginFailed as LoginFailedEvent
 from hoopproxy.events import LoginSucceeded
 from hoopproxy.gateway.alike import alike
 from hoopproxy.gateway.visit import Visit, journal_refusal
-from hoopproxy.wire.commands import LoggedIn, Login, Refusal
-from hoopproxy.wire.login import Admitted, Challenge, IPassword, IScram
+from hoopproxy.identity.proofs import Proofs
+from hoopproxy.wire.commands import LoggedIn, Login, Offered, Proven, Refusal
+from hoopproxy.wire.login import (
+    Admitted,
+    Challenge,
+    IKeyboard,
+    IKeyOffer,
+    IPassword,
+    IPublicKey,
+    IScram,
+    PublicKey,
+)
 
 __all__ = ["LoggingIn"]
 
@@ -32,13 +43,20 @@ class LoggingIn(Visit):
         refused = self._shared.journal.refusal_for_new_sessions
         if refused is not None:
             return journal_refusal(refused)
+        if login.fresh or login.forget:
+            self._give_up(login.forget)
         credentials: Any = login.credentials
+        if getattr(credentials, "address", None) == "":
+            credentials = attrs.evolve(credentials, address=self.facts.addr)
         method = _method(credentials)
         if method not in self.login_methods:
             return self._not_logged_in(Failure(LoginFailed("method")), method, credentials)
+        if IKeyOffer.providedBy(credentials):
+            return Offered(self._settings.portal.would_accept(credentials))
         if self._attempt is None:
             self._attempt = self._settings.portal.attempt(self.facts.addr)
         answer: Deferred[Any] = self._attempt.login(credentials)
+        answer.addCallback(self._taken, login, method)
         answer.addCallbacks(
             self._logged_in,
             self._not_logged_in,
@@ -47,19 +65,55 @@ class LoggingIn(Visit):
         )
         return answer
 
-    def _logged_in(self, answer: Admitted | Challenge, credentials: Any) -> object:
+    def _give_up(self, proofs: bool) -> None:
+        """The client asks anew: a round that it was asked for is no more."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.abandon()
+        if proofs:
+            self._proofs = None
+
+    def _taken(self, answer: Admitted | Challenge, login: Login, method: str) -> object:
+        """Whether this proof is the last that is needed."""
         if isinstance(answer, Challenge):
+            return answer
+        if self._proofs is None and not answer.needs and set(login.require) <= {method}:
+            return answer
+        proofs = self._proofs = self._proofs or Proofs()
+        needs = proofs.add(method, answer, login.require)
+        if isinstance(login.credentials, PublicKey):
+            proofs.shown = login.credentials
+        assert proofs.identity is not None  # it has just taken one
+        if not needs:
+            return attrs.evolve(answer, identity=proofs.identity)
+        missing = [each for each in needs if each not in self.login_methods]
+        if missing:
+            raise LoginFailed("method")
+        return Proven(needs, answer.data)
+
+    def _logged_in(self, answer: Admitted | Challenge | Proven, credentials: Any) -> object:
+        if isinstance(answer, Challenge):
+            return answer
+        if isinstance(answer, Proven):
+            self._attempt = None
             return answer
         if self._over:
             return None
-        self._attempt = None
+        shown = credentials if isinstance(credentials, PublicKey) else None
+        if shown is None and self._proofs is not None:
+            shown = self._proofs.shown
+        self._attempt = self._proofs = None
         shared, identity = self._shared, alike(answer.identity)
         self.recorder.tick()
         self.recorder.bind(identity=identity)
         self.recorder.open()
         self.identity = identity
         event = LoginSucceeded(
-            method=identity.method, name=str(getattr(credentials, "user", "")), listener=self.listener
+            method=identity.method,
+            name=str(getattr(credentials, "user", "")),
+            listener=self.listener,
+            key=None if shown is None else shown.fingerprint,
+            certificate=None if shown is None else shown.certificate,
         )
         self.recorder.event(event, outcome="success")
         counts = shared.figures.logins
@@ -81,12 +135,26 @@ class LoggingIn(Visit):
         counts = shared.figures.logins
         counts[problem.cause, method] = counts.get((problem.cause, method), 0) + 1
         if shared.reports.failed(self.facts.addr, problem.cause, name):
-            event = LoginFailedEvent(method=method, name=name, listener=self.listener, cause=problem.cause)
+            event = LoginFailedEvent(
+                method=method,
+                name=name,
+                listener=self.listener,
+                cause=problem.cause,
+                key=credentials.fingerprint if isinstance(credentials, PublicKey) else None,
+                certificate=credentials.certificate if isinstance(credentials, PublicKey) else None,
+            )
             self._tell(event)
         return Refusal("login", "the log-in was refused")
 
 
+_METHODS = (
+    (IPassword, "password"),
+    (IScram, "scram"),
+    (IPublicKey, "publickey"),
+    (IKeyOffer, "publickey"),
+    (IKeyboard, "keyboard-interactive"),
+)
+
+
 def _method(credentials: object) -> str:
-    if IPassword.providedBy(credentials):
-        return "password"
-    return "scram" if IScram.providedBy(credentials) else "certificate"
+    return next((name for kind, name in _METHODS if kind.providedBy(credentials)), "certificate")

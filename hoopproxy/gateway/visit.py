@@ -22,6 +22,7 @@ from hoopproxy.gateway.relay import Owner, Relay
 from hoopproxy.gateway.shared import Entrance, Settings, Shared, Upstream
 from hoopproxy.gateway.upstream import Dialling
 from hoopproxy.identity.attempt import Attempt
+from hoopproxy.identity.proofs import Proofs
 from hoopproxy.policy.roles import Grant
 from hoopproxy.wire.commands import Connect, Refusal, Verdict
 from hoopproxy.wire.recorder import Recorder, outcome_and_parent, said
@@ -45,6 +46,7 @@ class Visit(Owner):
         "_let_in",
         "_over",
         "_pending",
+        "_proofs",
         "_relay",
         "_rests",
         "_seen",
@@ -81,6 +83,7 @@ class Visit(Owner):
         self._relay: Relay | None = None
         self._upstream: Upstream | None = None
         self._attempt: Attempt | None = None
+        self._proofs: Proofs | None = None
         self._dialling: Dialling | None = None
         self._pending: Deferred[Verdict] | None = None
         self._over = self._let_in = self._rests = False

@@ -105,6 +105,8 @@ class Attempt:
                 return "throttled"
         if self._bound != bound:
             return "changed"
+        if getattr(credentials, "proven", True) is not True:
+            return "signature"  # so that no checker ever sees a key that isn't proven
         return "rounds" if self._rounds >= MAXIMUM_ROUNDS else None
 
     def _admitted(self, admitted: Admitted) -> Admitted:

@@ -6,7 +6,7 @@ from zope.interface import Interface
 
 from hoopproxy.identity.hashes import Hashes
 
-__all__ = ["IHashing", "IKnowing"]
+__all__ = ["IHashing", "IKnowing", "IOffered"]
 
 # mypy-zope reads these as interfaces: their methods take no self.
 
@@ -33,3 +33,10 @@ class IHashing(Interface):
 
     def hash_with(hashes: Hashes) -> None:
         """Use this :class:`hoopproxy.identity.hashes.Hashes` from now on."""
+
+
+class IOffered(Interface):
+    """A checker of public keys that can say whether one would do, before it is proven."""
+
+    def would_accept(offer: object) -> bool:
+        """Whether an ``IKeyOffer`` would be an identity if it were proven. At once, and without side effects."""

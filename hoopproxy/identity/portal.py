@@ -25,10 +25,20 @@ from zope.interface import Interface, implementer
 from hoopproxy.errors import LoginFailed
 from hoopproxy.events import Identity
 from hoopproxy.identity.attempt import Attempt, Challenged
-from hoopproxy.identity.checking import IHashing, IKnowing
+from hoopproxy.identity.checking import IHashing, IKnowing, IOffered
 from hoopproxy.identity.hashes import Hashes
+from hoopproxy.identity.prompted import PromptedPassword
 from hoopproxy.identity.throttle import Throttle
-from hoopproxy.wire.login import Admitted, Challenge, ICertificate, IPassword, IScram
+from hoopproxy.wire.login import (
+    Admitted,
+    Challenge,
+    ICertificate,
+    IKeyboard,
+    IKeyOffer,
+    IPassword,
+    IPublicKey,
+    IScram,
+)
 from hoopproxy.wire.names import check_identity
 
 __all__ = ["IIdentity", "Portal", "Realm"]
@@ -91,7 +101,12 @@ class Portal:
             if IHashing.providedBy(checker):
                 checker.hash_with(hashes)
             for interface in checker.credentialInterfaces:
+                if interface is IKeyOffer:
+                    raise TypeError("a checker takes keys that are offered for keys that are proven")
                 offered.setdefault(interface, []).append(checker)
+        if IPassword in offered and IKeyboard not in offered:
+            # Only where no checker has questions of its own: a password must not stand in for a second factor.
+            offered[IKeyboard] = [PromptedPassword(_Chain(offered[IPassword]))]
         for interface, members in offered.items():
             self._cred.registerChecker(_Chain(members), interface)
 
@@ -105,17 +120,30 @@ class Portal:
         The first checker that knows the user says; for a name that none knows, the first that can say makes a
         stable choice. Checkers that can't say take passwords.
         """
-        knowing = [checker for checker in self._checkers if IKnowing.providedBy(checker)]
+        asking = [checker for checker in self._checkers if not IOffered.providedBy(checker)]
+        knowing = [checker for checker in asking if IKnowing.providedBy(checker)]
         for checker in knowing:
             if checker.knows_user(user):
                 return str(checker.login_method(user))
-        if knowing and len(knowing) == len(self._checkers):
+        if knowing and len(knowing) == len(asking):
             return str(knowing[0].login_method(user))
         return "password"
 
+    def would_accept(self, offer: Any) -> bool:
+        """Whether a key that is offered would be an identity if it were proven. Nothing is counted."""
+        return any(
+            IOffered.providedBy(checker) and checker.would_accept(offer) is True for checker in self._checkers
+        )
+
     def methods(self) -> tuple[str, ...]:
-        """Which of scram, password, certificate any checker takes: the names in a listener's ``login``."""
-        known = {IScram: "scram", IPassword: "password", ICertificate: "certificate"}
+        """Which methods any checker takes: the names in a listener's ``login``."""
+        known = {
+            IScram: "scram",
+            IPassword: "password",
+            ICertificate: "certificate",
+            IPublicKey: "publickey",
+            IKeyboard: "keyboard-interactive",
+        }
         return tuple(name for interface, name in known.items() if interface in self._cred.checkers)
 
     def _round(self, credentials: Any) -> Deferred[Admitted]:

@@ -39,8 +39,10 @@ __all__ = [
     "LoggedIn",
     "Login",
     "Note",
+    "Offered",
     "Opaque",
     "Pause",
+    "Proven",
     "Redact",
     "Refusal",
     "RegisterCancel",
@@ -181,9 +183,18 @@ class RegisterCancel:
 
 @attrs.frozen
 class Login:
-    """Ask the Portal. Answered by :class:`LoggedIn`, a ``Challenge`` (another round) or :class:`Refusal`."""
+    """Ask the Portal. Answered by :class:`LoggedIn`, a ``Challenge`` (another round), :class:`Proven` or
+    :class:`Refusal`; for a ``KeyOffer`` by :class:`Offered`.
+
+    :ivar require: methods that the identity must be proven by, this one included, before it is bound.
+    :ivar fresh: this is a new request and no further round: what an earlier one still waits for is given up.
+    :ivar forget: what was proven before counts no more (another user, or another service).
+    """
 
     credentials: ICredentials
+    require: tuple[str, ...] = ()
+    fresh: bool = False
+    forget: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -305,6 +316,22 @@ class LoggedIn:
 
     identity: Identity
     data: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen
+class Proven:
+    """One proof is good, and nobody is bound yet: the methods ``needs`` are still missing. ``data`` as in
+    :class:`LoggedIn`: the restrictions of this proof."""
+
+    needs: tuple[str, ...]
+    data: bytes = attrs.field(default=b"", repr=False)
+
+
+@attrs.frozen
+class Offered:
+    """Whether a key that a client offers would be accepted if it were proven."""
+
+    acceptable: bool
 
 
 @attrs.frozen(kw_only=True)

@@ -11,11 +11,15 @@ prompts, second factors name what is missing in ``partial``.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+
 from attrs import field, frozen
 from twisted.cred.credentials import ICredentials
 from zope.interface import Attribute, implementer
 
-from hoopproxy.events import Identity
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.events import Identity, canonical
 
 __all__ = [
     "SCRAM_MECHANISMS",
@@ -23,10 +27,18 @@ __all__ = [
     "Certificate",
     "Challenge",
     "ICertificate",
+    "IKeyOffer",
+    "IKeyboard",
     "INamed",
     "IPassword",
+    "IPublicKey",
     "IScram",
+    "KeyOffer",
+    "Keyboard",
+    "NoPrompts",
     "Password",
+    "Prompts",
+    "PublicKey",
     "Scram",
 ]
 
@@ -66,6 +78,45 @@ class ICertificate(INamed):
     fingerprint: str = Attribute("SHA-256 over ``der``, lower-case hex.")
 
 
+class IKeyOffer(INamed):
+    """A public key, or a certificate, that a client could prove: a question, never a log-in (RFC 4252 s.7).
+
+    It goes to :class:`hoopproxy.identity.checking.IOffered` only, and nobody is anybody by it.
+    """
+
+    algorithm: str = Attribute("By which the client would sign, as SSH names it.")
+    blob: bytes = Attribute("The key or certificate, as SSH writes it.")
+    address: str = Attribute("The client's address, text. The gateway sets it.")
+    fingerprint: str = Attribute("``SHA256:...`` of the public key (of a certificate: of the key in it).")
+    certificate: Mapping[str, str] | None = Attribute(
+        "What a certificate says of itself: serial, key_id, ca (its authority's fingerprint)."
+    )
+
+
+class IPublicKey(INamed):
+    """A public key or a certificate, with a signature over this very session that was checked.
+
+    As :class:`IKeyOffer`, and: ``proven`` (a checker never sees one that isn't), ``verified`` (a security key verified
+    its owner by a PIN or a finger). Whose key it is, and whether its authority is to be trusted, is for the checker.
+    """
+
+    algorithm: str = Attribute("By which the client signed, as SSH names it.")
+    blob: bytes = Attribute("The key or certificate, as SSH writes it.")
+    proven: bool = Attribute("The signature is this key's, over this session.")
+    verified: bool = Attribute("The key verified its owner.")
+    address: str = Attribute("The client's address, text. The gateway sets it.")
+    fingerprint: str = Attribute("As in :class:`IKeyOffer`.")
+    certificate: Mapping[str, str] | None = Attribute("As in :class:`IKeyOffer`.")
+
+
+class IKeyboard(INamed):
+    """One round of questions and answers (RFC 4256). In the first there are no answers yet: the checker asks, by a
+    :class:`Challenge` whose data is a :class:`Prompts`."""
+
+    responses: tuple[bytes, ...] = Attribute("One for each prompt, in order. Never in a repr, log or event.")
+    continues: object = Attribute("The state of the challenge that this answers; put there by the attempt.")
+
+
 @implementer(IPassword)
 @frozen(kw_only=True)
 class Password:
@@ -99,6 +150,82 @@ class Certificate:
     fingerprint: str
 
 
+@implementer(IKeyOffer)
+@frozen(kw_only=True)
+class KeyOffer:
+    """See :class:`IKeyOffer`."""
+
+    user: str
+    algorithm: str
+    blob: bytes = field(repr=False)
+    fingerprint: str
+    certificate: Mapping[str, str] | None = None
+    address: str = ""
+
+
+@implementer(IPublicKey)
+@frozen(kw_only=True)
+class PublicKey:
+    """See :class:`IPublicKey`. One whose signature is wrong is made too: the attempt refuses and counts it."""
+
+    user: str
+    algorithm: str
+    blob: bytes = field(repr=False)
+    proven: bool
+    verified: bool = False
+    fingerprint: str
+    certificate: Mapping[str, str] | None = None
+    address: str = ""
+
+
+@implementer(IKeyboard)
+@frozen(kw_only=True)
+class Keyboard:
+    """See :class:`IKeyboard`."""
+
+    user: str
+    responses: tuple[bytes, ...] = field(default=(), repr=False)
+    continues: object = field(default=None, repr=False, eq=False)
+
+
+class NoPrompts(HoopproxyError):
+    """A challenge for a keyboard holds something else."""
+
+
+PROMPTS_MOST = 20
+"""Prompts of one round: a password and two codes are three."""
+
+
+@frozen(kw_only=True)
+class Prompts:
+    """What a checker asks at a keyboard: ``prompts`` are texts, each with whether the answer is shown as it is typed.
+
+    Without any, ``instruction`` is only shown, and the next round comes at once.
+    """
+
+    name: str = ""
+    instruction: str = ""
+    prompts: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def data(self) -> bytes:
+        """For :class:`Challenge`."""
+        return canonical({"name": self.name, "instruction": self.instruction, "prompts": self.prompts})
+
+    @classmethod
+    def read(cls, data: bytes) -> Prompts:
+        """What :attr:`data` made. :raises NoPrompts: it is something else."""
+        try:
+            value = json.loads(data)
+            prompts = tuple((str(text), echo is True) for text, echo in value["prompts"])
+            found = cls(name=str(value["name"]), instruction=str(value["instruction"]), prompts=prompts)
+        except (ValueError, KeyError, TypeError):
+            raise NoPrompts("a checker's challenge holds no prompts") from None
+        if len(prompts) > PROMPTS_MOST:
+            raise NoPrompts(f"a checker asks for more than {PROMPTS_MOST} answers at once")
+        return found
+
+
 @frozen(kw_only=True)
 class Challenge:
     """Another round: send ``data`` to the client and log in again with its answer.
@@ -119,7 +246,12 @@ class Challenge:
 
 @frozen(kw_only=True)
 class Admitted:
-    """The log-in succeeded. ``data`` goes to the client together with the news (SCRAM: ``v=...``)."""
+    """The log-in succeeded. ``data`` goes to the client together with the news (SCRAM: ``v=...``), or to the
+    conversation, where the proof itself restricts what its owner may do (SSH: a certificate without permit-pty).
+
+    :ivar needs: methods that this identity must be proven by, too, before it is admitted (``keyboard-interactive``).
+    """
 
     identity: Identity
     data: bytes = field(default=b"", repr=False)
+    needs: tuple[str, ...] = ()

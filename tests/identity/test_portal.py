@@ -407,7 +407,12 @@ def test_credentials_that_no_checker_takes_are_refused() -> None:
 
 def test_the_methods_on_offer_are_those_of_the_checkers(tmp_path: Path) -> None:
     """A listener can't promise what nobody checks."""
-    assert file_portal(tmp_path).methods() == ("scram", "password", "certificate")
+    assert file_portal(tmp_path).methods() == (
+        "scram",
+        "password",
+        "certificate",
+        "keyboard-interactive",
+    )
     assert portal(Plain(b"x")).methods() == ("password",)
     assert portal(Plain(b"x")).login_method("anybody") == "password"
     assert issubclass(IPassword, INamed)
