@@ -34,12 +34,14 @@ from hoopproxy.protocols.ssh.keys import (
 )
 from hoopproxy.protocols.ssh.packets import Malformed, Reader
 from hoopproxy.protocols.ssh.patterns import list_matches, matches
+from hoopproxy.protocols.ssh.transport.algorithms import HOST_KEYS
 
 __all__ = [
     "OPTIONS",
     "KnownHosts",
     "Trust",
     "Untrusted",
+    "algorithms",
     "host_certificate",
     "parse_known_hosts",
     "problems",
@@ -313,6 +315,14 @@ def verifier(
 
         return refuse
     return lambda algorithm, blob: trust.verify(algorithm, blob, clock())
+
+
+def algorithms(options: Mapping[str, object]) -> tuple[str, ...]:
+    """The host key algorithms to ask a target for: first those by which it can be known."""
+    try:
+        return trust_of(options).ordered(HOST_KEYS)
+    except BadKey:
+        return HOST_KEYS  # whatever it shows will be refused, by a sentence that says why
 
 
 def problems(options: Mapping[str, object]) -> list[str]:

@@ -9,14 +9,14 @@ from typing import Any
 from zope.interface import implementer
 
 from hoopproxy.interfaces import IAuditableProtocol, ISession
-from hoopproxy.protocols.ssh import hostkeys, permits
+from hoopproxy.protocols.ssh import hostkeys, permits, userauth
 from hoopproxy.protocols.ssh.sftp import OPTIONS
 from hoopproxy.protocols.ssh.shown import Shown
 from hoopproxy.wire.commands import Refusal
 
 __all__ = ["SSHProtocol"]
 
-_TARGET = frozenset({"host_keys", "record_stdin", *OPTIONS})
+_TARGET = frozenset({*hostkeys.OPTIONS, "record_stdin", *OPTIONS})
 
 
 @implementer(IAuditableProtocol)
@@ -28,7 +28,7 @@ class SSHProtocol(Shown):
     alpn = ()
     speaks_first = True
     encrypted = True
-    login_methods = ("password",)
+    login_methods = userauth.METHODS
     role_problems = staticmethod(permits.problems)
 
     def build_pair(self, session: ISession) -> Any:
@@ -50,7 +50,13 @@ class SSHProtocol(Shown):
     ) -> list[str]:
         """What is wrong with ``[listener.options]`` or ``[target.options]``."""
         if target_options is None:
-            return [f"{key} is not an option of an ssh listener" for key in listener_options or {}]
+            mine = listener_options or {}
+            unknown = [
+                f"{key} is not an option of an ssh listener; known is require"
+                for key in mine
+                if key != "require"
+            ]
+            return unknown + userauth.problems(mine)
         found = hostkeys.problems(target_options)
         for key, value in target_options.items():
             if key not in _TARGET:

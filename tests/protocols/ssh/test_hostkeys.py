@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hoopproxy.protocols.ssh.certs import HOST, USER, read_certificate
 from hoopproxy.protocols.ssh.hostkeys import (
     Untrusted,
+    algorithms,
     host_certificate,
     parse_known_hosts,
     problems,
@@ -159,6 +160,8 @@ def test_the_algorithms_of_known_keys_are_asked_for_first() -> None:
     assert trust_of({"host_keys": [line(blob("rsa"))]}).ordered(names)[0] == "rsa-sha2-512"
     with_ca = trust_of({"host_ca": [line(blob("ed25519", 99))], "host_name": "x"})
     assert with_ca.ordered(names)[0] == "ssh-ed25519-cert-v01@openssh.com"
+    assert algorithms({"host_keys": [line(blob("nistp384"))]})[0] == "ecdsa-sha2-nistp384"
+    assert set(algorithms({"host_keys": ["nonsense"]})) == set(algorithms({"host_keys": [line(blob())]}))
 
 
 def test_our_own_host_certificate_is_good_for_the_host_that_is_jumped_to() -> None:
