@@ -40,6 +40,7 @@ __all__ = ["Connection", "MakeWatcher"]
 ADDRESS_MAX: Final = 1_024
 """Bytes of a host's name or a socket's path in a request."""
 
+_UNREAD_UP, _UNREAD_DOWN = Watcher.client_data, Watcher.server_data
 _PROGRAM = re.compile(rb"\s*[A-Za-z0-9_./+-]+")
 SENTENCE_MAX: Final = 400
 """Bytes of a sentence of ours on a client's standard error."""
@@ -330,6 +331,9 @@ class Connection:
         if watcher.gate:
             yield from self._steps(channel).client(bytes(data), at, self.now)
             return
+        if watcher.__class__.client_data is _UNREAD_UP:  # then a copy of it is for nobody
+            yield FORWARD
+            return
         told = watcher.client_data(bytes(data), at, self.now)
         if told is not None:
             yield from told
@@ -350,7 +354,7 @@ class Connection:
         else:
             channel.stdout += size
         watcher = channel.watcher
-        if watcher is None:
+        if watcher is None or (watcher.__class__.server_data is _UNREAD_DOWN and not watcher.gate):
             return
         at = frame.start + HEADER + offset
         if watcher.gate and not stderr:
