@@ -165,6 +165,17 @@ def test_a_witnessed_checkpoint_is_used_when_it_covers_the_event(house: House) -
         check(proof_of(house, newest), keys, [witness.public])
 
 
+def test_a_proof_is_told_of_in_json_too(house: House, tmp_path: Path) -> None:
+    """For the program that made a hundred of them."""
+    event = json.loads(next(record.body for record in house.records() if record.kind == Kind.EVENT))
+    out = tmp_path / "one.tlog-proof"
+    result = audit("prove", event["id"], "--state", house.state, "--out", out, "--json")
+    said = json.loads(result.stdout)
+    assert (said["event"], said["file"]) == (event["id"], str(out))
+    assert said["journal"] == house.folder.path.name
+    assert out.exists()
+
+
 def test_the_commands_write_a_file_and_verify_it_alone(house: House, tmp_path: Path) -> None:
     """Exit codes for scripts, sentences for people, nothing that controls a terminal."""
     keys = tmp_path / "gateway.keys"

@@ -101,6 +101,19 @@ def clients_at_work(gateway: Gateway, folder: Path, start: int) -> Iterator[list
             each.end()
 
 
+def _lag(gateway: Gateway) -> float:
+    """Records that are durable and wait for the sink."""
+    name = 'hoopproxy_trail_lag_records{consumer="sink-here"} '
+    return next(
+        (
+            float(line.removeprefix(name))
+            for line in gateway.ops("/metrics")[1].splitlines()
+            if line.startswith(name)
+        ),
+        float("inf"),
+    )
+
+
 def _rounds(gateway: Gateway, folder: Path, rounds: int) -> None:
     seed = int(os.environ.get("HOOPPROXY_KILL_SEED", time.time_ns() % 1_000_000))
     print(f"HOOPPROXY_KILL_SEED={seed}")
@@ -114,6 +127,8 @@ def _rounds(gateway: Gateway, folder: Path, rounds: int) -> None:
         assert all(each.process.poll() is None for each in clients), "a session died with the reader"
         seen = sum(len(each.seen()) for each in clients)
     assert seen > 100
+    if rounds > ROUNDS:  # what came in half a minute's pause takes longer than a stop waits for its readers
+        until(lambda: _lag(gateway) < 1000, seconds=1800, what="the backlog is delivered", step=2)
     assert gateway.terminate() == 0, gateway.stderr[-2000:]
     repeated = assert_all_delivered(gateway, folder / "trail.jsonl")
     print(f"{len(delivered(folder / 'trail.jsonl'))} lines, {repeated} of them repetitions, {rounds} kills")

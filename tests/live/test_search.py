@@ -60,7 +60,8 @@ def test_what_clients_said_is_found_while_the_gateway_runs_and_after(
     ).stdout
     assert "DROP TABLE salary_2026" in shown
     note = ["audit", "note", created["op"], "INC-42", "--config", str(running.config)]
-    assert created["session"] in running.hoopproxy(*note).stdout
+    told = json.loads(running.hoopproxy(*note, "--json").stdout)
+    assert told == {"session": created["session"], "op": created["op"]}
     (noted,) = found(running, "inc-42", "--kind", "audit.note")
     assert (noted["event"]["op"], noted["target"]["name"]) == (created["op"], "app")
     assert noted["identity"]["method"] == "peercred"

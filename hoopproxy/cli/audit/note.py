@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import orjson
 
 from hoopproxy.cli.asking import ask, control_of, where_options
+from hoopproxy.cli.audit.options import as_json as json_option
 from hoopproxy.inert import inert
 
 __all__ = ["note"]
@@ -16,7 +18,10 @@ __all__ = ["note"]
 @click.argument("session")
 @click.argument("text", nargs=-1, required=True)
 @where_options
-def note(session: str, text: tuple[str, ...], config: Path | None, control: Path | None) -> None:
+@json_option
+def note(
+    session: str, text: tuple[str, ...], config: Path | None, control: Path | None, as_json: bool
+) -> None:
     """Note TEXT about SESSION: an id, the beginning or the end of one, or the id of one of its operations.
 
     The note is an event of its own, with the name that the system knows you by. It can't be changed or taken back.
@@ -26,5 +31,8 @@ def note(session: str, text: tuple[str, ...], config: Path | None, control: Path
       hoopproxy audit note 9f3a01c2 'INC-42: agreed with the owner' --config gateway.toml
     """
     answer = ask(control_of(config, control), {"do": "note", "session": session, "text": " ".join(text)})
+    if as_json:
+        click.echo(orjson.dumps({"session": answer["session"], "op": answer.get("op")}))
+        return
     about = f"operation {answer['op']} of session" if answer.get("op") else "session"
     click.echo(inert(f"noted about {about} {answer['session']}"))

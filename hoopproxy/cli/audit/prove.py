@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import orjson
 
 from hoopproxy.cli.audit.ledgers import place_options, places
+from hoopproxy.cli.audit.options import as_json as json_option
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.ledger.evidence import find
 from hoopproxy.ledger.evidence import prove as made
@@ -21,8 +23,14 @@ __all__ = ["prove"]
 @click.option(
     "--without-record", is_flag=True, help="Leave out what the event says: only that it was sealed."
 )
+@json_option
 def prove(
-    event: str, state: Path | None, config: Path | None, out: Path | None, without_record: bool
+    event: str,
+    state: Path | None,
+    config: Path | None,
+    out: Path | None,
+    without_record: bool,
+    as_json: bool,
 ) -> None:
     """Write a proof that EVENT (its id) was sealed, as a c2sp.org/tlog-proof file.
 
@@ -45,6 +53,10 @@ def prove(
             path.write_bytes(proof.encode())
         except OSError as error:
             raise HoopproxyError(f"{path}: {error.strerror}") from None
+        if as_json:
+            said = {"event": event, "file": str(path), "leaf": index, "journal": folder.path.name}
+            click.echo(orjson.dumps(said))
+            return
         click.echo(f"{path}: leaf {index} of journal {folder.path.name}")
         return
     raise HoopproxyError(
