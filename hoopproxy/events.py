@@ -48,6 +48,7 @@ REDACTIONS = (
     "oversize",  # 6: a message over a limit, skipped and on record by its digest
     "typed",  # 7: typed on a terminal; what the target echoed of it is in session.input, the rest could be a password
     "content",  # 8: contents of a file, of which the target keeps the digest only
+    "inside",  # 9: what is inside of a channel, and on record in a session of its own
 )
 """Why a stretch of the recording was filled: the position is the number that a chunk stores."""
 
@@ -100,11 +101,13 @@ class TLSFacts:
 
 @attrs.frozen(kw_only=True)
 class ClientFacts:
-    """Where a connection came from. ``via_proxy`` is the sender of a trusted PROXY header."""
+    """Where a connection came from. ``via_proxy`` is the sender of a trusted PROXY header; ``via_session`` the session
+    in one of whose channels this one is."""
 
     addr: str
     port: int | None = None
     via_proxy: str | None = None
+    via_session: str | None = None
     tls: TLSFacts | None = None
 
 

@@ -28,8 +28,9 @@ if TYPE_CHECKING:  # these import nothing at run time: this file stays free of e
     from hoopproxy.errors import JournalRefused
     from hoopproxy.events import Identity
     from hoopproxy.sinks import Delivery, SinkContext
-    from hoopproxy.wire.commands import Command, Decide, Refusal
+    from hoopproxy.wire.commands import Command, Decide, FromInside, Refusal, ToInside
     from hoopproxy.wire.frames import Frame
+    from hoopproxy.wire.inside import Outer
     from hoopproxy.wire.spool import MakeFile
 
 __all__ = [
@@ -113,6 +114,9 @@ class IConversation(Interface):
     def answered(question: Command, answer: object) -> Iterable[Command] | None:
         """The answer to a question."""
 
+    def inside(told: FromInside, now: int) -> Iterable[Command] | None:
+        """What a session inside this one says."""
+
     def client_lost() -> Iterable[Command] | None:
         """The client's stream ended."""
 
@@ -145,12 +149,20 @@ class ISession(Interface):
         "arriving; None: such a message stays in memory."
     )
 
+    outer: Outer | None = Attribute(
+        "None, or the session that this one is inside of (``wire.inside.Outer``): its client has logged in "
+        "there. Log in with ``wire.login.Established``."
+    )
     secrets: Mapping[str, tuple[bytes, ...]] = Attribute(
         "The mapping ``[listener.secrets]``, read, and what the plugin's ``make_secrets`` made. Never in a repr."
     )
 
     def login_method(user: str) -> str:
         """``"scram"`` or ``"password"``: what to ask this user for. Unknown users get a stable answer too."""
+
+    def target_at(host: str, port: int) -> tuple[str, str] | None:
+        """The configured target that is at an address, by its own name or by that of its connection, and its protocol;
+        of several the first that a role gives. ``None``: nothing that is known is there."""
 
     def relay(client_codec: Any, server_codec: Any, conversation: Any, layers: Any = None) -> Any:
         """The stock pair over two codecs and a conversation: everything goes through the one gate.
@@ -200,6 +212,9 @@ class IRelay(Interface):
     def finishing() -> None:
         """The session ends when the target's present message does: go on reading, and call ``Exchange.unfinished``
         when that takes too long."""
+
+    def to_inside(told: ToInside) -> None:
+        """Tell a session inside this one, in a later turn."""
 
     def close(cause: str) -> None:
         """Flush what was written and close both legs."""

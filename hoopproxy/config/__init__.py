@@ -8,6 +8,7 @@ each other, of files and of plugins; ``sinks`` where the trail goes; ``reading``
 from __future__ import annotations
 
 from hoopproxy.config.difference import Change, digest, needs_restart, redacted_difference
+from hoopproxy.config.endpoints import tcp_address
 from hoopproxy.config.model import (
     LOGIN_METHODS,
     VERSION,
@@ -68,4 +69,5 @@ __all__ = [
     "load",
     "needs_restart",
     "redacted_difference",
+    "tcp_address",
 ]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["client_host", "endpoint_problem", "is_unix"]
+__all__ = ["client_host", "endpoint_problem", "is_unix", "tcp_address"]
 
 _PARSED_HERE = ("tcp", "unix")
 """Parsed whole: their parsers only look. Others may load files or need the reactor, so only their name is."""
@@ -61,6 +61,15 @@ def client_host(text: str) -> str | None:
         return None
     fields = _fields(text)
     return fields.get("host", fields.get(0)) or None
+
+
+def tcp_address(text: str) -> tuple[str, int] | None:
+    """Host and port that a ``tcp:`` client endpoint connects to; ``None`` for other kinds."""
+    host = client_host(text)
+    if host is None or _port_problem(text, server=False):
+        return None
+    fields = _fields(text)
+    return host, int(fields.get("port", fields.get(1, "0")))
 
 
 def is_unix(text: str) -> bool:

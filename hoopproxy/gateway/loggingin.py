@@ -21,6 +21,7 @@ from hoopproxy.wire.commands import LoggedIn, Login, Offered, Proven, Refusal
 from hoopproxy.wire.login import (
     Admitted,
     Challenge,
+    Established,
     IKeyboard,
     IKeyOffer,
     IPassword,
@@ -46,6 +47,8 @@ class LoggingIn(Visit):
         if login.fresh or login.forget:
             self._give_up(login.forget)
         credentials: Any = login.credentials
+        if isinstance(credentials, Established):
+            return self._known(credentials)
         if getattr(credentials, "address", None) == "":
             credentials = attrs.evolve(credentials, address=self.facts.addr)
         method = _method(credentials)
@@ -64,6 +67,12 @@ class LoggingIn(Visit):
             errbackArgs=(method, credentials),
         )
         return answer
+
+    def _known(self, credentials: Established) -> object:
+        """Inside another session, who is logged in there is here too, and nobody else."""
+        if self.outer is None or credentials.user != self.outer.identity.id:
+            return self._not_logged_in(Failure(LoginFailed("mismatch")), "established", credentials)
+        return self._logged_in(Admitted(identity=self.outer.identity), credentials)
 
     def _give_up(self, proofs: bool) -> None:
         """The client asks anew: a round that it was asked for is no more."""

@@ -21,9 +21,10 @@ from zope.interface import implementer
 
 from hoopproxy.gateway.connection import Transport
 from hoopproxy.gateway.faults import INTERNAL, described
+from hoopproxy.gateway.inside import Channel
 from hoopproxy.interfaces import ILayers, IRelay
 from hoopproxy.wire.codec import Codec
-from hoopproxy.wire.commands import Command, Refusal, TLSStarted
+from hoopproxy.wire.commands import Command, FromInside, Refusal, TLSStarted, ToInside
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.exchange import Counts, DurableJournal, Exchange
 from hoopproxy.wire.recorder import Recorder
@@ -164,6 +165,7 @@ class Relay:
         "_clock",
         "_figures",
         "_goodbye",
+        "_inside",
         "_layers",
         "_over",
         "_target",
@@ -206,6 +208,7 @@ class Relay:
         self._cause: str | None = None
         self._goodbye: IDelayedCall | None = None
         self._over = False
+        self._inside: dict[int, Channel] | None = None
         self._client_layer: Any = None
         if layers is not None:
             self._client_layer = layers.client(self._client)
@@ -370,11 +373,43 @@ class Relay:
         self._goodbye = None
         self._guarded(self.exchange.unfinished)
 
+    # --- sessions inside this one --------------------------------------------------------------------
+
+    def inside(self, number: int, protocol: Any) -> None:
+        """A session inside this one: ``protocol`` gets its connection once something is told to it."""
+        transport = self.transport("client")
+        channel = Channel(
+            number, protocol, self._from_inside, self._clock, transport.getPeer(), transport.getHost()
+        )
+        self._inside = {**(self._inside or {}), number: channel}
+
+    def to_inside(self, told: ToInside) -> None:
+        """Tell it something."""
+        channels = self._inside or {}
+        channel = channels.get(told.number)
+        if channel is not None:
+            channel.told(told)
+            if told.over:
+                self._inside = {
+                    number: each for number, each in channels.items() if each is not channel
+                } or None
+
+    def _from_inside(self, told: FromInside) -> None:
+        if told.over and self._inside is not None:
+            self._inside = {n: each for n, each in self._inside.items() if n != told.number} or None
+        self._guarded(self.exchange.inside, told)
+
+    def _end_inside(self) -> None:
+        channels, self._inside = self._inside, None
+        for channel in (channels or {}).values():
+            channel.outside_is_over()
+
     def close(self, cause: str) -> None:
         """Send what was written, then close both connections, in at most GOODBYE_SECONDS."""
         if self._cause is not None:
             return
         self._cause = cause
+        self._end_inside()
         self.owner.closing(cause)
         for leg in (self._client, self._target):
             transport = leg.transport
@@ -432,6 +467,7 @@ class Relay:
             self.exchange.closing = "aborted"
         if self._cause is None:
             self._cause = self.exchange.closing
+            self._end_inside()
             self.owner.closing(self._cause)
         for leg in (self._client, self._target):
             if leg.transport is not None and not leg.lost:

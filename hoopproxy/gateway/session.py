@@ -25,24 +25,29 @@ from hoopproxy.events import LoginFailed as LoginFailedEvent
 from hoopproxy.gateway.admission import Admitting
 from hoopproxy.gateway.cancel import deliver, plain_steps
 from hoopproxy.gateway.faults import sentence_of
+from hoopproxy.gateway.inside import entrance_inside
 from hoopproxy.gateway.loggingin import LoggingIn
 from hoopproxy.gateway.relay import Relay
 from hoopproxy.gateway.shared import Entrance, Settings, Shared
 from hoopproxy.gateway.upgrade import client_side, target_side
 from hoopproxy.gateway.visit import journal_refusal
 from hoopproxy.interfaces import ILayers, ISession
+from hoopproxy.policy.roles import held_roles
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import (
     Cancel,
     Command,
     Connect,
     Decide,
+    Inside,
     Login,
+    Opened,
     Refusal,
     StartTLS,
     TLSStarted,
 )
 from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.inside import Outer
 
 __all__ = ["Session"]
 
@@ -53,8 +58,15 @@ class Session(LoggingIn, Admitting):
 
     __slots__ = ()
 
-    def __init__(self, shared: Shared, settings: Settings, entrance: Entrance, facts: ClientFacts) -> None:
-        super().__init__(shared, settings, entrance, facts)
+    def __init__(
+        self,
+        shared: Shared,
+        settings: Settings,
+        entrance: Entrance,
+        facts: ClientFacts,
+        outer: Outer | None = None,
+    ) -> None:
+        super().__init__(shared, settings, entrance, facts, outer)
         shared.sessions[self.id] = self
         shared.rounds.wake()
 
@@ -157,6 +169,8 @@ class Session(LoggingIn, Admitting):
             return self._start_tls(question)
         if isinstance(question, Decide):
             return self._pending
+        if isinstance(question, Inside):
+            return self._open_inside(question)
         if isinstance(question, Cancel):
             return self._shared.cancels.show(question.key, self.facts.addr)
         raise TypeError("a question that nobody answers")
@@ -168,6 +182,53 @@ class Session(LoggingIn, Admitting):
     def _give(self, answer: object, token: int) -> None:
         if self._relay is not None and not self._over:
             self._relay.answer(token, answer)
+
+    # --- sessions inside this one --------------------------------------------------------------------
+
+    def target_at(self, host: str, port: int) -> tuple[str, str] | None:
+        """What is configured at an address: of several, the first that a role gives."""
+        found = self._settings.places.get((host.rstrip(".").lower(), port), ())
+        if not found:
+            return None
+        name = next((each for each in found if self._may_reach(each)), found[0])
+        return name, self._settings.upstreams[name].plugin.name
+
+    def _may_reach(self, target: str) -> bool:
+        who = self.identity
+        return who is not None and any(
+            target in role.targets for role in held_roles(self._settings.roles, who.id, who.groups)
+        )
+
+    def _open_inside(self, asked: Inside) -> Opened | Refusal:
+        shared, relay, who = self._shared, self._relay, self.identity
+        upstream = self._settings.upstreams.get(asked.target)
+        if relay is None or who is None or upstream is None or not self._may_reach(asked.target):
+            return Refusal(
+                "authorization", f"no role gives {'this log-in' if who is None else who.id} what is there"
+            )
+        refusal = shared.crowd.knock()
+        if refusal is not None:
+            return refusal
+        refusal = shared.crowd.enter(self.listener, self.facts.addr)
+        if refusal is not None:
+            shared.crowd.pre_login.leave()
+            return refusal
+        session = Session(
+            shared,
+            self._settings,
+            entrance_inside(self._entrance, upstream.plugin, asked.target),
+            attrs.evolve(self.facts, tls=None, via_session=self.id),
+            Outer(session=self.id, identity=who, host=asked.host, port=asked.port, carries=asked.carries),
+        )
+        try:
+            pair = upstream.plugin.build_pair(session)
+        except Exception:
+            session.gone()
+            raise
+        relay.inside(asked.number, pair[0])
+        self._settled = True
+        shared.deadlines.end(self)  # it may have no target of its own
+        return Opened(session.id)
 
     # --- TLS -----------------------------------------------------------------------------------------
 
@@ -258,7 +319,7 @@ class Session(LoggingIn, Admitting):
         elif not self._rests:
             self._rests = True
             relay.rest()
-        if not self.started or relay.exchange.closing is not None:
+        if not (self.started or self._settled) or relay.exchange.closing is not None:
             return
         self._shared.deadlines.end(self)
         idle, longest = self.limits["idle_seconds"], self.limits["session_seconds"]

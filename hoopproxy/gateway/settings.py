@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -203,7 +204,37 @@ def build(
         portal=Portal(made, clock=reactor, hashes=hashes, throttle=throttle),
         limits=MappingProxyType(attrs.asdict(config.limits)),
         checkers=config.checkers,
+        places=places(config.targets, {name: each.plugin for name, each in upstreams.items()}),
     )
+
+
+def places(
+    targets: Iterable[conf.Target], plugins: Mapping[str, Any]
+) -> Mapping[tuple[str, int], tuple[str, ...]]:
+    """Where each target is: at its own name, with its connection's port and its protocol's usual one, and where its
+    connection goes. A loop-back address is another machine's in the mouth of a client, so it names nothing."""
+    found: dict[tuple[str, int], tuple[str, ...]] = {}
+    connections: list[tuple[tuple[str, int], str]] = []
+    for target in targets:
+        usual = getattr(plugins[target.name], "default_port", None)
+        address = conf.tcp_address(target.connect)
+        ports = dict.fromkeys(port for port in (usual, address and address[1]) if port)
+        for port in ports:
+            found[target.name.lower(), int(port)] = (target.name,)
+        if address is not None and not _is_loopback(address[0]):
+            connections.append(((address[0].rstrip(".").lower(), address[1]), target.name))
+    for place, name in connections:
+        found.setdefault(place, ())
+        if name not in found[place]:
+            found[place] += (name,)
+    return MappingProxyType(found)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback or ip_address(host).is_unspecified
+    except ValueError:
+        return host.rstrip(".").lower() == "localhost"
 
 
 def _endpoint(reactor: Any, target: conf.Target) -> Any:

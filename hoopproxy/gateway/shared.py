@@ -85,6 +85,8 @@ class Settings:
     portal: Portal
     limits: Mapping[str, int]
     checkers: tuple[CheckerConfig, ...] = ()
+    places: Mapping[tuple[str, int], tuple[str, ...]] = attrs.field(factory=dict)
+    """The targets at each host and port, by their own names and by those of their connections."""
 
 
 @attrs.define(kw_only=True, eq=False)

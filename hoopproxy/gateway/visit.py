@@ -25,6 +25,7 @@ from hoopproxy.identity.attempt import Attempt
 from hoopproxy.identity.proofs import Proofs
 from hoopproxy.policy.roles import Grant
 from hoopproxy.wire.commands import Connect, Refusal, Verdict
+from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.recorder import Recorder, outcome_and_parent, said
 
 __all__ = ["Visit", "journal_refusal"]
@@ -33,7 +34,7 @@ __all__ = ["Visit", "journal_refusal"]
 class Visit(Owner):
     """The state of one client's connection.
 
-    :param facts: where it came from.
+    :param facts: where it came from. :param outer: the session that it is inside of.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class Visit(Owner):
         "_rests",
         "_seen",
         "_settings",
+        "_settled",
         "_shared",
         "_upstream",
         "began",
@@ -58,12 +60,21 @@ class Visit(Owner):
         "grant",
         "id",
         "identity",
+        "outer",
         "recorder",
     )
 
     log = Logger()
 
-    def __init__(self, shared: Shared, settings: Settings, entrance: Entrance, facts: ClientFacts) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        settings: Settings,
+        entrance: Entrance,
+        facts: ClientFacts,
+        outer: Outer | None = None,
+    ) -> None:
+        self.outer = outer
         self._shared, self._settings, self._entrance, self.facts = shared, settings, entrance, facts
         self.id = shared.ids.next()
         self.began = shared.clock.seconds()
@@ -86,7 +97,7 @@ class Visit(Owner):
         self._proofs: Proofs | None = None
         self._dialling: Dialling | None = None
         self._pending: Deferred[Verdict] | None = None
-        self._over = self._let_in = self._rests = False
+        self._over = self._let_in = self._rests = self._settled = False
         self._keys: tuple[bytes, ...] = ()
         self._held = 0
         self._seen, self._active = -1, self.began

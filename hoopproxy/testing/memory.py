@@ -15,7 +15,7 @@ from hoopproxy.interfaces import IJournal, IRelay
 from hoopproxy.journal import chunks as journalled
 from hoopproxy.journal.format import CLOSES, OPENS, Kind, decode_records
 from hoopproxy.journal.turns import fold, operation, unfold
-from hoopproxy.wire.commands import Command
+from hoopproxy.wire.commands import Command, ToInside
 
 __all__ = ["Chunk", "MemoryJournal", "MemoryRelay"]
 
@@ -271,6 +271,7 @@ class MemoryRelay:
         self.closed: str | None = None
         self.finishes = False
         """Whether it was said that the session ends with the target's present message."""
+        self.inside: list[ToInside] = []
         self.said: list[tuple[str, bytes]] = []
         self.answer: Callable[[int, object], None] = lambda token, answer: None
 
@@ -306,6 +307,10 @@ class MemoryRelay:
     def finishing(self) -> None:
         """Note it."""
         self.finishes = True
+
+    def to_inside(self, told: ToInside) -> None:
+        """Keep it."""
+        self.inside.append(told)
 
     def close(self, cause: str) -> None:
         """Note the first cause."""

@@ -17,6 +17,7 @@ from hoopproxy.wire.commands import Cancel, Connect, Connected, Decide, LoggedIn
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.deeds import journal_refusal
 from hoopproxy.wire.exchange import Admission, Counts, Exchange
+from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.recorder import Clock, IdSource, Recorder
 from hoopproxy.wire.spool import MakeFile
 
@@ -45,12 +46,18 @@ class FakeSession:
     spool: MakeFile | None = None
     methods: Mapping[str, str] = attrs.field(factory=dict)
     secrets: Mapping[str, tuple[bytes, ...]] = attrs.field(factory=dict, repr=False)
+    outer: Outer | None = None
+    reachable: Mapping[tuple[str, int], tuple[str, str]] = attrs.field(factory=dict)
     layers: object = None
     built: tuple[Codec, Codec, Conversation] | None = None
 
     def login_method(self, user: str) -> str:
         """From ``methods``, else the first of the login methods."""
         return self.methods.get(user, self.login_methods[0])
+
+    def target_at(self, host: str, port: int) -> tuple[str, str] | None:
+        """From ``reachable``."""
+        return self.reachable.get((host, port))
 
     def relay(
         self, client_codec: Codec, server_codec: Codec, conversation: Conversation, layers: object = None

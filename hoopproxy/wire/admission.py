@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import attrs
 
 from hoopproxy.errors import JournalRefused
-from hoopproxy.wire.commands import Command, Decide, Verdict
+from hoopproxy.wire.commands import Command, Decide, ToInside, Verdict
 
 __all__ = ["Admission", "Counts", "DurableJournal", "Relay"]
 
@@ -23,6 +23,7 @@ class Relay(Protocol):
     def ask(self, question: Command, token: int) -> None: ...
     def register_cancel(self, key: bytes, request: bytes) -> None: ...
     def finishing(self) -> None: ...
+    def to_inside(self, told: ToInside) -> None: ...
     def close(self, cause: str) -> None: ...
 
 

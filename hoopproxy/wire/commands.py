@@ -36,11 +36,14 @@ __all__ = [
     "Connected",
     "Decide",
     "Forward",
+    "FromInside",
+    "Inside",
     "LoggedIn",
     "Login",
     "Note",
     "Offered",
     "Opaque",
+    "Opened",
     "Pause",
     "Proven",
     "Redact",
@@ -53,6 +56,7 @@ __all__ = [
     "Started",
     "TLSStarted",
     "ToClient",
+    "ToInside",
     "ToServer",
     "Told",
     "Verdict",
@@ -69,12 +73,12 @@ OPAQUE_REASON = 200
 class ToClient:
     """Send bytes that the gateway made to the client. Counted as originated.
 
-    :ivar secret: the whole of it is a log-in exchange and is redacted in the recording.
+    :ivar secret: the whole of it is redacted in the recording: a place in ``events.REDACTIONS``; ``True`` is a log-in.
     """
 
     data: bytes = attrs.field(repr=False)
     what: str = ""
-    secret: bool = False
+    secret: int = False
 
 
 @attrs.frozen
@@ -224,6 +228,34 @@ class Cancel:
     key: bytes = attrs.field(repr=False)
 
 
+@attrs.frozen(kw_only=True)
+class Inside:
+    """Ask for a session of its own for what is said inside a channel of this one. Answered by :class:`Opened` or
+    :class:`Refusal`. It begins with the first :class:`ToInside`, and is forgotten by one that says ``over``.
+
+    :ivar number: the channel's, and from now on the session's in :class:`ToInside`. :ivar host: where the client
+        wanted to connect to; ``target`` is what is there. :ivar carries: what the protocol's own conversation wants
+        to find in ``Outer.carries`` there.
+    """
+
+    number: int
+    target: str
+    host: str
+    port: int
+    carries: object = attrs.field(default=None, repr=False)
+
+
+class ToInside(NamedTuple):
+    """Tell a session inside this one what its client sent: ``data``, its end (``eof``), or that its connection is
+    ``over``; and that so many more bytes (``room``) may come back. Nothing is said back before the next turn."""
+
+    number: int
+    data: bytes = b""
+    room: int = 0
+    eof: bool = False
+    over: bool = False
+
+
 @attrs.frozen
 class Refusal:
     """The gateway says no, in neutral words; a conversation puts it in its protocol's own.
@@ -356,6 +388,24 @@ class Connected:
 
 
 @attrs.frozen
+class Opened:
+    """A session inside this one is ready to begin: its id."""
+
+    session: str
+
+
+class FromInside(NamedTuple):
+    """What a session inside this one says: ``data`` for its client, within its room; that it took so many bytes
+    (``taken``) of what it was sent; that it says no more (``eof``); that its connection is ``over``."""
+
+    number: int
+    data: bytes = b""
+    taken: int = 0
+    eof: bool = False
+    over: bool = False
+
+
+@attrs.frozen
 class TLSStarted:
     """The handshake of a leg is done. ``binding`` is its tls-server-end-point (RFC 5929)."""
 
@@ -399,6 +449,8 @@ Command = (
     | Connect
     | StartTLS
     | Cancel
+    | Inside
+    | ToInside
     | Decide
     | Result
     | Completed

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.wire.commands import Close, Command, Refusal, ToClient, Told
+from hoopproxy.wire.commands import Close, Command, FromInside, Refusal, ToClient, Told
 from hoopproxy.wire.express import Express
 from hoopproxy.wire.frames import Frame
 
@@ -61,6 +61,10 @@ class Conversation:
 
         For an allowed ``Decide``, ``None`` means: forward the frame.
         """
+        return None
+
+    def inside(self, told: FromInside, now: int) -> Commands:
+        """What a session inside this one says (``Inside``). ``now``: as in :meth:`server_run`."""
         return None
 
     def client_lost(self) -> Commands:

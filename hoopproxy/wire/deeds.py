@@ -22,6 +22,7 @@ from hoopproxy.wire.commands import (
     Connect,
     Decide,
     Forward,
+    Inside,
     Login,
     Note,
     Opaque,
@@ -35,6 +36,7 @@ from hoopproxy.wire.commands import (
     Started,
     StartTLS,
     ToClient,
+    ToInside,
     Told,
     ToServer,
     Verdict,
@@ -69,6 +71,7 @@ class Deeds(Turn):
         "_usual_form",
         "_usual_rules",
         "denied",
+        "served",
         "started",
     )
 
@@ -87,6 +90,7 @@ class Deeds(Turn):
         )
         self._policy = _nobody_decides
         self.started = False
+        self.served = False  # a session inside this one was given something to do
         self.denied = 0
         self._relaying = self._connecting = self._refused = False
         self._passed = False  # the present frame of the target is among what goes on, before its turn
@@ -240,6 +244,14 @@ class Deeds(Turn):
         peer.question, peer.token = question, 0
         self._attention = True
 
+    def _ask_inside(self, question: Inside) -> None:
+        self._ask(question)
+        self._peer.asked = self._frame
+
+    def _to_inside(self, command: ToInside) -> None:
+        self.served = True
+        self.relay.to_inside(command)
+
     def _decide(self, decide: Decide) -> None:
         if decide.spans:
             for span in decide.spans:
@@ -389,6 +401,8 @@ DO: Mapping[type, Callable[[Any, Any], None]] = {
     Connect: Deeds._ask,
     StartTLS: Deeds._ask,
     Cancel: Deeds._ask,
+    Inside: Deeds._ask_inside,
+    ToInside: Deeds._to_inside,
     Decide: Deeds._decide,
     Result: Deeds._result,
     Completed: Deeds._completed,

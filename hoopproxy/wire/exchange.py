@@ -19,7 +19,7 @@ from hoopproxy import events
 from hoopproxy.errors import JournalRefused, ProtocolViolation
 from hoopproxy.wire.admission import Admission, Counts, DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
-from hoopproxy.wire.commands import Connect, Decide, Refusal, StartTLS, TLSStarted
+from hoopproxy.wire.commands import Connect, Decide, FromInside, Refusal, StartTLS, TLSStarted
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.deeds import DO
 from hoopproxy.wire.frames import Frame, Span
@@ -150,6 +150,18 @@ class Exchange(Short):
             self._fold()
         self._answers += ((token, answer),)
         self._deal_with_answers()
+
+    def inside(self, told: FromInside) -> None:
+        """A session inside this one says something. Never called from within what it was told."""
+        if self.ended or self._closing is not None:
+            return
+        if self._short:
+            self._fold()
+        self.recorder.tick()
+        peer = self._peer = self.server
+        self._frame = Frame(0, peer.position, peer.position)
+        self._guarded(lambda: self._run(self.conversation.inside(told, self.recorder.now)))
+        self._end_turn()
 
     def refuse(self, refusal: Refusal) -> None:
         """The gateway ends this session: say so in the protocol's words, then close."""
@@ -499,7 +511,7 @@ class Exchange(Short):
                 target=totals[1],
                 balanced=totals[0].balanced and totals[1].balanced,
             ),
-            outcome="success" if self.started else "failure",
+            outcome="success" if self.started or self.served else "failure",
         )
         try:
             self._flush_events(reserve=True)

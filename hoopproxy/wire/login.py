@@ -26,6 +26,7 @@ __all__ = [
     "Admitted",
     "Certificate",
     "Challenge",
+    "Established",
     "ICertificate",
     "IKeyOffer",
     "IKeyboard",
@@ -224,6 +225,14 @@ class Prompts:
         if len(prompts) > PROMPTS_MOST:
             raise NoPrompts(f"a checker asks for more than {PROMPTS_MOST} answers at once")
         return found
+
+
+@implementer(INamed)
+@frozen(kw_only=True)
+class Established:
+    """Who is logged in already, in the session that this one is inside of. No checker is asked."""
+
+    user: str
 
 
 @frozen(kw_only=True)

@@ -50,7 +50,7 @@ class Piece(NamedTuple):
 
     data: bytes
     start: int
-    secret: bool = False
+    secret: int = 0
 
 
 class Turn:
@@ -340,7 +340,9 @@ class Turn:
             for data, start, secret in self._to_client_now:
                 size = len(data)
                 if secret:
-                    recorder.chunk(CLIENT, TO_CLIENT, offset, data, [Span(offset, offset + size, _LOGIN)])
+                    recorder.chunk(
+                        CLIENT, TO_CLIENT, offset, data, [Span(offset, offset + size, int(secret))]
+                    )
                 elif start >= 0 and spans:
                     shift = offset - start
                     moved = [Span(span.start + shift, span.end + shift, span.reason) for span in spans]

@@ -100,6 +100,9 @@ class Story:
         if client.get("via_proxy"):
             where += f", through the proxy {client['via_proxy']}"
         yield plain(where)
+        if client.get("via_session"):
+            yield plain(f"{_MARGIN}inside the session {client['via_session']}")
+            return
         yield plain(f"{_MARGIN}{_tls(client.get('tls'))}", "" if client.get("tls") else "warn")
 
     def _login_failed(self, event: Envelope, said: Fields) -> Iterator[Line]:

@@ -30,6 +30,7 @@ class PostgresProtocol:
     name = "postgres"
     version = "1"
     alpn = ("postgresql",)
+    default_port = 5432
     denies = staticmethod(denies)
     """How a role's deny list is held against a command's verbs: ``CREATE USER`` is ``CREATE ROLE``, too."""
 

@@ -46,7 +46,7 @@ from hoopproxy.wire.commands import (
     ToClient,
 )
 from hoopproxy.wire.frames import Frame
-from hoopproxy.wire.login import Certificate, Challenge, Password, Scram
+from hoopproxy.wire.login import Certificate, Challenge, Established, Password, Scram
 
 __all__ = ["Startup"]
 
@@ -174,6 +174,9 @@ class Startup:
             )
         except NotWanted as refused:
             return self._refuse(refused.code, refused.sentence)
+        outer = self._session.outer
+        if outer is not None:
+            self._wanted = wanted = attrs.evolve(wanted, name=outer.name(wanted.name))
         self.user, self.replication = wanted.user, wanted.replication
         said: list[Command] = []
         if wanted.options or packet.minor > NEWEST_MINOR:
@@ -187,6 +190,9 @@ class Startup:
 
     def _ask_who(self, identity: str) -> list[Command]:
         """How this client may prove who it is: its certificate, else what suits the user and the leg."""
+        if self._session.outer is not None:
+            self._state = "asked"
+            return [Login(Established(user=identity))]
         methods = self._session.login_methods
         shown = self._tls.certificate if self._tls is not None else None
         if isinstance(shown, Certificate) and "certificate" in methods:

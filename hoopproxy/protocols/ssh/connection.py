@@ -16,6 +16,7 @@ from hoopproxy.events import Event, ForwardClosed, SessionNote, safe_text
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import CHANNELS_MAX, WINDOW_MAX, Channel, Channels, Owed, Replies
 from hoopproxy.protocols.ssh.codec import HEADER, PayloadCodec
+from hoopproxy.protocols.ssh.nested import Nested, Wanted
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.steps import Steps
@@ -59,11 +60,18 @@ class Connection:
     """What both peers say once the client is logged in and the target is ready.
 
     :param permits: of the role. :param make: gives the watcher of a channel whose use was admitted.
+    :param nested: channels that end here.
     """
 
     def __init__(
-        self, client: PayloadCodec, server: PayloadCodec, permits: Permits, make: MakeWatcher
+        self,
+        client: PayloadCodec,
+        server: PayloadCodec,
+        permits: Permits,
+        make: MakeWatcher,
+        nested: Nested,
     ) -> None:
+        self.nested = nested
         self._client_codec, self._server_codec, self.permits, self._make = client, server, permits, make
         self.channels = Channels()
         self.now = 0
@@ -80,6 +88,9 @@ class Connection:
 
     def client_frame(self, frame: Frame) -> Iterator[Command]:
         """A message of the client."""
+        nested = self.nested
+        if nested.any and nested.owns(frame):
+            return nested.client_frame(frame)
         handler = _CLIENT.get(frame.kind)
         if handler is None:
             raise ProtocolViolation(f"{n.name_of(frame.kind)} from the client has no place here")
@@ -94,13 +105,14 @@ class Connection:
 
     def decided(self, verdict: Verdict) -> Iterator[Command] | tuple[()]:
         """The verdict on the last thing that was asked."""
-        self.now = max(self.now, verdict.at)
+        self.nested.now = self.now = max(self.now, verdict.at)
         asked, self._asked = self._asked, None
         found = None if asked is None else asked(verdict)
         return () if found is None else found
 
     def finished(self) -> Iterator[Command]:
         """The session is over: what nobody saw the end of."""
+        yield from self.nested.finished()
         for channel in self.channels.all():
             yield from self._over(channel, "the session ended before the channel was closed")
         for op in self._listening.values():
@@ -116,7 +128,7 @@ class Connection:
             reader.uint32(),
             reader.uint32(),
         )
-        if channel.client_id in self.channels.by_client:
+        if channel.client_id in self.channels.by_client or self.nested.has_client(channel.client_id):
             raise ProtocolViolation(f"channel {channel.client_id} is open already")
         kind, where = channel.kind, (frame.start, frame.end)
         if kind == "session":
@@ -134,6 +146,13 @@ class Connection:
             )
         elif kind in ("direct-tcpip", "direct-streamlocal@openssh.com"):
             destination, origin, refused = self._destination(kind, reader)
+            known = self.nested.at(destination)
+            if known is not None:
+                ours = (channel.client_id, channel.client_window, channel.client_packet)
+                refused = None if self.permits.targets else "the role permits no connections to other targets"
+                wanted = Wanted(ours, destination, known, origin, where)
+                yield from self.nested.opening(wanted, refused, self._ask_about)
+                return
             fields = {
                 "type": kind,
                 "destination": destination,
@@ -162,6 +181,12 @@ class Connection:
         reader.uint32()
         reader.end()
         return {"path": path}, {}, self.permits.socket(str(path))
+
+    def _ask_about(
+        self, decide: Decide, decided: Callable[[Verdict], Iterator[Command]]
+    ) -> Iterator[Command]:
+        self._asked = decided
+        yield decide
 
     def _crowded(self) -> str | None:
         if len(self.channels) < CHANNELS_MAX:

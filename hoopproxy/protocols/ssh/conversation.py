@@ -11,17 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.events import REDACTIONS, Identity, SessionFailed
+from hoopproxy.events import REDACTIONS, Identity, SessionFailed, safe_text
 from hoopproxy.interfaces import ISession
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.codec import PayloadCodec
 from hoopproxy.protocols.ssh.connection import Connection
+from hoopproxy.protocols.ssh.established import EstablishedAuth
+from hoopproxy.protocols.ssh.nested import Nested, Wanted
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.secured import Secured
 from hoopproxy.protocols.ssh.upstream import ClientAuth
-from hoopproxy.protocols.ssh.userauth import ServerAuth
+from hoopproxy.protocols.ssh.userauth import ServerAuth, Who
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.protocols.ssh.watching import watcher_for
 from hoopproxy.wire.commands import (
@@ -31,6 +33,8 @@ from hoopproxy.wire.commands import (
     Connect,
     Connected,
     Decide,
+    FromInside,
+    Inside,
     LoggedIn,
     Login,
     Note,
@@ -64,17 +68,23 @@ class SSHConversation(Conversation):
         "_connection",
         "_identity",
         "_lobby",
+        "_nested",
         "_refusals",
         "_secured",
         "_server_codec",
         "_session",
         "_upstream",
+        "_who",
     )
 
     def __init__(self, session: ISession, client: PayloadCodec, server: PayloadCodec) -> None:
         self._session, self._client_codec, self._server_codec = session, client, server
         self._secured: dict[str, Secured] = {}
-        self._auth: ServerAuth | None = ServerAuth(session)
+        self._auth: ServerAuth | EstablishedAuth | None = (
+            ServerAuth(session) if session.outer is None else EstablishedAuth(session.outer)
+        )
+        self._nested = Nested(session, client)
+        self._who: Who | None = None
         self._identity: Identity | None = None
         self._connected: Connected | None = None
         self._upstream: ClientAuth | None = None
@@ -103,12 +113,15 @@ class SSHConversation(Conversation):
             raise ProtocolViolation(f"{n.name_of(frame.kind)} before the log-in is done")
         return self._logging_in(frame, auth)
 
-    def _logging_in(self, frame: Frame, auth: ServerAuth) -> Iterator[Command]:
+    def _logging_in(self, frame: Frame, auth: ServerAuth | EstablishedAuth) -> Iterator[Command]:
         yield Redact(Span(frame.start, frame.end, _LOGIN))
         yield from auth.frame(frame) or ()
 
     def _in_the_lobby(self, frame: Frame) -> Iterator[Command]:
-        """Somebody who named none of several targets: they are told how to."""
+        """Somebody who named none of several targets: on the way through to one (``-J``), or told how to name one."""
+        if self._nested.any and self._nested.owns(frame):
+            yield from self._nested.client_frame(frame)
+            return
         if frame.kind == n.GLOBAL_REQUEST:
             reader = Reader(frame.body or b"", 1)
             reader.name()
@@ -117,6 +130,12 @@ class SSHConversation(Conversation):
             return
         if frame.kind != n.CHANNEL_OPEN:
             raise ProtocolViolation(f"{n.name_of(frame.kind)} before there is a target")
+        wanted = self._wanted_in_the_lobby(frame)
+        if wanted is not None:
+            fine = self._who is None or self._who.narrowed(Permits()).targets
+            refused = None if fine else "what you logged in with permits no connections to other targets"
+            yield from self._nested.opening(wanted, refused, None)
+            return
         self._refusals += 1
         if self._refusals > LOBBY_REFUSALS:
             yield Close("no target", Refusal("authorization", "no target was named"))
@@ -136,6 +155,19 @@ class SSHConversation(Conversation):
             ),
             "refusal",
         )
+
+    def _wanted_in_the_lobby(self, frame: Frame) -> Wanted | None:
+        reader = Reader(frame.body or b"", 1)
+        if reader.name() != "direct-tcpip":
+            return None
+        client = reader.uint32(), reader.uint32(), reader.uint32()
+        if self._nested.has_client(client[0]):
+            raise ProtocolViolation(f"channel {client[0]} is open already")
+        destination = {"host": safe_text(reader.string()), "port": reader.uint32()}
+        origin = {"host": safe_text(reader.string()), "port": reader.uint32()}
+        reader.end()
+        known = self._nested.at(destination)
+        return None if known is None else Wanted(client, destination, known, origin, (frame.start, frame.end))
 
     # --- the target ----------------------------------------------------------------------------------
 
@@ -174,10 +206,11 @@ class SSHConversation(Conversation):
         connected = self._connected
         assert connected is not None  # there is no log-in at a target without its connection
         permits = Permits.of(connected.permits)
-        who = self._auth.done if self._auth is not None else None
-        if who is not None:
-            permits = who.narrowed(permits)
-        self._connection = Connection(self._client_codec, self._server_codec, permits, self._watcher)
+        if self._who is not None:
+            permits = self._who.narrowed(permits)
+        self._connection = Connection(
+            self._client_codec, self._server_codec, permits, self._watcher, self._nested
+        )
         self._auth = self._upstream = None
         yield from self._let_in(upstream.banner)
         yield Started(
@@ -205,7 +238,13 @@ class SSHConversation(Conversation):
             return self._after_login(question, answer)
         if isinstance(question, Connect):
             return self._after_connect(answer)
+        if isinstance(question, Inside):
+            return self._nested.answered(question, answer)
         return None
+
+    def inside(self, told: FromInside, now: int) -> Iterable[Command] | None:
+        self._nested.now = now
+        return self._nested.inside(told)
 
     def _after_login(self, question: Login, answer: object) -> Iterator[Command]:
         auth = self._auth
@@ -216,6 +255,7 @@ class SSHConversation(Conversation):
         if who is None or not isinstance(answer, LoggedIn):
             return
         self._identity = answer.identity
+        self._who = self._nested.carries = who
         if who.target is None and len(self._session.targets) > 1:
             self._lobby, self._auth = True, None
             yield from self._let_in()
@@ -266,7 +306,7 @@ class SSHConversation(Conversation):
 
     def finished(self) -> Iterable[Command] | None:
         connection = self._connection
-        return None if connection is None else connection.finished()
+        return self._nested.finished() if connection is None else connection.finished()
 
     def server_run(self, frames: Sequence[Frame], shift: int, now: int) -> tuple[Sequence[Any], int]:
         """Nothing is taken from here; it tells the time."""

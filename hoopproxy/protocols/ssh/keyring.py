@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,17 +16,54 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from hoopproxy.errors import ConfigError
+from hoopproxy.interfaces import ISession
 from hoopproxy.protocols.ssh.transport import HostKey
 
-__all__ = ["KEY_FILE", "host_keys", "made"]
+__all__ = ["CERTIFIED_SECONDS", "KEY_FILE", "host_keys", "keys_of", "made"]
 
 KEY_FILE = "host_ed25519_key"
 """In the state directory, under ``ssh``: the host key of listeners that name none."""
 
 
+CERTIFIED_SECONDS = 3_600
+"""Seconds that a certificate of a session inside another is good for: it is looked at once, when the session begins."""
+
+CLOCKS_APART = 3_600
+"""Seconds that a client's clock may be behind."""
+
+
 def host_keys(secrets: Sequence[bytes]) -> tuple[HostKey, ...]:
     """Private keys as OpenSSH or PEM writes them. :raises ConfigError: one can't be read."""
     return _host_keys(tuple(secrets))
+
+
+def keys_of(session: ISession) -> tuple[HostKey, ...]:
+    """What the gateway proves itself with to this session's client. Inside another session (``ssh -J``) it stands for
+    the host that the client wanted: it shows a certificate for that name, by its own host CA, and no bare key."""
+    outer, keys = session.outer, host_keys(session.secrets.get("host_keys", ()))
+    if outer is None:
+        return keys
+    (authority,) = host_keys(session.secrets["host_ca"][:1])
+    return tuple(
+        HostKey(each.private, _certified(each, authority, outer.host, session.id)) for each in keys[:1]
+    )
+
+
+def _certified(key: HostKey, authority: HostKey, host: str, session: str) -> bytes:
+    """A host certificate for one name (OpenSSH's PROTOCOL.certkeys), good for as long as a log-in may take."""
+    now = int(time.time())
+    built = (
+        serialization.SSHCertificateBuilder()
+        .public_key(key.private.public_key())
+        .serial(0)
+        .type(serialization.SSHCertificateType.HOST)
+        .key_id(f"hoopproxy session {session}".encode())
+        .valid_principals([host.encode()])
+        .valid_after(now - CLOCKS_APART)
+        .valid_before(now + CERTIFIED_SECONDS)
+        .sign(authority.private)
+    )
+    return base64.b64decode(built.public_bytes().split()[1])
 
 
 @lru_cache(maxsize=16)
@@ -51,6 +90,7 @@ def _read(secret: bytes) -> Any:
 
 def made(folder: Path, present: Mapping[str, tuple[bytes, ...]]) -> dict[str, tuple[bytes, ...]]:
     """The host keys of a listener: checked if there are any, else the one of this gateway, made at the first need."""
+    host_keys(present.get("host_ca", ()))
     given = present.get("host_keys")
     if given:
         host_keys(given)

@@ -11,7 +11,7 @@ from hoopproxy.interfaces import ILayers, ISession
 from hoopproxy.protocols.ssh.codec import PayloadCodec
 from hoopproxy.protocols.ssh.conversation import SSHConversation
 from hoopproxy.protocols.ssh.hostkeys import algorithms, verifier
-from hoopproxy.protocols.ssh.keyring import host_keys
+from hoopproxy.protocols.ssh.keyring import keys_of
 from hoopproxy.protocols.ssh.transport import ClientLayer, ServerLayer
 
 __all__ = ["Layers", "build_pair"]
@@ -21,15 +21,15 @@ __all__ = ["Layers", "build_pair"]
 class Layers:
     """SSH's own encryption on both legs."""
 
-    __slots__ = ("_conversation", "_keys")
+    __slots__ = ("_conversation", "_session")
 
     def __init__(self, session: ISession, conversation: SSHConversation) -> None:
-        self._keys = session.secrets.get("host_keys", ())
+        self._session = session
         self._conversation = conversation
 
     def client(self, stream: Any) -> Any:
         """Proves the gateway to the client."""
-        return ServerLayer(stream, host_keys(self._keys), self._conversation.secured)
+        return ServerLayer(stream, keys_of(self._session), self._conversation.secured)
 
     def target(self, stream: Any, target: str, options: Mapping[str, object]) -> Any:
         """Takes the target's proof of itself."""

@@ -25,7 +25,8 @@ class Permits:
     :ivar allow: of ``shell``, ``exec``, ``sftp`` and ``subsystem:NAME``.
     :ivar exec_allow: texts that a command must match, if there are any. :ivar exec_deny: texts that it must not match.
     :ivar forwards: ``host:port`` of connections through the target. :ivar remote_forwards: ``address:port`` that the
-        target may listen on. :ivar streamlocal: paths of sockets.
+        target may listen on. :ivar streamlocal: paths of sockets. :ivar targets: whether what is
+        a target of the gateway may be connected to (``-J``, ``-L`` to a database): a role must give that one, too.
     """
 
     allow: Sequence[str] = _ALLOW
@@ -35,6 +36,7 @@ class Permits:
     remote_forwards: Sequence[str] = ()
     streamlocal: Sequence[str] = ()
     env: Sequence[str] = _ENV
+    targets: bool = True
     agent: bool = False
     x11: bool = False
     pty: bool = True

@@ -26,6 +26,7 @@ class SSHProtocol(Shown):
     name = "ssh"
     version = "1"
     alpn = ()
+    default_port = 22
     speaks_first = True
     encrypted = True
     login_methods = userauth.METHODS

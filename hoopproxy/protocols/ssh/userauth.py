@@ -84,13 +84,14 @@ class Who:
         if not mine.x11_forwarding:
             changes["x11"] = False
         if not mine.port_forwarding:
-            changes |= {"forwards": (), "remote_forwards": (), "streamlocal": ()}
+            changes |= {"forwards": (), "remote_forwards": (), "streamlocal": (), "targets": False}
         else:
             if mine.permit_open is not None:
                 changes["forwards"] = tuple(
                     each for each in map(_place, mine.permit_open) if _covered(each, permits.forwards)
                 )
                 changes["streamlocal"] = ()
+                changes["targets"] = False  # those are named by role, not by place
             if mine.permit_listen is not None:
                 changes["remote_forwards"] = tuple(
                     each

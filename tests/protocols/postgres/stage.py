@@ -22,6 +22,7 @@ from hoopproxy.wire.commands import (
     ToClient,
     ToServer,
 )
+from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.login import Certificate
 
 ALICE = Identity(id="alice", issuer="file", method="password")
@@ -41,6 +42,7 @@ class Session:
     insecure_cleartext: bool = False
     limits: Mapping[str, int] = attrs.field(factory=dict)
     method: str = "password"
+    outer: Outer | None = None
     asked_about: list[str] = attrs.field(factory=list)
 
     def login_method(self, user: str) -> str:

@@ -32,7 +32,8 @@ from hoopproxy.wire.commands import (
     ToClient,
     ToServer,
 )
-from hoopproxy.wire.login import Certificate, Challenge, Password, Scram
+from hoopproxy.wire.inside import Outer
+from hoopproxy.wire.login import Certificate, Challenge, Established, Password, Scram
 
 from .stage import ALICE, SECRET, Stage, admitted, connection, error_of, hello, said, sent, started
 
@@ -367,6 +368,27 @@ def test_a_certificate_that_tls_verified_logs_in_without_a_question() -> None:
     (login,) = stage.from_client(hello(user="alice+app_ro"))
     assert login == Login(attrs.evolve(CERTIFICATE, user="alice"))
     assert stage.log_in() == [Connect(account="app_ro", database="shop")]
+
+
+@pytest.mark.parametrize(
+    ("user", "account"), [("alice", None), ("alice+app_ro", "app_ro"), ("app_ro", "app_ro")]
+)
+def test_inside_another_session_nobody_logs_in_twice(user: str, account: str | None) -> None:
+    """Nothing is asked, whatever the listener takes; the user name may be the account alone."""
+    outer = Outer(session="outside", identity=ALICE, host="db", port=5432)
+    stage = Stage(outer=outer, tls=None, login_methods=("established",))
+    (login,) = stage.from_client(hello(user=user))
+    assert login == Login(Established(user="alice"))
+    assert stage.log_in() == [Connect(account=account, database="shop")]
+
+
+def test_inside_another_session_nobody_becomes_somebody_else() -> None:
+    """The name goes to the session, which knows who it is, and refuses."""
+    outer = Outer(session="outside", identity=ALICE, host="db", port=5432)
+    stage = Stage(outer=outer, tls=None, login_methods=("established",))
+    (login,) = stage.from_client(hello(user="bob+app_ro"))
+    assert login == Login(Established(user="bob"))
+    assert error_of(stage.answer(login, Refusal("login", "the log-in was refused")))["C"] == "28P01"
 
 
 def test_a_certificate_is_not_enough_where_the_listener_does_not_accept_it() -> None:

@@ -9,10 +9,11 @@ from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.codec import PayloadCodec
 from hoopproxy.protocols.ssh.connection import Connection
+from hoopproxy.protocols.ssh.nested import Nested
 from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.watch import Watcher
-from hoopproxy.testing import Player
+from hoopproxy.testing import FakeSession, Player
 from hoopproxy.wire.commands import (
     RELAYING,
     Command,
@@ -41,7 +42,8 @@ class Straight(Conversation):
 
     def __init__(self, permits: Permits, make: MakeWatcher) -> None:
         self.client, self.server = PayloadCodec(), PayloadCodec()
-        self.connection = Connection(self.client, self.server, permits, make)
+        nested = Nested(FakeSession(), self.client)
+        self.connection = Connection(self.client, self.server, permits, make, nested)
 
     def opened(self) -> Iterable[Command]:
         return (Login(Password(user="alice", password=b"x")),)

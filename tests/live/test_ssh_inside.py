@@ -1,0 +1,266 @@
+"""Through SSH to other targets: a database behind ``ssh -L``, a host behind ``ssh -J``. What is inside is a session of
+its own, decided and on record like any other, and nobody logs in twice."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import need
+from .certificates import Certificates
+from .gateway import Configuration
+from .postgres import Postgres
+from .processes import free_port, until
+from .ssh_gateway import SSHGateway
+from .sshd import Sshd, keygen
+from .trail import assert_balanced, assert_whole, by_session
+
+pytestmark = pytest.mark.live
+
+Make = Callable[..., SSHGateway]
+
+
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    server = Sshd("inside")
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def make(sshd: Sshd, certificates: Certificates) -> Iterator[Make]:
+    made: list[SSHGateway] = []
+
+    def one(**options: Any) -> SSHGateway:
+        made.append(SSHGateway.make(certificates, sshd, **options))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.gateway.end()
+
+
+def with_database(server: Postgres, folder: Path) -> Callable[[Configuration], None]:
+    """A second target, ``app``: writers get its ``app_rw``, readers nothing."""
+
+    def change(settings: Configuration) -> None:
+        secret = folder / "app_rw"
+        secret.touch(mode=0o600)
+        secret.write_text(server.passwords["app_rw"])
+        settings["target"].append(
+            {
+                "name": "app",
+                "protocol": "postgres",
+                "connect": f"tcp:127.0.0.1:{server.port}",
+                "tls": {"mode": "verify", "ca": server.certificates.ca, "name": "localhost"},
+                "accounts": {"app_rw": {"user": "app_rw", "password": f"file:{secret}"}},
+            }
+        )
+        settings["role"].append(
+            {"name": "data", "groups": ["writers"], "targets": ["app"], "account": "app_rw", "deny": ["DROP"]}
+        )
+
+    return change
+
+
+def taken(port: int) -> bool:
+    """Whether somebody listens there, told without a connection, which would be one more channel."""
+    with socket.socket() as other:
+        try:
+            other.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
+
+
+class Tunnel:
+    """``ssh -N -L``: a port here that leads to a place behind the gateway."""
+
+    def __init__(self, through: SSHGateway, user: str, place: str) -> None:
+        tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
+        self.port = free_port()
+        ssh = through.ssh
+        forward = f"127.0.0.1:{self.port}:{place}"
+        self._log = ssh.folder / f"tunnel-{self.port}.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    tool,
+                    "-o",
+                    "LogLevel=INFO",
+                    *ssh.options,
+                    "-N",
+                    "-L",
+                    forward,
+                    "-p",
+                    str(ssh.port),
+                    f"{user}@127.0.0.1",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=ssh.environment(user),
+            )
+        until(
+            lambda: taken(self.port) or self._process.poll() is not None,
+            seconds=15,
+            what="the tunnel is open",
+        )
+
+    def __enter__(self) -> Tunnel:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.terminate()
+        self._process.wait(10)
+
+    @property
+    def said(self) -> str:
+        return self._log.read_text()
+
+
+def psql(port: int, user: str, *statements: str) -> subprocess.CompletedProcess[str]:
+    """psql by its own program, without a password to give."""
+    tool = need.command("psql", name="PostgreSQL client", package="postgresql-client")
+    asked = [part for each in statements for part in ("-c", each)]
+    return subprocess.run(
+        [tool, "-XAtw", f"host=127.0.0.1 port={port} user={user} dbname=app sslmode=prefer", *asked],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_database_behind_a_tunnel_is_read_as_one(make: Make, postgres15: Postgres, tmp_path: Path) -> None:
+    """What psql asks through ``ssh -L`` is on record as SQL, by the policy of that target, as who logged in by SSH."""
+    through = make(change=with_database(postgres15, tmp_path))
+    with Tunnel(through, "writer", "app:5432") as tunnel:
+        done = psql(tunnel.port, "writer", "SELECT repeat('x', 3000000)", "SELECT 'visible'")
+        assert done.stdout.splitlines()[-1] == "visible", done.stderr
+        assert len(done.stdout) == 3_000_000 + len("\nvisible\n")
+        denied = psql(tunnel.port, "app_rw", "DROP TABLE whatever")
+        assert "DROP" in denied.stderr
+        assert denied.returncode == 1
+        stranger = psql(tunnel.port, "alice+app_rw", "SELECT 1")
+        assert "authentication failed" in stranger.stderr
+    assert through.gateway.terminate() == 0
+    events = through.gateway.events()
+    assert_whole(events)
+    assert_balanced(events)
+    opened = [each for each in events if each["kind"] == "forward.opened"]
+    assert [each["event"]["destination"] for each in opened] == [
+        {"host": "app", "port": 5432, "target": "app"}
+    ] * 3
+    outer = opened[0]["session"]
+    sessions = by_session(events)
+    first, second = (sessions[each["event"]["decoded_as"]] for each in opened[:2])
+    assert {each["client"]["via_session"] for each in (*first, *second)} == {outer}
+    assert {each["identity"]["id"] for each in (*first, *second) if "identity" in each} == {"writer"}
+    asked = [each["event"]["text"] for each in first if each["kind"] == "command.requested"]
+    assert asked == ["SELECT repeat('x', 3000000)", "SELECT 'visible'"]
+    assert [each["event"]["verb"] for each in second if each["kind"] == "command.denied"] == ["DROP"]
+    closed = [each for each in events if each["kind"] == "forward.closed"]
+    assert {each["op"] for each in closed} == {each["op"] for each in opened}
+    assert max(each["event"]["received"] for each in closed) > 3_000_000
+
+
+def test_what_no_role_gives_is_no_place_to_go(make: Make, postgres15: Postgres, tmp_path: Path) -> None:
+    """A tunnel to a target that the role doesn't give is refused, also where the role permits forwards to anywhere: it
+    would go unread."""
+
+    def change(settings: Configuration) -> None:
+        with_database(postgres15, tmp_path)(settings)
+        settings["role"][1]["options"] = {"ssh": {"forwards": ["*:*"]}}
+
+    through = make(change=change)
+    with Tunnel(through, "alice", "app:5432") as tunnel:
+        done = psql(tunnel.port, "alice", "SELECT 1")
+        assert done.returncode == 2
+        assert "administratively prohibited" in tunnel.said
+    assert through.gateway.terminate() == 0
+    events = through.gateway.events()
+    (denied,) = [each for each in events if each["kind"] == "command.denied"]
+    assert denied["event"]["verb"] == "FORWARD direct-tcpip"
+    assert denied["identity"]["id"] == "alice"
+    assert not [each for each in events if each["kind"] == "forward.opened"]
+    assert_balanced(events)
+
+
+def jumping(settings: Configuration, folder: Path, *targets: str) -> None:
+    """The listener gets a host CA, and other targets of the same host."""
+    keygen(folder, "-q", "-t", "ed25519", "-N", "", "-f", "host_ca")
+    settings["listener"][0]["secrets"] = {"host_ca": [f"file:{folder / 'host_ca'}"]}
+    for name in targets:
+        settings["target"].append({**settings["target"][0], "name": name})
+        settings["listener"][0]["targets"].append(name)
+        settings["role"][0]["targets"].append(name)
+
+
+def jump(
+    through: SSHGateway, folder: Path, user: str, where: str, *command: str
+) -> subprocess.CompletedProcess[bytes]:
+    """``ssh -J USER@gateway WHERE``, by a client that knows the gateway's host CA and trusts nothing else."""
+    tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
+    known = folder / "known_hosts"
+    authority = (folder / "host_ca.pub").read_text() if (folder / "host_ca.pub").exists() else ""
+    if authority:
+        known.write_text(f"@cert-authority box,other {authority}")
+    config = folder / "ssh_config"
+    config.write_text(
+        f"Host gateway\n  HostName 127.0.0.1\n  Port {through.ssh.port}\n  User {user}\n"
+        f"  UserKnownHostsFile {folder / 'gateway_known'}\n  StrictHostKeyChecking accept-new\n"
+        "  PreferredAuthentications password\n  NumberOfPasswordPrompts 1\n"
+        f"Host *\n  UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n"
+    )
+    return subprocess.run(
+        [tool, "-F", str(config), "-J", "gateway", where, *command],
+        input=b"typed\n",
+        capture_output=True,
+        env=through.ssh.environment(user),
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("others", [(), ("other",)], ids=["one target", "several targets"])
+def test_a_host_behind_a_jump_is_read_as_one(make: Make, tmp_path: Path, others: tuple[str, ...]) -> None:
+    """The session inside is terminated here: its commands are on record, its client sees the host it wanted, proven
+    by the gateway's own CA. With several targets none has to be named in the first user name."""
+    through = make(change=lambda settings: jumping(settings, tmp_path, *others))
+    done = jump(through, tmp_path, "writer", "ops@box", "cat; echo err >&2; exit 3")
+    assert (done.stdout, done.returncode) == (b"typed\n", 3), done.stderr
+    assert done.stderr.endswith(b"err\n")
+    wrong = jump(through, tmp_path, "writer", "root@box", "true")
+    assert wrong.returncode == 255
+    assert b"no role gives writer the account root on box" in wrong.stderr
+    assert through.gateway.terminate() == 0
+    events = through.gateway.events()
+    assert_whole(events)
+    assert_balanced(events)
+    opened = [each for each in events if each["kind"] == "forward.opened"]
+    assert len(opened) == 2
+    inside = by_session(events)[opened[0]["event"]["decoded_as"]]
+    (asked,) = [each for each in inside if each["kind"] == "command.requested"]
+    assert asked["event"]["text"] == "cat; echo err >&2; exit 3"
+    assert asked["identity"]["id"] == "writer"
+    assert asked["client"]["via_session"] == opened[0]["session"]
+    assert asked["target"] == {"name": "box", "account": "ops"}
+
+
+def test_no_jump_without_a_host_ca(make: Make, tmp_path: Path) -> None:
+    """The gateway can't prove itself with as that host, so it doesn't ask the client to believe it."""
+    through = make()
+    done = jump(through, tmp_path, "writer", "ops@box", "true")
+    assert done.returncode == 255
+    assert b"host CA" in done.stderr
+    assert through.gateway.terminate() == 0
+    events = through.gateway.events()
+    (denied,) = [each for each in events if each["kind"] == "command.denied"]
+    assert denied["event"]["detail"]["destination"] == {"host": "box", "port": 22, "target": "box"}
+    assert_balanced(events)
