@@ -119,6 +119,10 @@ class Tunnel:
         self._process.terminate()
         self._process.wait(10)
 
+    def kill(self) -> None:
+        """Without a word."""
+        self._process.kill()
+
     @property
     def said(self) -> str:
         return self._log.read_text()
@@ -168,6 +172,38 @@ def test_a_database_behind_a_tunnel_is_read_as_one(make: Make, postgres15: Postg
     closed = [each for each in events if each["kind"] == "forward.closed"]
     assert {each["op"] for each in closed} == {each["op"] for each in opened}
     assert max(each["event"]["received"] for each in closed) > 3_000_000
+
+
+def test_a_killed_client_ends_what_is_inside(make: Make, postgres15: Postgres, tmp_path: Path) -> None:
+    """Nothing of a session inside outlives the one around it, and both ends are on record, balanced."""
+    through = make(change=with_database(postgres15, tmp_path))
+    tool = need.command("psql", name="PostgreSQL client", package="postgresql-client")
+    with Tunnel(through, "writer", "app:5432") as tunnel:
+        where = f"host=127.0.0.1 port={tunnel.port} user=writer dbname=app sslmode=disable"
+        asked = subprocess.Popen(
+            [tool, "-XAtw", where, "-c", "SELECT pg_sleep(60)"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until(
+            lambda: any(each["kind"] == "command.requested" for each in through.gateway.events()),
+            seconds=15,
+            what="the statement is on record",
+        )
+        tunnel.kill()
+        asked.wait(10)
+        until(
+            lambda: len([each for each in through.gateway.events() if each["kind"] == "session.end"]) == 2,
+            seconds=15,
+            what="both sessions are over",
+        )
+    assert through.gateway.terminate() == 0
+    events = through.gateway.events()
+    assert_whole(events)
+    assert_balanced(events)
+    (closed,) = [each for each in events if each["kind"] == "forward.closed"]
+    assert closed["outcome"] == "failure"
+    assert [each["event"]["because"] for each in events if each["kind"] == "command.unfinished"]
 
 
 def test_what_no_role_gives_is_no_place_to_go(make: Make, postgres15: Postgres, tmp_path: Path) -> None:

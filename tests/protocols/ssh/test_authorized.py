@@ -150,6 +150,7 @@ class Permits:
     forwards: tuple[str, ...] = ()
     remote_forwards: tuple[str, ...] = ()
     streamlocal: tuple[str, ...] = ("/run/*",)
+    targets: bool = True
     agent: bool = True
     x11: bool = True
     pty: bool = True
@@ -175,10 +176,10 @@ def test_a_role_is_narrowed_and_never_widened() -> None:
         role, pty=False, agent=False, x11=False
     )
     none = narrowed(role, port_forwarding=False)
-    assert (none.forwards, none.remote_forwards, none.streamlocal) == ((), (), ())
+    assert (none.forwards, none.remote_forwards, none.streamlocal, none.targets) == ((), (), (), False)
     some = narrowed(role, permit_open=("db:5432", "db:5433", "web:80", "*:80"))
     assert some.forwards == ("db:5432", "web:80")
-    assert some.streamlocal == ()
+    assert (some.streamlocal, some.targets) == ((), False)
 
 
 def test_a_forced_command_is_the_only_one() -> None:
