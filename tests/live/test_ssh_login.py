@@ -156,8 +156,8 @@ def through(sshd: Sshd, keys: Path, certificates: Certificates) -> Iterator[SSHG
         folder = Path(settings["gateway"]["state"]).parent
         lines = [
             *(f"writer {(keys / f'{kind}.pub').read_text().strip()}" for kind in KINDS),
-            f'reader restrict,command="echo forced" {(keys / "ed25519.pub").read_text().strip()}',
-            f'outsider from="192.0.2.0/24" {(keys / "ed25519.pub").read_text().strip()}',
+            f'both restrict,command="echo forced" {(keys / "ed25519.pub").read_text().strip()}',
+            f'clear from="192.0.2.0/24" {(keys / "ed25519.pub").read_text().strip()}',
         ]
         (folder / "keys").write_text("\n".join(lines) + "\n")
         (folder / "keys").chmod(0o600)
@@ -207,9 +207,6 @@ def through(sshd: Sshd, keys: Path, certificates: Certificates) -> Iterator[SSHG
         settings["listener"].append(both)
         for role in settings["role"]:
             role["targets"] = names
-        settings["role"].append(
-            {"name": "outsider", "identities": ["outsider"], "targets": names, "account": "ops"}
-        )
 
     made = SSHGateway.make(certificates, sshd, change=change)
     yield made
@@ -234,9 +231,7 @@ def client(
         *("-o", "NumberOfPasswordPrompts=1", "-o", "IdentitiesOnly=yes", "-o", "LogLevel=VERBOSE"),
         *(("-i", str(key)) if key is not None else ("-o", "PubkeyAuthentication=no")),
     ]
-    environment = (
-        through.ssh.environment(user) if user.split("=")[0] in ("writer", "reader") else dict(os.environ)
-    )
+    environment = through.ssh.environment(user) if user.split("=")[0] == "writer" else dict(os.environ)
     return subprocess.run(
         [program, *options, *more, "-p", str(through.gateway.port(listener)), f"{user}@127.0.0.1", *command],
         input="",
@@ -305,13 +300,17 @@ def test_key_then_code_needs_both(through: SSHGateway, keys: Path) -> None:
 
 def test_a_stranger_and_a_key_from_elsewhere_are_refused(through: SSHGateway, keys: Path) -> None:
     """``from=`` is honoured; a key that nobody has listed is nobody's."""
-    for user, name in (("writer=box", "stranger"), ("nobody=box", "ed25519"), ("outsider=box", "ed25519")):
+    for user, name in (("writer=box", "stranger"), ("alice=box", "ed25519"), ("clear=box", "ed25519")):
         assert client(through, user, "true", key=keys / name).returncode == 255
 
 
 def test_a_forced_command_is_the_only_one(through: SSHGateway, keys: Path) -> None:
     """The key's own options narrow the role."""
-    assert client(through, "reader=box", "uptime", key=keys / "ed25519").returncode != 0
+    done = client(through, "both=box", "echo forced", key=keys / "ed25519")
+    assert (done.stdout, done.returncode) == ("forced\n", 0), done.stderr
+    for command in (("echo forced; echo more",), ("uptime",), ()):
+        done = client(through, "both=box", *command, key=keys / "ed25519")
+        assert (done.stdout, done.returncode != 0) == ("", True)
 
 
 @pytest.mark.parametrize("target", ["minted", "certified"])
