@@ -131,6 +131,7 @@ def test_every_other_request_is_decided_and_has_its_end(request_: bytes, text: s
     stage = opened(Stage().begin()).client(request_)
     assert stage.to_server.endswith(request_)
     assert stage.texts()[1:] == [text]
+    assert sum(stage.watcher.facts()["sftp"]["requests"].values()) == 2  # type: ignore[index]  # as it is made
     stage.server(reply)
     ((op, kind, fields),) = stage.ends()
     assert (op, kind, fields["bytes"]) == ("op-2", "completed", len(reply))
@@ -169,17 +170,17 @@ def test_a_refused_open_gives_no_file() -> None:
     """READ with a guessed handle is the target's to refuse; nothing of it is taken for an open file."""
     stage = Stage(_deny("SFTP WRITE")).begin().client(packet(3, 1, b"/f", WRITE, 0))
     assert (stage.to_server, len(stage.answers)) == (b"", 1)
-    stage.client(write := packet(6, 2, b"h", *u64(0), b"abc"))
-    assert stage.to_server == write
+    stage.client(write := packet(6, 2, b"h", *u64(0), b"abc"), again := packet(6, 3, b"h", *u64(0), b"abc"))
+    assert stage.to_server == write + again
     stage.server(packet(101, 2, 4, b"", b"")).close()
     assert not stage.events("transfer.completed")
     assert stage.watcher.facts()["sftp"] == {
-        "requests": {"OPEN": 1, "WRITE": 1},
+        "requests": {"OPEN": 1, "WRITE": 2},
         "read": 0,
         "written": 0,
         "version": 3,
         "denied": 1,
-        "unknown_handles": 1,
+        "unknown_handles": 2,
     }
 
 
@@ -343,6 +344,39 @@ def test_twenty_thousand_requests_at_once() -> None:
     assert len(stage.ends()) == 10_000
 
 
+def test_a_request_in_two_pieces_goes_on_before_a_refused_one() -> None:
+    """What was held of it must not be lost with its neighbour."""
+    first, refused = packet(17, 1, b"/first"), packet(13, 2, b"/x")
+    for cut in range(1, len(first)):
+        stage = Stage(_deny("SFTP REMOVE")).begin()
+        stage.client(first[:cut], first[cut:] + refused + first[:3])
+        assert stage.to_server == first
+
+
+def test_a_header_that_can_not_fit_is_refused_at_once() -> None:
+    """Waiting for the rest of a handle that is longer than its packet would be waiting for the next packet."""
+    stage = Stage().begin()
+    with pytest.raises(ProtocolViolation, match="ends inside"):
+        stage.client(struct.pack(">IBII", 20, 6, 9, 200))
+
+
+def test_files_that_are_being_opened_count_and_those_refused_do_not() -> None:
+    """Else a client that sends ahead has as many as it likes, and one whose opens fail has none in the end."""
+    stage = Stage().begin()
+    for id in range(MAX_HANDLES):
+        stage.client(packet(3 if id % 2 else 11, id, b"/f", *((READ, 0) if id % 2 else ())))
+    assert not stage.answers
+    stage.client(packet(3, MAX_HANDLES, b"/f", READ, 0))
+    assert len(stage.answers) == 1
+    for id in range(MAX_HANDLES):
+        stage.server(packet(101, id, 2, b"", b""))
+    stage.client(packet(3, 1, b"/f", READ, 0)).server(packet(102, 1, b"h"))
+    stage.client(packet(4, 2, b"h")).server(ok(2))
+    for id in range(MAX_HANDLES):
+        stage.client(packet(11, id, b"/d"))
+    assert len(stage.answers) == 1
+
+
 def test_what_is_no_request_of_version_3_is_answered_as_such() -> None:
     """LINK of version 6: a server that knows it would do what nobody decided."""
     stage = Stage().begin().client(packet(21, 4, b"/a", b"/b", 0))
@@ -374,6 +408,13 @@ def test_another_version_is_refused(number: int) -> None:
     with pytest.raises(ProtocolViolation, match=f"version {number} was agreed on"):
         stage.server(_version(number))
     assert stage.to_client == b""
+
+
+def test_a_client_that_offered_less_is_not_taken_for_one_of_version_3() -> None:
+    """Which of the two they speak then is anybody's guess."""
+    stage = Stage().client(string(struct.pack(">BI", 1, 2)))
+    with pytest.raises(ProtocolViolation):
+        stage.server(VERSION)
 
 
 def test_another_version_can_be_let_through_as_opaque() -> None:
@@ -526,6 +567,16 @@ def _offset(request: bytes) -> int:
     return int(struct.unpack_from(">Q", request, 13 + size)[0])
 
 
+def _joined(steps: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """What one side says before the other does: pieces may have the end of one message and the begin of the next."""
+    found: list[tuple[str, bytes]] = []
+    for side, data in steps:
+        if found and found[-1][0] == side:
+            data = found.pop()[1] + data
+        found.append((side, data))
+    return found
+
+
 def _in_pieces(data: bytes, source: random.Random) -> Iterator[bytes]:
     while data:
         size = source.choice((1, 2, 5, 13, 40, 1000))
@@ -540,7 +591,7 @@ def test_any_legal_conversation_in_any_pieces_comes_out_as_it_must(seed: int) ->
     source = random.Random(seed)
     steps, expected = conversation(source)
     stage = Stage(_deny("SFTP REMOVE")).begin()
-    for side, data in steps:
+    for side, data in _joined(steps):
         (stage.client if side == "c" else stage.server)(*_in_pieces(data, source))
     assert stage.to_server == expected["passed"]
     assert len(stage.answers) == expected["denied"]
