@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from hoopproxy.protocols.ssh.filelines import FileLines
 from hoopproxy.protocols.ssh.recorded import Channel, RecordedChunk, Said, said
 from hoopproxy.protocols.ssh.terminal.screen import Screen
 
@@ -25,8 +26,6 @@ _ALTERNATE: Final = frozenset((47, 1047, 1049))
 _TOLD: Final = {
     "command.denied": ("bad", "refused"),
     "command.observed": ("verb", "command"),
-    "transfer.opened": ("faint", "file opened"),
-    "transfer.completed": ("faint", "file closed"),
     "forward.opened": ("faint", "forward opened"),
     "forward.closed": ("faint", "forward closed"),
     "session.violation": ("bad", "the protocol was broken"),
@@ -37,9 +36,11 @@ _FACTS: Final = ("text", "path", "type", "destination", "read", "written", "exit
 def replay(pieces: Iterable[Mapping[str, Any] | RecordedChunk], *, cell_width: int = 60) -> Iterator[Line]:
     """The lines of one session. :param pieces: events (as objects) and chunks, in the order of their record."""
     shown: dict[int, _Terminal | _Plain] = {}
+    files = FileLines()
     for each in said(pieces):
         if not isinstance(each, Said):
-            yield from _event(each)
+            told = files.tell(each)
+            yield from _event(each) if told is None else told
             continue
         channel = each.channel
         if channel is None:
@@ -58,6 +59,7 @@ def replay(pieces: Iterable[Mapping[str, Any] | RecordedChunk], *, cell_width: i
                 del shown[channel.number]
     for current in shown.values():
         yield from current.rest()
+    yield from files.rest()
 
 
 def terminal(

@@ -88,18 +88,25 @@ class Steps:
             yield ToClient(framed(back), "window")
 
     def _answer(self, data: bytes) -> Iterator[Command]:
+        """At the end of a message of the target, where the gate says this."""
         self._answers.append(data)
-        return self.due()
+        return self._given()
 
     def due(self) -> Iterator[Command]:
+        """The client's window is wider: what waits for that, unless it would come inside a message of the target."""
+        if self._gate.between:
+            yield from self._given()
+
+    def _given(self) -> Iterator[Command]:
         """The answers that the client's window has room for, whole."""
         channel = self._channel
         while self._answers and channel.client_window >= len(self._answers[0]):
             data = self._answers.pop(0)
             channel.client_window -= len(data)
             channel.credit += len(data)
-            for start in range(0, len(data), PIECE):
-                piece = packet(n.CHANNEL_DATA, uint32(channel.client_id), string(data[start : start + PIECE]))
+            size = min(PIECE, channel.client_packet) or PIECE
+            for start in range(0, len(data), size):
+                piece = packet(n.CHANNEL_DATA, uint32(channel.client_id), string(data[start : start + size]))
                 yield ToClient(framed(piece), "answer")
 
     def server(self, data: bytes, at: int, now: int, frame: Frame) -> Iterator[Command]:
@@ -123,6 +130,8 @@ class Steps:
                     yield from self._answer(piece)
                 else:
                     yield from self._as_data(piece)
+        if self._answers:
+            yield from self.due()
         withheld = left[False] - self._gate.held_back
         if withheld > 0:
             left[False] -= withheld

@@ -108,6 +108,11 @@ class Gate(Watcher):
         """The same of the target's bytes."""
         return 0
 
+    @property
+    def between(self) -> bool:
+        """Whether what was passed of the target's bytes ends where a message ends: an answer may follow."""
+        return True
+
     def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:
         """The client sent this. What is neither passed on nor kept for later is withheld."""
         yield Pass(data)

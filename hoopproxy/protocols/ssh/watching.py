@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hoopproxy.protocols.ssh import git, scp
+from hoopproxy.protocols.ssh import git, rsync, scp
 from hoopproxy.protocols.ssh.channels import Channel
+from hoopproxy.protocols.ssh.observed import words_of
 from hoopproxy.protocols.ssh.sftp import Sftp
 from hoopproxy.protocols.ssh.terminal.shell import Shell, Unkept
 from hoopproxy.protocols.ssh.watch import Watcher
@@ -26,7 +27,7 @@ def watcher_for(
     if kind == "exec" and text is not None and channel.pty is None:
         if _is_sftp_server(text):
             return Sftp(op, number, text, options)
-        for recognise in (scp.recognise, git.recognise):
+        for recognise in (scp.recognise, rsync.recognise, git.recognise):
             found = recognise(text)
             if found is not None:
                 return found(op, number, text, options)
@@ -41,5 +42,5 @@ def watcher_for(
 
 
 def _is_sftp_server(text: bytes) -> bool:
-    words = text.split()
-    return len(words) == 1 and words[0].rpartition(b"/")[2] == b"sftp-server"
+    words = words_of(text)
+    return bool(words) and words[0].rpartition("/")[2] == "sftp-server"

@@ -81,6 +81,10 @@ class Sftp(Gate):
     def held_back(self) -> int:
         return len(self._replying.bytes)
 
+    @property
+    def between(self) -> bool:
+        return not self._to_come
+
     # --- client to target ----------------------------------------------------------------------------
 
     def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:

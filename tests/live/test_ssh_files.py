@@ -1,0 +1,366 @@
+"""Files through the gateway: sftp, scp, rsync, git and paramiko, byte for byte, and what the trail says."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import need
+from .certificates import Certificates
+from .gateway import Configuration
+from .people import PEOPLE
+from .ssh_gateway import SSHGateway
+from .sshd import Sshd
+from .trail import assert_balanced
+
+pytestmark = pytest.mark.live
+
+LARGE = 3_000_000
+SECRET = b"a line of a file that is on record by its digest"
+
+
+def _two_targets(settings: Configuration) -> None:
+    """``box``, and ``quiet``: the same host, with the contents of files kept out of the recording."""
+    (box,) = settings["target"]
+    settings["target"].append(
+        {**box, "name": "quiet", "options": {**box["options"], "sftp_content": "digest"}}
+    )
+    settings["listener"][0]["targets"] = ["box", "quiet"]
+    for role in settings["role"]:
+        role["targets"] = ["box", "quiet"]
+    settings["role"][0]["deny"] = ["SFTP RMDIR"]
+
+
+class Through:
+    """A gateway, and folders on both sides of it that the target's account can use."""
+
+    def __init__(self, gateway: SSHGateway, folder: Path) -> None:
+        self.gateway, self.folder = gateway, folder
+        self.local, self.there = folder / "local", folder / "there"
+        (self.local / "sub dir").mkdir(parents=True)
+        self.there.mkdir()
+        source = random.Random(3)
+        self.files = {
+            "large": source.randbytes(LARGE),
+            "empty": b"",
+            "sub dir/one": SECRET,
+            "sub dir/two \u00fc": source.randbytes(40_000),
+        }
+        for name, content in self.files.items():
+            (self.local / name).write_bytes(content)
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+        for parent in folder.parents:
+            if parent.owner() == folder.owner() and parent != Path("/tmp"):  # ours, below it
+                parent.chmod(parent.stat().st_mode | 0o011)
+
+    def run(self, *command: str, stdin: str = "", code: int = 0) -> str:
+        """A client program, as the person ``writer``; what it said."""
+        ssh = self.gateway.ssh
+        environment = {
+            **ssh.environment("writer"),
+            "GIT_SSH_COMMAND": " ".join(["ssh", *ssh.options]),
+            "GIT_CONFIG_GLOBAL": "/dev/null",
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+        }
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def sftp(self, batch: str, user: str = "writer=box") -> str:
+        """A batch of OpenSSH's sftp."""
+        ssh = self.gateway.ssh
+        tool = need.command("sftp", name="OpenSSH client", package="openssh-client")
+        return self.run(
+            tool, *ssh.options, "-P", str(ssh.port), "-o", "BatchMode=no", "-b", "-", f"{user}@127.0.0.1",
+            stdin=batch,
+        )  # fmt: skip
+
+    def scp(self, *arguments: str) -> str:
+        """OpenSSH's scp."""
+        ssh = self.gateway.ssh
+        tool = need.command("scp", name="OpenSSH client", package="openssh-client")
+        return self.run(tool, *ssh.options, "-P", str(ssh.port), *arguments)
+
+    def host(self, path: Path, user: str = "writer=box") -> str:
+        """How scp names a file at a target."""
+        return f"{user}@127.0.0.1:{path}"
+
+    def same(self, folder: Path) -> None:
+        """The files there are those here."""
+        for name, content in self.files.items():
+            assert (folder / name).read_bytes() == content, name
+
+    def events(self) -> list[dict[str, Any]]:
+        """Everything on record, once the gateway is down."""
+        assert self.gateway.gateway.terminate() == 0
+        events = self.gateway.gateway.events()
+        assert_balanced([each for each in events if each["kind"] == "session.end"])
+        return events
+
+
+@pytest.fixture(scope="module")
+def sshd() -> Iterator[Sshd]:
+    """One for all."""
+    server = Sshd("files")
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def through(sshd: Sshd, certificates: Certificates, tmp_path: Path) -> Iterator[Through]:
+    """A fresh gateway."""
+    made = SSHGateway.make(certificates, sshd, change=_two_targets)
+    yield Through(made, tmp_path)
+    made.gateway.end()
+
+
+def sha(data: bytes) -> str:
+    """As events tell it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def transfers(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """``transfer.completed``, each with the ``transfer.opened`` before it."""
+    opened = {each["op"]: each for each in events if each["kind"] == "transfer.opened"}
+    ended = [each for each in events if each["kind"] == "transfer.completed"]
+    assert {each["op"] for each in ended} == set(opened)
+    for each in ended:
+        assert opened[each["op"]]["jseq"] < each["jseq"]
+        assert opened[each["op"]]["event"]["path"] == each["event"]["path"]
+        assert each["identity"]["id"] == "writer"
+    return [each["event"] for each in ended]
+
+
+def digests(told: list[dict[str, Any]], side: str, name: str) -> list[str | None]:
+    """What was transferred of the files of this name, in order."""
+    return [each.get(f"sha256_{side}") for each in told if str(each["path"]).endswith(name) and each[side]]
+
+
+def facts(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """What the ends of commands say of a program."""
+    ends = [each["event"].get("detail") or {} for each in events if each["kind"] == "command.completed"]
+    return [detail[name] for detail in ends if name in detail]
+
+
+def verbs(events: list[dict[str, Any]], kind: str = "command.requested") -> Mapping[str, int]:
+    """How often each was asked for."""
+    found: dict[str, int] = {}
+    for each in events:
+        if each["kind"] == kind:
+            found[each["event"]["verb"]] = found.get(each["event"]["verb"], 0) + 1
+    return found
+
+
+def test_a_batch_of_sftp(through: Through) -> None:
+    """What people do with sftp: files byte for byte, every request on record, the refused one refused."""
+    there = through.there
+    (through.folder / "partial").write_bytes(through.files["large"][:1_000_000])
+    said = through.sftp(
+        f"""put -r local {there}/up
+get -r {there}/up back
+cd {there}/up
+reput ../../partial nothing
+-rmdir "sub dir"
+put {through.folder}/partial part
+reput {through.local}/large part
+reget part {through.folder}/partial
+rename empty full
+symlink large link
+ln large hard
+chmod 640 full
+ls -l
+df
+mkdir new
+rm hard
+""".replace("reput ../../partial nothing\n", "")
+    )
+    assert "Permission denied" in said
+    through.same(through.folder / "back")
+    assert (there / "up" / "part").read_bytes() == through.files["large"]
+    assert (through.folder / "partial").read_bytes() == through.files["large"]
+    assert (there / "up" / "full").stat().st_mode & 0o777 == 0o640
+    assert not (there / "up" / "hard").exists()
+    events = through.events()
+    told = transfers(events)
+    for name in ("up/large", "up/sub dir/one", "up/sub dir/two \u00fc"):
+        content = through.files[name.removeprefix("up/")]
+        assert digests(told, "written", name) == [sha(content)]
+        assert digests(told, "read", name) == [sha(content)]
+    rest = sha(through.files["large"][1_000_000:])
+    assert digests(told, "written", "/part") == [sha(through.files["large"][:1_000_000]), rest]
+    assert digests(told, "read", "/part") == [rest]
+    assert all(each["complete"] for each in told)
+    asked = verbs(events)
+    for verb in ("RENAME", "SYMLINK", "LINK", "SETSTAT", "MKDIR", "REMOVE", "OPENDIR", "STATVFS", "REALPATH"):
+        assert asked[f"SFTP {verb}"] >= 1, verb
+    (denied,) = [each for each in events if each["kind"] == "command.denied"]
+    assert denied["event"]["detail"]["path"] == f"{there}/up/sub dir"
+    requested = [each for each in events if each["kind"] == "command.requested"]
+    parents = {each["op"] for each in requested if each["event"]["verb"] == "SUBSYSTEM"}
+    assert {each.get("parent") for each in events if each["kind"].startswith("transfer.")} <= parents
+    ended = {each["op"] for each in events if each["kind"] == "command.completed"}
+    assert {each["op"] for each in requested} <= ended
+
+
+def test_contents_that_are_kept_by_digest_only(through: Through) -> None:
+    """``sftp_content = "digest"``: the digest tells which file it was, and the recording does not have it."""
+    through.sftp(f"put -r local {through.there}/up\nget -r {through.there}/up back\n", "writer=quiet")
+    through.same(through.folder / "back")
+    events = through.events()
+    told = transfers(events)
+    assert digests(told, "written", "sub dir/one") == digests(told, "read", "sub dir/one") == [sha(SECRET)]
+    (end,) = [each for each in events if each["kind"] == "session.end"]
+    size = sum(map(len, through.files.values()))
+    assert end["event"]["client"]["redacted"] >= size
+    assert end["event"]["target"]["redacted"] >= size
+
+
+def test_scp_new_and_old(through: Through) -> None:
+    """Both protocols, both ways, and between two targets."""
+    there = through.there
+    (there / "third").mkdir(mode=0o777)
+    (there / "third").chmod(0o777)
+    through.scp("-r", "local", through.host(there / "new"))
+    through.scp("-r", through.host(there / "new"), "back-new")
+    through.scp("-O", "-r", "local", through.host(there / "old"))
+    through.scp("-O", "-r", through.host(there / "old"), "back-old")
+    through.scp(
+        "-3", through.host(there / "new" / "large"), through.host(there / "third" / "copy", "writer=quiet")
+    )
+    for folder in (there / "new", there / "old", through.folder / "back-new", through.folder / "back-old"):
+        through.same(folder)
+    assert (there / "third" / "copy").read_bytes() == through.files["large"]
+    events = through.events()
+    told = transfers(events)
+    large = sha(through.files["large"])
+    assert digests(told, "written", "/copy") == [large]
+    for via in ("sftp", "scp"):
+        mine = [each for each in told if each["via"] == via]
+        assert digests(mine, "written", "large")[:1] == [large]
+        assert large in digests(mine, "read", "large")
+    told_of = facts(events, "scp")
+    assert [each["direction"] for each in told_of] == ["write", "read"]
+    assert not any("unreadable" in each for each in told_of)
+
+
+def test_rsync_both_ways(through: Through) -> None:
+    """Each file by name, with its digest."""
+    tool = need.command("rsync", name="rsync", package="rsync")
+    ssh = through.gateway.ssh
+    shell = " ".join(["ssh", *ssh.options, "-p", str(ssh.port)])
+    through.run(tool, "-rlt", "-e", shell, "local/", through.host(through.there))
+    through.run(tool, "-rlt", "-e", shell, f"{through.host(through.there)}/", "back/")
+    through.same(through.there)
+    through.same(through.folder / "back")
+    events = through.events()
+    told = transfers(events)
+    assert {each["via"] for each in told} == {"rsync"}
+    for name in ("large", "sub dir/one"):
+        assert digests(told, "written", name) == digests(told, "read", name) == [sha(through.files[name])]
+    told_of = facts(events, "rsync")
+    assert [(each["direction"], each["files"], each.get("unreadable")) for each in told_of] == [
+        ("write", 4, None),
+        ("read", 4, None),
+    ]
+
+
+def test_git_push_and_clone(through: Through) -> None:
+    """Each ref that moved, and what was fetched."""
+    git = need.command("git", name="git", package="git")
+    bare, work = through.there / "repo.git", through.folder / "work"
+    through.run(git, "init", "-q", "--bare", "-b", "main", str(bare))
+    subprocess.run(["chmod", "-R", "a+rwX", str(bare)], check=True)
+    owner = through.gateway.sshd.user
+    if os.getuid() == 0:
+        subprocess.run(["chown", "-R", owner, str(bare)], check=True)
+    through.run(git, "init", "-q", "-b", "main", str(work))
+    shutil.copy(through.local / "large", work)
+    through.run(git, "-C", str(work), "add", ".")
+    named = ("-c", "user.name=n", "-c", "user.email=n@example.org")
+    through.run(git, *named, "-C", str(work), "commit", "-qm", "one")
+    head = through.run(git, "-C", str(work), "rev-parse", "HEAD").strip()
+    url = f"ssh://writer=box@127.0.0.1:{through.gateway.ssh.port}{bare}"
+    through.run(git, "-C", str(work), "push", "-q", url, "main")
+    through.run(git, "clone", "-q", url, "clone")
+    assert (through.folder / "clone" / "large").read_bytes() == through.files["large"]
+    events = through.events()
+    notes = {
+        each["event"]["what"]: each["event"]["detail"] for each in events if each["kind"] == "session.note"
+    }
+    assert (notes["git.push"]["ref"], notes["git.push"]["new"]) == ("refs/heads/main", head)
+    assert {"id": head, "refs": ["HEAD", "refs/heads/main"]} in notes["git.fetch"]["wants"]
+    told_of = facts(events, "git")
+    assert [(each["service"], each["repository"]) for each in told_of] == [
+        ("push", str(bare)),
+        ("fetch", str(bare)),
+    ]
+    assert told_of[0]["pushed"][0]["result"] == "ok"
+    assert min(told_of[0]["pack_sent"], told_of[1]["pack_received"]) > LARGE
+
+
+PARAMIKO = """
+import sys, paramiko
+transport = paramiko.Transport(("127.0.0.1", int(sys.argv[1])))
+transport.connect(username="writer=box", password=sys.argv[2])
+sftp = paramiko.SFTPClient.from_transport(transport)
+sftp.put(sys.argv[3], sys.argv[4])
+sftp.get(sys.argv[4], sys.argv[5])
+with sftp.open(sys.argv[4], "r+") as file:
+    file.seek(10)
+    file.write(b"changed")
+    file.seek(0)
+    file.read(20)
+try:
+    sftp.rmdir("/anywhere")
+except PermissionError as error:
+    print("refused:", error)
+try:
+    sftp.remove("/nowhere")
+except FileNotFoundError:
+    print("not there")
+print(len(sftp.listdir(sys.argv[6])))
+transport.close()
+"""
+
+
+def test_paramiko(through: Through) -> None:
+    """Another client: it reads ahead, changes files in the middle, and shows a refusal as its own error."""
+    need.python_module("paramiko")
+    there = through.there / "large"
+    said = through.run(
+        sys.executable, "-c", PARAMIKO, str(through.gateway.ssh.port), PEOPLE["writer"].password,
+        str(through.local / "large"), str(there), str(through.folder / "back"), str(through.there),
+    )  # fmt: skip
+    assert "refused:" in said
+    assert "denies SFTP RMDIR" in said
+    assert "not there" in said
+    assert (through.folder / "back").read_bytes() == through.files["large"]
+    told = transfers(through.events())
+    large = sha(through.files["large"])
+    assert [each.get("sha256_written") for each in told[:2]] == [large, None]
+    assert [each.get("sha256_read") for each in told[:2]] == [None, large]
+    (changed,) = told[2:]
+    assert (changed["direction"], changed["written"]) == ("both", 7)
+    assert changed["sha256_written"] == sha(b"changed")
+    assert changed["detail"]["written_from"] == 10
