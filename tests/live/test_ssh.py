@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import socket
+import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .certificates import Certificates
+from .gateway import Configuration
+from .processes import free_port, until
 from .ssh_gateway import SSHGateway
 from .sshd import Sshd
 from .trail import assert_balanced, assert_whole
@@ -58,3 +66,166 @@ def test_a_command_runs_and_is_on_record(make: Callable[..., SSHGateway]) -> Non
     }
     assert ended["outcome"] == "failure"
     assert_balanced([each for each in events if each["kind"] == "session.end"])
+
+
+def test_a_refused_command_says_why_and_does_not_run(make: Callable[..., SSHGateway], tmp_path: Path) -> None:
+    """ssh shows the sentence; the event that it names is there; the target never heard of it."""
+    through = make()
+    proof = tmp_path / "proof"
+    done = through.ssh.run("alice", f"touch {proof}")
+    assert done.returncode == 255 or done.returncode == 1, done
+    assert b"hoopproxy: the role permits other commands only" in done.stderr
+    assert through.ssh.run("alice", "id -u").returncode == 0
+    assert not proof.exists()
+    assert through.gateway.terminate() == 0
+    (denied,) = through.gateway.events("command.denied")
+    assert denied["event"]["text"] == f"touch {proof}"
+    assert denied["id"].encode() in done.stderr
+    assert_balanced(through.gateway.events("session.end"))
+
+
+def test_much_passes_both_ways_and_the_end_of_input_arrives(make: Callable[..., SSHGateway]) -> None:
+    """Byte by byte the same, with the client's end of file in the middle: what is read last is written last."""
+    through = make()
+    sent = os.urandom(1 << 20) * (100 if os.environ.get("HOOPPROXY_SOAK") else 20)
+    done = through.ssh.run("writer", "cat; printf end", input=sent, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(sent + b"end").digest()
+    assert through.gateway.terminate() == 0
+    (ended,) = through.gateway.events("command.completed")
+    assert (ended["event"]["detail"]["stdin"], ended["event"]["detail"]["stdout"]) == (
+        len(sent),
+        len(sent) + 3,
+    )
+    assert_balanced(through.gateway.events("session.end"))
+
+
+def test_many_commands_share_a_connection(make: Callable[..., SSHGateway], tmp_path: Path) -> None:
+    """ControlMaster: each command is an operation of its own in one session."""
+    through = make()
+    control = ["-o", f"ControlPath={tmp_path / 'control'}"]
+    ssh, environment = through.ssh, through.ssh.environment("writer")
+    master = subprocess.Popen(
+        ["ssh", *ssh.options, *control, "-M", "-N", "-p", str(ssh.port), "writer@127.0.0.1"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        until((tmp_path / "control").exists, seconds=30, what="the master is there")
+        results: dict[int, bytes] = {}
+
+        def one(number: int) -> None:
+            results[number] = ssh.run("writer", *control, f"sleep 0.2; echo {number}; cat", input=b"x").stdout
+
+        threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join(60)
+    finally:
+        master.terminate()
+        master.wait(20)
+    assert results == {number: f"{number}\nx".encode() for number in range(8)}
+    assert through.gateway.terminate() == 0
+    asked = through.gateway.events("command.requested")
+    assert len(asked) == 8
+    assert len({each["session"] for each in asked}) == 1
+    ended = through.gateway.events("command.completed")
+    assert {each["op"] for each in ended} == {each["op"] for each in asked}
+    assert_balanced(through.gateway.events("session.end"))
+
+
+def test_forwards_go_where_the_role_says(make: Callable[..., SSHGateway]) -> None:
+    """-L to what is permitted, -L to what is not, and -R, with both ends and the bytes on record."""
+    there = free_port()
+
+    def change(settings: Configuration) -> None:
+        settings["role"][0]["options"] = {
+            "ssh": {"forwards": [f"127.0.0.1:{there}"], "remote_forwards": [f"*:{back}"]}
+        }
+
+    here, elsewhere, back = free_port(), free_port(), free_port()
+    through = make(change=change)
+    ssh = through.ssh
+    listener = subprocess.Popen(
+        ["python3", "-c", _ECHO, str(there)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+    )
+    assert listener.stdout is not None
+    listener.stdout.readline()
+    tunnel = subprocess.Popen(
+        [
+            *("ssh", *ssh.options, "-N", "-L", f"{here}:127.0.0.1:{there}"),
+            *("-L", f"{elsewhere}:127.0.0.1:{through.sshd.port}", "-R", f"{back}:127.0.0.1:{there}"),
+            *("-p", str(ssh.port), "writer@127.0.0.1"),
+        ],
+        env=ssh.environment("writer"),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        until(lambda: _asked(here, b"ping") == b"ping", seconds=30, what="the tunnel is there")
+        assert _asked(elsewhere, b"ping") == b""
+        until(lambda: _asked(back, b"pong") == b"pong", seconds=30, what="the way back is there")
+    finally:
+        tunnel.terminate()
+        tunnel.communicate(timeout=20)
+        listener.kill()
+        listener.communicate()
+    assert through.gateway.terminate() == 0
+    events = through.gateway.events()
+    opened = {each["op"]: each["event"] for each in events if each["kind"] == "forward.opened"}
+    closed = {each["op"]: each["event"] for each in events if each["kind"] == "forward.closed"}
+    assert opened.keys() == closed.keys()
+    assert {each["type"] for each in opened.values()} == {"direct-tcpip", "tcpip-forward", "forwarded-tcpip"}
+    carried = [closed[op] for op, each in opened.items() if each["type"] == "direct-tcpip"]
+    assert {"sent": 4, "received": 4}.items() <= carried[-1].items()
+    (denied,) = [each for each in events if each["kind"] == "command.denied"]
+    assert denied["event"]["detail"]["destination"] == {"host": "127.0.0.1", "port": through.sshd.port}
+    assert_balanced([each for each in events if each["kind"] == "session.end"])
+
+
+def test_a_killed_gateway_leaves_the_command_unfinished(make: Callable[..., SSHGateway]) -> None:
+    """The record was there before the command ran; the next start says that nobody saw its end."""
+    through = make()
+    ssh = through.ssh
+    client = subprocess.Popen(
+        ["ssh", *ssh.options, "-p", str(ssh.port), "writer@127.0.0.1", "echo begun; sleep 30"],
+        env=ssh.environment("writer"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert client.stdout is not None
+    assert client.stdout.readline() == b"begun\n"
+    through.gateway.kill9()
+    client.communicate(timeout=30)
+    through.gateway.up()
+    assert through.gateway.terminate() == 0
+    (asked,) = through.gateway.events("command.requested")
+    (unfinished,) = through.gateway.events("command.unfinished")
+    assert unfinished["op"] == asked["op"]
+    assert through.gateway.events("session.interrupted")
+
+
+_ECHO = """
+import socket, sys
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+print("ready", flush=True)
+while True:
+    peer, _ = server.accept()
+    peer.sendall(peer.recv(100))
+    peer.close()
+"""
+
+
+def _asked(port: int, question: bytes) -> bytes:
+    """What somebody answers there; nothing if nobody does."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as peer:
+            peer.sendall(question)
+            answer = b""
+            while more := peer.recv(100):
+                answer += more
+            return answer
+    except OSError:
+        return b""

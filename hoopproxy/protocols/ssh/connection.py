@@ -79,9 +79,8 @@ class Connection:
         self._replies = Replies()  # to the client's global requests
         self._client_owes = 0  # answers to the target's global requests
         self._no_more_sessions = False
-        self._listening: dict[
-            tuple[str, int | str], str
-        ] = {}  # what the target listens on for the client: its op
+        # What the target listens on for the client: the operation, and when it began.
+        self._listening: dict[tuple[str, int | str], tuple[str, int]] = {}
         self._asked: Callable[[Verdict], Iterator[Command] | None] | None = None
 
     # --- what the conversation passes on -------------------------------------------------------------
@@ -115,8 +114,8 @@ class Connection:
         yield from self.nested.finished()
         for channel in self.channels.all():
             yield from self._over(channel, "the session ended before the channel was closed")
-        for op in self._listening.values():
-            yield Completed(op, self.now, {"because": "the session ended"}, "unfinished", "failure")
+        for op, began in self._listening.values():
+            yield self._no_longer(op, began)
 
     # --- opening -------------------------------------------------------------------------------------
 
@@ -749,9 +748,9 @@ class Connection:
         self, frame: Frame, what: str, wants: bool, place: dict[str, object], key: tuple[str, int | str]
     ) -> Iterator[Command]:
         if what.startswith("cancel"):
-            op = self._listening.pop(key, None)
-            if op is not None:
-                yield Note(ForwardClosed(sent=0, received=0, duration=0), op=op, outcome="success")
+            ended = self._listening.pop(key, None)
+            if ended is not None:
+                yield self._no_longer(*ended)
             yield from self._pass_global(what, wants)
             return
         refused = (
@@ -762,7 +761,7 @@ class Connection:
 
         def decided(verdict: Verdict) -> Iterator[Command] | None:
             if verdict.allowed:
-                self._listening[key] = verdict.op
+                self._listening[key] = verdict.op, verdict.at
                 if wants:
                     self._replies.owe(Owed(what, asked=key))
                 return iter((FORWARD,))
@@ -782,18 +781,22 @@ class Connection:
         refusal = None if refused is None else Refusal("policy", refused)
         yield Decide(("FORWARD", f"FORWARD {what}"), 0, fields, refusal=refusal, kind=b"forward.opened")
 
+    def _no_longer(self, op: str, began: int) -> Note:
+        """Nothing listens there any more. What came through it is on record by its own connections."""
+        closed = ForwardClosed(sent=0, received=0, duration=max(0, self.now - began))
+        return Note(closed, op=op, outcome="success")
+
     def _target_answers_global(self, frame: Frame) -> Iterator[Command]:
         owed = self._replies.answered()
         key = owed.asked
         if isinstance(key, tuple):
-            op = self._listening.get(key)
-            if frame.kind == n.REQUEST_FAILURE and op is not None:
-                del self._listening[key]
+            found = self._listening.get(key)
+            if frame.kind == n.REQUEST_FAILURE and found is not None:
+                op, began = self._listening.pop(key)
                 error = {"code": "refused", "message": "the target refused it"}
-                yield Note(
-                    ForwardClosed(sent=0, received=0, error=error, duration=0), op=op, outcome="failure"
-                )
-            elif op is not None and key[1] == 0 and len(frame.body or b"") >= 5:
+                closed = ForwardClosed(sent=0, received=0, error=error, duration=self.now - began)
+                yield Note(closed, op=op, outcome="failure")
+            elif found is not None and key[1] == 0 and len(frame.body or b"") >= 5:
                 port = int.from_bytes((frame.body or b"")[1:5], "big")  # the target chose one
                 self._listening[(key[0], port)] = self._listening.pop(key)
         due = self._replies.due()
