@@ -13,7 +13,7 @@ from hoopproxy.wire.frames import Frame
 
 if TYPE_CHECKING:
     from hoopproxy.protocols.ssh.channels import Channel
-    from hoopproxy.protocols.ssh.connection import Connection
+    from hoopproxy.protocols.ssh.dialogue import Dialogue
 
 __all__ = ["Steps"]
 
@@ -27,7 +27,7 @@ class Steps:
 
     __slots__ = ("_answers", "_channel", "_connection", "_left", "_running", "_verdict")
 
-    def __init__(self, connection: Connection, channel: Channel) -> None:
+    def __init__(self, connection: Dialogue, channel: Channel) -> None:
         self._connection, self._channel = connection, channel
         # Bytes taken from the client (True) or the target (False), not passed on and not given back.
         self._left = {True: 0, False: 0}

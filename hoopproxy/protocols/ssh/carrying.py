@@ -1,0 +1,206 @@
+"""A channel's data, its windows and its end: RFC 4254 s.5.2 and s.5.3. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hoopproxy.errors import ProtocolViolation
+from hoopproxy.events import ForwardClosed
+from hoopproxy.protocols.ssh import numbers as n
+from hoopproxy.protocols.ssh.channels import WINDOW_MAX, Channel
+from hoopproxy.protocols.ssh.codec import HEADER
+from hoopproxy.protocols.ssh.dialogue import (
+    Dialogue,
+)
+from hoopproxy.protocols.ssh.packets import Reader, framed, packet, uint32
+from hoopproxy.protocols.ssh.steps import Steps
+from hoopproxy.protocols.ssh.watch import Watcher
+from hoopproxy.wire.commands import (
+    FORWARD,
+    Command,
+    Completed,
+    Note,
+    ToServer,
+)
+from hoopproxy.wire.frames import Frame
+
+__all__ = ["Carrying"]
+
+_UNREAD_UP, _UNREAD_DOWN = Watcher.client_data, Watcher.server_data
+
+
+class Carrying(Dialogue):
+    """What flows in a channel, and what is told when it is over."""
+
+    def _client_adjusts(self, frame: Frame) -> Iterator[Command]:
+        reader = Reader(frame.body or b"", 1)
+        channel, more = self.channels.of_client(reader.uint32()), reader.uint32()
+        reader.end()
+        less = min(channel.credit, more)
+        if less:
+            channel.credit -= less
+            more -= less
+            if more:
+                yield ToServer(
+                    framed(packet(n.CHANNEL_WINDOW_ADJUST, uint32(channel.target_id), uint32(more))),
+                    "window",
+                    instead=True,
+                )
+        else:
+            yield FORWARD
+        channel.client_window = _wider(channel.client_window, more)
+        if channel.steps is not None:
+            yield from channel.steps.due()
+
+    def _target_adjusts(self, frame: Frame) -> Iterator[Command]:
+        reader = Reader(frame.body or b"", 1)
+        channel, more = self.channels.of_target(reader.uint32()), reader.uint32()
+        reader.end()
+        channel.target_window = _wider(channel.target_window, more)
+        return iter(())
+
+    def _client_data(self, frame: Frame) -> Iterator[Command]:
+        payload = self._client_codec.payload(frame)
+        channel = self.channels.of_client(int.from_bytes(payload[1:5], "big"))
+        data, offset, _ = _data_of(payload, frame.kind)
+        size = len(data)
+        if channel.client_eof:
+            raise ProtocolViolation("data behind the end of data")
+        if size > channel.target_window or size > channel.target_packet:
+            raise ProtocolViolation("more data than the window has room for")
+        if channel.watcher is None:
+            raise ProtocolViolation("data for a channel in which nothing runs")
+        channel.target_window -= size
+        channel.stdin += size
+        watcher, at = channel.watcher, frame.start + HEADER + offset
+        if watcher.gate:
+            yield from self._steps(channel).client(bytes(data), at, self.now)
+            return
+        if watcher.__class__.client_data is _UNREAD_UP:  # then a copy of it is for nobody
+            yield FORWARD
+            return
+        told = watcher.client_data(bytes(data), at, self.now)
+        if told is not None:
+            yield from told
+        yield FORWARD
+
+    def _target_data(self, frame: Frame) -> Iterator[Command]:
+        payload = self._server_codec.payload(frame)
+        channel = self.channels.of_target(int.from_bytes(payload[1:5], "big"))
+        data, offset, stderr = _data_of(payload, frame.kind)
+        size = len(data)
+        if channel.target_eof:
+            raise ProtocolViolation("data behind the end of data")
+        if size > channel.client_window or size > channel.client_packet:
+            raise ProtocolViolation("more data than the window has room for")
+        channel.client_window -= size
+        if stderr:
+            channel.stderr += size
+        else:
+            channel.stdout += size
+        watcher = channel.watcher
+        if watcher is None or (watcher.__class__.server_data is _UNREAD_DOWN and not watcher.gate):
+            return
+        at = frame.start + HEADER + offset
+        if watcher.gate and not stderr:
+            yield from self._steps(channel).server(bytes(data), at, self.now, frame)
+            return
+        told = watcher.server_data(bytes(data), at, self.now, stderr)
+        if told is not None:
+            yield from told
+
+    def _steps(self, channel: Channel) -> Steps:
+        steps = channel.steps
+        if steps is None:
+            steps = channel.steps = Steps(self, channel)
+        return steps
+
+    def _client_eof(self, frame: Frame) -> Iterator[Command]:
+        channel = self._at_end(frame, self.channels.of_client)
+        if not channel.client_eof:
+            channel.client_eof = True
+            if channel.watcher is not None:
+                yield from channel.watcher.client_eof(self.now) or ()
+        yield FORWARD
+
+    def _target_eof(self, frame: Frame) -> Iterator[Command]:
+        channel = self._at_end(frame, self.channels.of_target)
+        if not channel.target_eof:
+            channel.target_eof = True
+            if channel.watcher is not None:
+                yield from channel.watcher.server_eof(self.now) or ()
+
+    def _client_closes(self, frame: Frame) -> Iterator[Command]:
+        channel = self._at_end(frame, self.channels.of_client)
+        channel.client_closed = True
+        yield FORWARD
+        yield from self._maybe_over(channel)
+
+    def _target_closes(self, frame: Frame) -> Iterator[Command]:
+        channel = self._at_end(frame, self.channels.of_target)
+        channel.target_closed = True
+        return self._maybe_over(channel)
+
+    def _maybe_over(self, channel: Channel) -> Iterator[Command]:
+        if channel.closed:
+            self.channels.remove(channel)
+            yield from self._over(channel, "")
+
+    def _over(self, channel: Channel, because: str) -> Iterator[Command]:
+        """The end of what ran in a channel. ``because``: why it has no proper one."""
+        watcher, channel.watcher = channel.watcher, None
+        if watcher is not None:
+            yield from watcher.closed(self.now) or ()
+        op, channel.op = channel.op, ""
+        if not op:
+            return
+        if channel.verb == "FORWARD":
+            sent, received = channel.stdin, channel.stdout
+            if channel.by_target:
+                sent, received = received, sent
+            yield Note(
+                ForwardClosed(
+                    sent=sent,
+                    received=received,
+                    detail={"because": because} if because else None,
+                    duration=self.now - channel.began,
+                ),
+                op=op,
+                outcome="failure" if because else "success",
+            )
+            return
+        if because:
+            yield Completed(
+                op, channel.began, {"because": because, "bytes": channel.stdout}, "unfinished", "failure"
+            )
+            return
+        ended = channel.exit or {}
+        detail: dict[str, object] = {
+            "channel": channel.client_id,
+            "stdin": channel.stdin,
+            "stdout": channel.stdout,
+            "stderr": channel.stderr,
+            **ended,
+            **({} if watcher is None else watcher.facts()),
+        }
+        fine = ended.get("exit_status", 0) == 0 and "exit_signal" not in ended
+        fields: dict[str, object] = {"results": 0, "bytes": channel.stdout + channel.stderr, "detail": detail}
+        yield Completed(op, channel.began, fields, "completed", "success" if fine else "failure")
+
+
+def _wider(window: int, more: int) -> int:
+    if window + more > WINDOW_MAX:
+        raise ProtocolViolation("a window of over 2^32-1 bytes")
+    return window + more
+
+
+def _data_of(payload: memoryview, kind: int) -> tuple[memoryview, int, bool]:
+    """The data of a message, where it begins in the payload, and whether it is of standard error."""
+    offset, stderr = 9, False
+    if kind == n.CHANNEL_EXTENDED_DATA:
+        offset, stderr = 13, True
+        if int.from_bytes(payload[5:9], "big") != n.STDERR:
+            raise ProtocolViolation("extended data of an unknown type")
+    if len(payload) < offset or int.from_bytes(payload[offset - 4 : offset], "big") != len(payload) - offset:
+        raise ProtocolViolation("the length of data is not that of its message")
+    return payload[offset:], offset, stderr

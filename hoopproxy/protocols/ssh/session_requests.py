@@ -1,0 +1,142 @@
+"""Requests about the session, in no channel: RFC 4254 s.4 and s.7.1, OpenSSH's PROTOCOL. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hoopproxy.errors import ProtocolViolation
+from hoopproxy.events import ForwardClosed, SessionNote
+from hoopproxy.protocols.ssh import numbers as n
+from hoopproxy.protocols.ssh.channels import Owed
+from hoopproxy.protocols.ssh.dialogue import (
+    Dialogue,
+    address_of,
+)
+from hoopproxy.protocols.ssh.packets import Reader, framed, packet
+from hoopproxy.wire.commands import (
+    FORWARD,
+    WITHHOLD,
+    Command,
+    Decide,
+    Note,
+    Refusal,
+    ToClient,
+    ToServer,
+    Verdict,
+)
+from hoopproxy.wire.frames import Frame
+
+__all__ = ["SessionRequests"]
+
+
+class SessionRequests(Dialogue):
+    """What the target listens on for the client, and what else is asked."""
+
+    def _client_global(self, frame: Frame) -> Iterator[Command]:
+        reader = Reader(frame.body or b"", 1)
+        what, wants = reader.name(), reader.boolean()
+        if what == "no-more-sessions@openssh.com":
+            self._no_more_sessions = True
+            return self._pass_global(what, wants)
+        if what in ("tcpip-forward", "cancel-tcpip-forward"):
+            host, port = address_of(reader), reader.uint32()
+            reader.end()
+            return self._listen(frame, what, wants, {"host": host, "port": port}, (str(host), port))
+        if what in ("streamlocal-forward@openssh.com", "cancel-streamlocal-forward@openssh.com"):
+            path = address_of(reader)
+            reader.end()
+            return self._listen(frame, what, wants, {"path": path}, ("path", str(path)))
+        if what.startswith(("keepalive@", "hostkeys-prove")) and not what.startswith("hostkeys-prove"):
+            return self._pass_global(what, wants)
+        return self._refuse_global(frame, what, wants)
+
+    def _pass_global(self, what: str, wants: bool) -> Iterator[Command]:
+        if wants:
+            self._replies.owe(Owed(what))
+        yield FORWARD
+
+    def _refuse_global(self, frame: Frame, what: str, wants: bool) -> Iterator[Command]:
+        """Not known here: answered as by a server that doesn't know it. It asks for nothing that runs."""
+        yield Note(SessionNote(what="request", detail={"name": what, "refused": True}), outcome="failure")
+        if wants:
+            for each in self._replies.owe(Owed(what, packet(n.REQUEST_FAILURE))):
+                yield ToClient(framed(each), "refusal")
+
+    def _listen(
+        self, frame: Frame, what: str, wants: bool, place: dict[str, object], key: tuple[str, int | str]
+    ) -> Iterator[Command]:
+        if what.startswith("cancel"):
+            ended = self._listening.pop(key, None)
+            if ended is not None:
+                yield self._no_longer(*ended)
+            yield from self._pass_global(what, wants)
+            return
+        refused = (
+            self.permits.socket(str(place["path"]))
+            if "path" in place
+            else self.permits.remote_forward(str(place["host"]), int(str(place["port"])))
+        )
+
+        def decided(verdict: Verdict) -> Iterator[Command] | None:
+            if verdict.allowed:
+                self._listening[key] = verdict.op, verdict.at
+                if wants:
+                    self._replies.owe(Owed(what, asked=key))
+                return iter((FORWARD,))
+            if not wants:
+                return iter(())
+            failure = packet(n.REQUEST_FAILURE)
+            return iter(
+                [ToClient(framed(each), "refusal") for each in self._replies.owe(Owed(what, failure))]
+            )
+
+        self._asked = decided
+        fields: dict[str, object] = {
+            "type": what,
+            "destination": place,
+            "range": (frame.start, frame.end),
+        }
+        refusal = None if refused is None else Refusal("policy", refused)
+        yield Decide(("FORWARD", f"FORWARD {what}"), 0, fields, refusal=refusal, kind=b"forward.opened")
+
+    def _no_longer(self, op: str, began: int) -> Note:
+        """Nothing listens there any more. What came through it is on record by its own connections."""
+        closed = ForwardClosed(sent=0, received=0, duration=max(0, self.now - began))
+        return Note(closed, op=op, outcome="success")
+
+    def _target_answers_global(self, frame: Frame) -> Iterator[Command]:
+        owed = self._replies.answered()
+        key = owed.asked
+        if isinstance(key, tuple):
+            found = self._listening.get(key)
+            if frame.kind == n.REQUEST_FAILURE and found is not None:
+                op, began = self._listening.pop(key)
+                error = {"code": "refused", "message": "the target refused it"}
+                closed = ForwardClosed(sent=0, received=0, error=error, duration=self.now - began)
+                yield Note(closed, op=op, outcome="failure")
+            elif found is not None and key[1] == 0 and len(frame.body or b"") >= 5:
+                port = int.from_bytes((frame.body or b"")[1:5], "big")  # the target chose one
+                self._listening[(key[0], port)] = self._listening.pop(key)
+        due = self._replies.due()
+        if due:
+            yield FORWARD
+            for each in due:
+                yield ToClient(framed(each), "refusal")
+
+    def _target_global(self, frame: Frame) -> Iterator[Command]:
+        reader = Reader(frame.body or b"", 1)
+        what, wants = reader.name(), reader.boolean()
+        if what.startswith("hostkeys-"):
+            # The target's host keys are not those of the gateway that the client speaks to.
+            yield WITHHOLD
+            if wants:
+                yield ToServer(framed(packet(n.REQUEST_FAILURE)), "refusal")
+            return
+        if wants:
+            self._client_owes += 1
+
+    def _client_answers_global(self, frame: Frame) -> Iterator[Command]:
+        if not self._client_owes:
+            raise ProtocolViolation("an answer to nothing that was asked")
+        self._client_owes -= 1
+        yield FORWARD
