@@ -38,6 +38,7 @@ Never reuse a number here: this is a contract with every file ever written.
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from hashlib import sha256
@@ -420,6 +421,17 @@ def encode_block(
     return head + _CRC.pack(crc32(key_bytes, crc32(head, seed))) + key_bytes
 
 
+_of_thread = threading.local()
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """This thread's own: making one takes several times as long as a small block, and threads can't share it."""
+    found: zstandard.ZstdDecompressor | None = getattr(_of_thread, "decompressor", None)
+    if found is None:
+        found = _of_thread.decompressor = zstandard.ZstdDecompressor()
+    return found
+
+
 def read_payload(header: BlockHeader, stored: bytes, seed: int) -> bytes:
     """The raw payload; ``ValueError`` if it is cut, changed, or not as long as the header says."""
     if len(stored) != header.stored or crc32(stored, seed) != header.payload_crc:
@@ -430,7 +442,7 @@ def read_payload(header: BlockHeader, stored: bytes, seed: int) -> bytes:
         try:
             if zstandard.frame_content_size(stored) != header.raw:
                 raise ValueError("the block's length is wrong")
-            raw = zstandard.ZstdDecompressor().decompress(stored)
+            raw = _decompressor().decompress(stored)
         except zstandard.ZstdError as error:
             raise ValueError("the block can't be decompressed") from error
     if len(raw) != header.raw:
