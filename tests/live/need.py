@@ -43,6 +43,8 @@ REQUIRED = frozenset(
         "rsyslog",
         "confluent-kafka",
         "moto",
+        "OpenSSH client",
+        "OpenSSH server",
         "gateway",
     }
 )
