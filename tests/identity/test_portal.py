@@ -413,7 +413,9 @@ def test_the_methods_on_offer_are_those_of_the_checkers(tmp_path: Path) -> None:
         "certificate",
         "keyboard-interactive",
     )
-    assert portal(Plain(b"x")).methods() == ("password",)
+    assert portal(Plain(b"x")).methods() == ("password", "keyboard-interactive"), (
+        "a password can be asked for by a prompt"
+    )
     assert portal(Plain(b"x")).login_method("anybody") == "password"
     assert issubclass(IPassword, INamed)
 

@@ -155,6 +155,7 @@ def test_the_rounds_turn_red_for_a_gateway_that_breaks_the_promise(
     """A test that can't fail proves nothing: these two mistakes are found."""
     through: Gateway = gateway(mode="strict", start=False, change=_on(disk))
     _mutate(through, mutant)
-    missing, told = missing_after_cuts(through, disk, tmp_path, 2)
+    # Others of our processes sync the same file system: of a few replies, all can be lucky.
+    missing, told = missing_after_cuts(through, disk, tmp_path, 4)
     assert told > 1
     assert missing, "the checker did not notice"
