@@ -104,7 +104,6 @@ class Channel:
         "target_window",
         "verb",
         "watcher",
-        "what",
     )
 
     def __init__(self, kind: str, *, by_target: bool = False) -> None:
@@ -121,7 +120,6 @@ class Channel:
         )
         self.stdin = self.stdout = self.stderr = 0
         self.op, self.verb, self.began = "", "", 0
-        self.what: Mapping[str, object] = {}
         self.exit: dict[str, object] | None = None
         self.watcher: Watcher | None = None
         self.pty: Mapping[str, object] | None = None

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
+
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.events import REDACTIONS, Identity, SessionFailed, safe_text
 from hoopproxy.interfaces import ISession
@@ -212,6 +214,8 @@ class SSHConversation(Conversation):
             self._client_codec, self._server_codec, permits, self._watcher, self._nested
         )
         self._auth = self._upstream = None
+        # The account's secrets have served: a session lives long.
+        self._connected = attrs.evolve(connected, password=None, secrets={})
         yield from self._let_in(upstream.banner)
         yield Started(
             upstream={**_said_of(self._secured.get("target")), **upstream.facts()},

@@ -75,7 +75,6 @@ class Opening(Dialogue):
                 "channel": channel.client_id,
                 "range": where,
             }
-            channel.what = fields
             refused = refused or self._crowded()
             yield from self._ask_to_open(channel, "FORWARD", fields, refused, n.ADMINISTRATIVELY_PROHIBITED)
         else:
@@ -160,7 +159,6 @@ class Opening(Dialogue):
             "origin": origin,
             "range": (frame.start, frame.end),
         }
-        channel.what = fields
         refused = refused or self._crowded()
 
         def decided(verdict: Verdict) -> Iterator[Command] | None:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.events import SessionNote, safe_text
+from hoopproxy.events import REDACTIONS, SessionNote, safe_text
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel, Owed
+from hoopproxy.protocols.ssh.codec import HEADER
 from hoopproxy.protocols.ssh.dialogue import (
     SENTENCE_MAX,
     Dialogue,
@@ -22,14 +23,16 @@ from hoopproxy.wire.commands import (
     Completed,
     Decide,
     Note,
+    Redact,
     Refusal,
     ToClient,
     Verdict,
 )
-from hoopproxy.wire.frames import Frame
+from hoopproxy.wire.frames import Frame, Span
 
 __all__ = ["Requests"]
 
+_COOKIE = REDACTIONS.index("parameter")  # whoever has it draws on the client's screen
 _PROGRAM = re.compile(rb"\s*[A-Za-z0-9_./+-]+")
 
 
@@ -78,7 +81,7 @@ class Requests(Dialogue):
             if not verdict.allowed:
                 return self._say_no(channel, verb, wants, verdict)
             if wants:
-                channel.replies.owe(Owed(verb, asked=channel))
+                channel.replies.owe(Owed(verb))
             if allowed is not None:
                 allowed(verdict)
             return iter((FORWARD,))
@@ -215,9 +218,11 @@ class Requests(Dialogue):
     def _x11(self, frame: Frame, channel: Channel, reader: Reader, wants: bool) -> Iterator[Command]:
         single = reader.boolean()
         reader.string()
-        reader.string()
+        start = frame.start + HEADER + reader.at + 4
+        cookie = reader.string()
         reader.uint32()
         reader.end()
+        yield Redact(Span(start, start + len(cookie), _COOKIE))
         refused = None if self.permits.x11 else "the role permits no X11 forwarding"
         yield from self._noted(channel, "x11", {"single": single}, refused)
         yield from self._ask(

@@ -46,7 +46,7 @@ class SessionRequests(Dialogue):
             path = address_of(reader)
             reader.end()
             return self._listen(frame, what, wants, {"path": path}, ("path", str(path)))
-        if what.startswith(("keepalive@", "hostkeys-prove")) and not what.startswith("hostkeys-prove"):
+        if what.startswith("keepalive@"):
             return self._pass_global(what, wants)
         return self._refuse_global(frame, what, wants)
 

@@ -385,6 +385,20 @@ def test_agent_and_x11_are_refused_by_default(what: str) -> None:
     assert player.journal.of("command.denied")
 
 
+@pytest.mark.parametrize("permitted", [True, False])
+def test_the_cookie_of_x11_is_not_in_the_recording(permitted: bool) -> None:
+    """Whoever has it reads what is typed on the client's screen. The target gets it where the role permits that."""
+    player = begun({"x11": permitted})
+    player.client(open_session())
+    player.target(confirm())
+    player.client(request("x11-req", b"\0", string("MIT-MAGIC-COOKIE-1"), string("5ec1e7"), uint32(0)))
+    assert (b"5ec1e7" in player.relay.server) == permitted
+    assert b"5ec1e7" not in player.journal.everything
+    player.end()
+    assert player.ended["event"]["client"]["redacted"] == 6
+    assert player.ended["event"]["balanced"]
+
+
 def test_a_session_that_ends_in_the_middle_says_what_was_open() -> None:
     """An operation without an end would look as if it still ran."""
     player = running()
