@@ -45,6 +45,14 @@ REQUIRED = frozenset(
         "moto",
         "OpenSSH client",
         "OpenSSH server",
+        "dropbear",
+        "PuTTY",
+        "ansible",
+        "paramiko",
+        "asyncssh",
+        "ssh-audit",
+        "git",
+        "rsync",
         "gateway",
     }
 )

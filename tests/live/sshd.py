@@ -52,7 +52,7 @@ class Sshd:
     ``folder`` has ``target_KIND`` and ``.pub``, ``target_rsa-cert.pub``, ``ca.pub``, and ``user``, the key that may
     log in as ``user``.
 
-    :param more: further lines of its configuration.
+    :param more: lines of its configuration that go before ours: sshd takes the first of each.
     """
 
     def __init__(self, name: str = "sshd", more: Sequence[str] = ()) -> None:
@@ -66,7 +66,7 @@ class Sshd:
             keygen(folder, "-q", "-t", "ed25519", "-N", "", "-f", key)
         keygen(folder, "-q", "-s", "ca", "-h", "-I", "target", "-n", "target,127.0.0.1", "target_rsa.pub")
         (folder / "authorized").write_bytes((folder / "user.pub").read_bytes())
-        (folder / "sshd_config").write_text("\n".join((*self._lines(), *more)) + "\n")
+        (folder / "sshd_config").write_text("\n".join((*more, *self._lines())) + "\n")
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
         self.process = Spawned(

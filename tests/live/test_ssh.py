@@ -6,7 +6,6 @@ import hashlib
 import os
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,41 +99,6 @@ def test_much_passes_both_ways_and_the_end_of_input_arrives(make: Callable[..., 
         len(sent),
         len(sent) + 3,
     )
-    assert_balanced(through.gateway.events("session.end"))
-
-
-def test_many_commands_share_a_connection(make: Callable[..., SSHGateway], tmp_path: Path) -> None:
-    """ControlMaster: each command is an operation of its own in one session."""
-    through = make()
-    control = ["-o", f"ControlPath={tmp_path / 'control'}"]
-    ssh, environment = through.ssh, through.ssh.environment("writer")
-    master = subprocess.Popen(
-        ["ssh", *ssh.options, *control, "-M", "-N", "-p", str(ssh.port), "writer@127.0.0.1"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-    )
-    try:
-        until((tmp_path / "control").exists, seconds=30, what="the master is there")
-        results: dict[int, bytes] = {}
-
-        def one(number: int) -> None:
-            results[number] = ssh.run("writer", *control, f"sleep 0.2; echo {number}; cat", input=b"x").stdout
-
-        threads = [threading.Thread(target=one, args=(number,)) for number in range(8)]
-        for each in threads:
-            each.start()
-        for each in threads:
-            each.join(60)
-    finally:
-        master.terminate()
-        master.wait(20)
-    assert results == {number: f"{number}\nx".encode() for number in range(8)}
-    assert through.gateway.terminate() == 0
-    asked = through.gateway.events("command.requested")
-    assert len(asked) == 8
-    assert len({each["session"] for each in asked}) == 1
-    ended = through.gateway.events("command.completed")
-    assert {each["op"] for each in ended} == {each["op"] for each in asked}
     assert_balanced(through.gateway.events("session.end"))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from hoopproxy.protocols.ssh.krl import read_revoked
 from . import need
 from .certificates import Certificates
 from .gateway import Configuration
+from .security_key import make_security_key
 from .ssh_gateway import SSHGateway
 from .sshd import Sshd, keygen
 from .trail import assert_balanced
@@ -40,6 +42,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keys")
     for name, how in {**KINDS, "ca": KINDS["ed25519"], "stranger": KINDS["ed25519"]}.items():
         keygen(folder, "-q", *how, "-N", "", "-C", name, "-f", name)
+    make_security_key(folder / "security")
     return folder
 
 
@@ -157,6 +160,8 @@ def through(sshd: Sshd, keys: Path, certificates: Certificates) -> Iterator[SSHG
         lines = [
             *(f"writer {(keys / f'{kind}.pub').read_text().strip()}" for kind in KINDS),
             f'both restrict,command="echo forced" {(keys / "ed25519.pub").read_text().strip()}',
+            f"writer {(keys / 'security.pub').read_text().strip()}",
+            f"both verify-required {(keys / 'security.pub').read_text().strip()}",
             f'clear from="192.0.2.0/24" {(keys / "ed25519.pub").read_text().strip()}',
         ]
         (folder / "keys").write_text("\n".join(lines) + "\n")
@@ -250,7 +255,52 @@ def test_a_key_of_every_kind_logs_in(through: SSHGateway, keys: Path, kind: str)
     assert (done.stdout, done.returncode) == ("in\n", 0), done.stderr
 
 
-@pytest.mark.parametrize("kind", ["ed25519", "ecdsa384", "rsa"])
+@pytest.mark.parametrize(
+    ("algorithm", "fine"), [("rsa-sha2-256", True), ("rsa-sha2-512", True), ("ssh-rsa", False)]
+)
+def test_rsa_signs_by_sha_2_only(through: SSHGateway, keys: Path, algorithm: str, fine: bool) -> None:
+    """Either of the two, with and without a certificate; what signs by SHA-1 finds no algorithm in common."""
+    for key, name in ((keys / "rsa", algorithm), (signed(keys, "rsa"), certified(algorithm))):
+        only = ("-o", f"PubkeyAcceptedAlgorithms={name}")
+        done = client(through, "writer=box", "echo in", key=key, more=only)
+        assert (done.stdout, done.returncode) == (("in\n", 0) if fine else ("", 255)), done.stderr
+
+
+def certified(algorithm: str) -> str:
+    """The name of the same with a certificate."""
+    return f"{algorithm}-cert-v01@openssh.com"
+
+
+TOUCHED, VERIFIED = 0x01, 0x04
+
+
+@pytest.mark.parametrize(
+    ("user", "flags", "fine"),
+    [
+        ("writer", TOUCHED, True),
+        ("writer", 0, False),
+        ("both", TOUCHED, False),
+        ("both", TOUCHED | VERIFIED, True),
+    ],
+)
+def test_a_security_key_must_have_been_touched(
+    through: SSHGateway, keys: Path, user: str, flags: int, fine: bool
+) -> None:
+    """A key of software that signs as FIDO keys do: ``writer`` lists it, ``both`` with ``verify-required``."""
+    need.python_module("asyncssh")
+    arguments = [str(through.ssh.port), f"{user}=box", str(flags), str(keys / "security")]
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("security_key.py")), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    expected = ("in\n", 0) if fine else ("refused\n", 3)
+    assert (done.stdout, done.returncode) == expected, done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_certificate_logs_in(through: SSHGateway, keys: Path, kind: str) -> None:
     """Also one for a key that no file has."""
     done = client(through, "writer=box", "echo in", key=signed(keys, kind))

@@ -215,13 +215,13 @@ def test_ssh_audit_finds_nothing_red(house: House) -> None:
 
 
 def dropbear(house: House) -> tuple[bytes, int]:
-    program = need.command("dbclient", name="dropbear client", package="dropbear-bin")
+    program = need.command("dbclient", name="dropbear", package="dropbear-bin")
     arguments = [program, "-y", "-y", "-p", str(house.relay.port), f"{house.user}@127.0.0.1", "cat; exit 4"]
     return ran(arguments)
 
 
 def plink(house: House) -> tuple[bytes, int]:
-    program = need.command("plink", name="plink", package="putty-tools")
+    program = need.command("plink", name="PuTTY", package="putty-tools")
     key = (house.folder / "host_ed25519.pub").read_text().split()[1]
     digest = base64.b64encode(hashlib.sha256(base64.b64decode(key)).digest()).decode().rstrip("=")
     arguments = [program, "-batch", "-P", str(house.relay.port), "-hostkey", f"SHA256:{digest}"]
