@@ -16,9 +16,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
+from hoopproxy.cli.audit.essence import one_line
 from hoopproxy.cli.audit.paint import inert_json, painted
 from hoopproxy.cli.audit.screen import Screen
-from hoopproxy.cli.audit.tail import one_line
 from hoopproxy.events import CATALOGUE, GatewayStopped
 from hoopproxy.inert import cells, inert
 from hoopproxy.reading.answers import Progress

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from hoopproxy.cli.audit.essence import essence_of, one_line
 from hoopproxy.cli.audit.options import (
     as_json,
     made_filter,
@@ -23,7 +24,6 @@ from hoopproxy.cli.audit.screen import Screen
 from hoopproxy.cli.audit.show import told
 from hoopproxy.cli.audit.source import Source
 from hoopproxy.cli.audit.story import generic
-from hoopproxy.cli.audit.tail import essence_of, one_line
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.index.saying import texts_of
 from hoopproxy.index.words import Query, words_of

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from hoopproxy.cli.audit.essence import one_line
 from hoopproxy.cli.audit.options import (
     as_json,
     made_filter,
@@ -18,13 +19,13 @@ from hoopproxy.cli.audit.options import (
 )
 from hoopproxy.cli.audit.paint import Line
 from hoopproxy.cli.audit.screen import Screen
-from hoopproxy.cli.audit.tail import one_line
 from hoopproxy.reading.answers import Answer, EventLine, Question
 from hoopproxy.reading.filters import Envelope
 
 __all__ = ["plain_course", "timeline", "told_in_order"]
 
-_EXPECTED: Final = frozenset(("command.result", "command.completed", "session.altered"))
+_EXPECTED: Final = frozenset(("command.result", "command.completed", "session.altered", "session.input"))
+"""What was typed is told by the commands that it made; ``--all`` has it, too."""
 
 
 @click.command()

@@ -108,10 +108,16 @@ def value(item: Any) -> str:
             return f"\\x{item['hex']} (binary{kind})"
         if "b64" in item or "sha256" in item:
             return whole_text(item)
-        return ", ".join(f"{key}={value(inner)}" for key, inner in item.items())
+        return ", ".join(f"{key}={_inner(inner)}" for key, inner in item.items())
     if isinstance(item, (list, tuple)):
         return "[" + ", ".join(map(value, item)) + "]"
     return compact(item)
+
+
+def _inner(item: Any) -> str:
+    told = value(item)
+    is_plain = not isinstance(item, Mapping) or not item or {"redacted", "hex", "b64", "sha256"} & set(item)
+    return told if is_plain else f"({told})"
 
 
 def compact(item: object) -> str:
