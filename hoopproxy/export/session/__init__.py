@@ -7,6 +7,6 @@
 ``asciicast``  a terminal's output, for asciinema; ``har`` requests and answers, for browsers' tools
 """
 
-from hoopproxy.export.session.material import About, Cover, RecordedChunk, Told
+from hoopproxy.export.session.material import About, Cover, Told
 
-__all__ = ["About", "Cover", "RecordedChunk", "Told"]
+__all__ = ["About", "Cover", "Told"]

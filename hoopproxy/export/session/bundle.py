@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from hoopproxy.events import canonical
-from hoopproxy.export.session.material import About, RecordedChunk, Told
+from hoopproxy.export.session.material import About, Told
+
+if TYPE_CHECKING:
+    from hoopproxy.wire.recorded import RecordedChunk
 
 __all__ = ["MANIFEST", "Put", "chunk_lines", "closing", "event_lines", "line_of", "stream"]
 

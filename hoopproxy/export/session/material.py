@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
-__all__ = ["About", "Cover", "RecordedChunk", "Told", "began"]
+__all__ = ["About", "Cover", "Told", "began"]
 
 
 @attrs.frozen
@@ -17,23 +17,6 @@ class Told:
 
     body: bytes
     event: Mapping[str, Any] = attrs.field(repr=False)
-
-
-class RecordedChunk(Protocol):
-    """Recorded bytes; see :class:`hoopproxy.journal.chunks.Chunk`."""
-
-    @property
-    def leg(self) -> int: ...
-    @property
-    def direction(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def mono(self) -> int: ...
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def redactions(self) -> tuple[tuple[int, int, int], ...]: ...
 
 
 @attrs.frozen(kw_only=True)

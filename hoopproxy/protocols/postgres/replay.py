@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections import OrderedDict, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Final, Protocol
+from typing import Final
 
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.postgres.messages import read_copy_response
@@ -30,8 +30,9 @@ from hoopproxy.protocols.postgres.recorded import LongRow, Message, Recorded, ro
 from hoopproxy.protocols.postgres.rows import Column, rendered
 from hoopproxy.protocols.postgres.shapes import Shapes
 from hoopproxy.protocols.postgres.types import Value, codec
+from hoopproxy.wire.recorded import RecordedChunk
 
-__all__ = ["Line", "RecordedChunk", "Replay", "replay"]
+__all__ = ["Line", "Replay", "replay"]
 
 _NAMES: Final = 10_000
 """Places where messages of the client are known to begin, ahead of the reader."""
@@ -41,21 +42,6 @@ _UNCLAIMED: Final = 4 << 20
 
 _NO_LIMIT: Final = 1 << 62
 _SELECTS: Final = ("SELECT", "FETCH", "SHOW", "EXPLAIN", "VALUES", "TABLE")
-
-
-class RecordedChunk(Protocol):
-    """What is needed of a chunk; see :class:`hoopproxy.journal.chunks.Chunk`."""
-
-    @property
-    def leg(self) -> int: ...
-    @property
-    def direction(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def redactions(self) -> tuple[tuple[int, int, int], ...]: ...
 
 
 def replay(pieces: Iterable[Fields | RecordedChunk], *, cell_width: int = 60) -> Iterator[Line]:

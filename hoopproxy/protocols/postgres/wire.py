@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from hoopproxy.protocols.postgres.codec import GSSENC_REQUEST, SSL_REQUEST, STARTUP
 from hoopproxy.protocols.postgres.recorded import Message, Recorded
+from hoopproxy.wire.recorded import RecordedChunk
 
 __all__ = ["Wire", "wire"]
 
@@ -20,23 +21,6 @@ Wire = tuple[int, int, bytes, str]
 """Direction (0: of the client), ns since the start, bytes, a note."""
 
 _STARTS: Final = 10_000
-
-
-class RecordedChunk(Protocol):
-    """What is needed of a chunk."""
-
-    @property
-    def leg(self) -> int: ...
-    @property
-    def direction(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def mono(self) -> int: ...
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def redactions(self) -> tuple[tuple[int, int, int], ...]: ...
 
 
 def wire(pieces: Iterable[Mapping[str, Any] | RecordedChunk]) -> Iterator[Wire]:

@@ -8,7 +8,7 @@ chunk that begins with a message. Nothing is judged here: the gateway did that w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -23,8 +23,9 @@ from hoopproxy.protocols.ssh.numbers import (
     CHANNEL_REQUEST,
 )
 from hoopproxy.protocols.ssh.packets import Malformed, Reader
+from hoopproxy.wire.recorded import RecordedChunk
 
-__all__ = ["Channel", "RecordedChunk", "Said", "said"]
+__all__ = ["Channel", "Said", "said"]
 
 LONGEST: Final = 1 << 20
 """Bytes of a message: what passed had 256 KiB at the most."""
@@ -34,23 +35,6 @@ CHANNELS: Final = 10_000
 
 _MARKS: Final = 10_000
 _FIRST, _LAST = 80, 127
-
-
-class RecordedChunk(Protocol):
-    """What is needed of a chunk; see :class:`hoopproxy.journal.chunks.Chunk`."""
-
-    @property
-    def leg(self) -> int: ...
-    @property
-    def direction(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def mono(self) -> int: ...
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def redactions(self) -> tuple[tuple[int, int, int], ...]: ...
 
 
 @attrs.define

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from hoopproxy.protocols.ssh.filelines import FileLines
-from hoopproxy.protocols.ssh.recorded import Channel, RecordedChunk, Said, said
+from hoopproxy.protocols.ssh.recorded import Channel, Said, said
 from hoopproxy.protocols.ssh.terminal.screen import Screen
+from hoopproxy.wire.recorded import RecordedChunk
 
 __all__ = ["Line", "replay", "terminal"]
 
