@@ -177,7 +177,9 @@ class ILayers(Interface):
 
     Each is an ``IProtocol`` over a connection (``gateway.connection.Transport``). It calls ``stream.makeConnection``
     with a transport of the same interface, in bytes of the stream, when the stream may begin; then
-    ``stream.dataReceived`` and the others. ``end(sentence)`` is called where the session ends before its stream began.
+    ``stream.dataReceived`` and the others. A peer that broke the rules of the encryption is told to the stream as
+    ``connectionLost`` with a ``ProtocolViolation`` for its reason. ``end(sentence)`` is called where the session ends
+    before its stream began.
     """
 
     def client(stream: Any) -> Any:

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hoopproxy.errors import ProtocolViolation
 from hoopproxy.gateway.connection import Transport
 from hoopproxy.gateway.faults import INTERNAL, described
 from hoopproxy.gateway.inside import Channel
@@ -128,7 +129,8 @@ class _Leg:
         """We ended our direction ourselves."""
 
     def connectionLost(self, reason: Failure = Failure(CONNECTION_DONE)) -> None:  # noqa: B008  # Twisted's default
-        self._relay.lost(self)
+        problem = reason.value
+        self._relay.lost(self, problem if isinstance(problem, ProtocolViolation) else None)
 
     # --- a producer ----------------------------------------------------------------------------------
 
@@ -281,13 +283,19 @@ class Relay:
         self.transport("target").write(data)
         self._half_close()
 
-    def lost(self, leg: _Leg) -> None:
-        """A connection is gone in both directions."""
+    def lost(self, leg: _Leg, violation: ProtocolViolation | None = None) -> None:
+        """A connection is gone in both directions.
+
+        :param violation: what a layer couldn't make sense of, and closed it for.
+        """
         if leg.lost or (leg is self._target and leg.transport is None):
             return  # of a target whose stream never began, whoever dials hears why
         leg.lost = True
         exchange = self.exchange
-        if not leg.ended:
+        if violation is not None:
+            leg.ended = True
+            self._guarded(exchange.broken, leg is self._client, violation)
+        elif not leg.ended:
             leg.ended = True
             self._guarded(exchange.client_lost if leg is self._client else exchange.server_lost)
         if exchange.closing is None and not exchange.ended:

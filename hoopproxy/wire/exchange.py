@@ -141,6 +141,18 @@ class Exchange(Short):
         """The target sent its last byte, or the connection to it broke."""
         self._lost(self.server)
 
+    def broken(self, by_client: bool, violation: ProtocolViolation) -> None:
+        """A peer's connection is gone because of what it sent below the stream (packets of SSH)."""
+        if self._short:
+            self._fold()
+        peer = self.client if by_client else self.server
+        peer.gone = True
+        if self._closing is None and not self.ended:
+            self.recorder.tick()
+            self._peer, self._frame = peer, Frame(0, peer.position, peer.position)
+            self._guarded(lambda: self._violated(peer, violation))
+            self._end_turn()
+
     def answer(self, token: int, answer: object) -> None:
         """The answer to a question that the relay was asked. One for a session that ended is dropped.
 

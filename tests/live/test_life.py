@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from . import need
 from .gateway import Configuration, Gateway, refused
 from .postgres import Postgres
-from .processes import free_port, until
+from .processes import file_system, free_port, until
 from .raw import query_message, taken_over
 from .trail import assert_balanced, assert_whole
 
@@ -46,6 +49,25 @@ def test_a_world_readable_secret_is_refused(gateway: Any) -> None:
     assert status == 1
     assert "open.key" in said
     assert "Traceback" not in said
+
+
+def test_a_state_directory_in_memory_is_refused_for_a_strict_target(gateway: Any) -> None:
+    """`fdatasync` there promises nothing: strict must be no word only. Who names it gets it, and so does bounded."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or file_system(memory) != "tmpfs":
+        need.require("tmpfs", "no /dev/shm here")
+    with tempfile.TemporaryDirectory(dir=memory) as state:
+
+        def change(settings: Configuration, volatile: bool | None = None) -> None:
+            settings["gateway"] |= {"state": Path(state) / "state", "allow_volatile_state": volatile}
+
+        status, said = gateway(start=False, change=change).refuse_to_start()
+        assert status == 1
+        assert "is on tmpfs, which can't keep what a strict target promises" in said
+        assert "allow_volatile_state" in said
+        assert "Traceback" not in said
+        gateway(mode="bounded", change=change).end()
+        gateway(change=lambda settings: change(settings, True)).end()
 
 
 def test_sigterm_lets_running_work_finish_and_closes_the_rest_in_order(gateway: Any) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 from typing import Any, Final
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IReactorTime
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
@@ -63,7 +64,7 @@ class Layer(Keying):
 
     :param stream: gets the payloads: ``makeConnection`` once, with an :class:`Adapter`, when the log-in may begin;
         ``dataReceived``, ``readConnectionLost``; and ``connectionLost`` once in any case, with the
-        :class:`TransportBroken` for its reason where what the peer did was the cause.
+        :class:`TransportBroken` for its reason where what the peer sent was no SSH.
     :param secured: called with the leg's name and what was agreed on, before ``stream.makeConnection``.
     :param clock: for the age of keys and the deadline of later key exchanges; by default the connection's
         reactor. The deadline of the first one is whose connection it is.
@@ -137,7 +138,10 @@ class Layer(Keying):
             )
         else:
             self._adapter.lost()
-        self._stream.connectionLost(reason if broken is None else Failure(broken))
+        if broken is not None:
+            goes = broken.code in (CONNECTION_LOST, BY_APPLICATION)
+            reason = Failure(ConnectionLost(broken.reason) if goes else broken)
+        self._stream.connectionLost(reason)
 
     def end(self, sentence: str) -> None:
         """The session is over before the stream began: say why, and close."""
