@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,14 +138,23 @@ class SSHGateway:
         sshd: Sshd,
         *,
         change: Callable[[Configuration], object] | None = None,
+        environment: Mapping[str, str] | None = None,
         **options: Any,
     ) -> SSHGateway:
-        """Configured and started."""
+        """Configured and started.
+
+        :param environment: variables of the gateway's process, for ``env:`` secrets.
+        """
         folder = Path(tempfile.mkdtemp(prefix="ssh-gateway-", dir=work_folder()))
         settings = ssh_configuration(folder, sshd, **options)
         if change is not None:
             change(settings)
-        gateway = Gateway(folder=folder, settings=settings, certificates=certificates)
+        gateway = Gateway(
+            folder=folder,
+            settings=settings,
+            certificates=certificates,
+            environment=dict(environment or {}),
+        )
         write_users(folder / "users")
         gateway.write()
         gateway.up()

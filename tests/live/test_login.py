@@ -15,7 +15,7 @@ from .clients.programs import postgres_program, run
 from .gateway import Gateway
 from .people import PEOPLE
 from .postgres import Postgres
-from .trail import assert_no_secret
+from .trail import assert_no_secret, recordings
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -66,21 +66,7 @@ def test_a_failure_then_a_success_are_both_on_record_without_the_secret(gateway:
     secrets += [value for name, value in through.environment.items() if name.startswith("HP_")]
     everything = [each.read_bytes() for each in through.state.rglob("*") if each.is_file()]
     assert everything
-    assert_no_secret(secrets, through.events(), through.stderr, *everything, *recordings(through))
-
-
-def recordings(through: Gateway) -> list[bytes]:
-    """Every recorded chunk, decompressed: where a redaction that was forgotten would show."""
-    from hoopproxy.journal.folder import journals
-    from hoopproxy.journal.format import Kind
-    from hoopproxy.journal.reader import JournalReader
-
-    found = []
-    for folder in journals(through.state):
-        with JournalReader(folder) as reader:
-            found += [record.body for record in reader if record.kind == Kind.CHUNK]
-    assert found, "nothing was recorded: this would prove nothing"
-    return found
+    assert_no_secret(secrets, through.events(), through.stderr, *everything, *recordings(through.state))
 
 
 def test_passwords_in_statements_are_redacted_everywhere(gateway: Any, postgres15: Postgres) -> None:
@@ -96,7 +82,7 @@ def test_passwords_in_statements_are_redacted_everywhere(gateway: Any, postgres1
     finally:
         postgres15.execute("ALTER ROLE app_rw NOCREATEROLE; DROP ROLE temp_role")
     through.wait_for_events("session.end")
-    assert_no_secret([secret], through.events(), through.stderr, *recordings(through))
+    assert_no_secret([secret], through.events(), through.stderr, *recordings(through.state))
     texts = [each["event"]["text"] for each in through.events("command.requested")]
     marks = "*" * len(secret)
     assert f"ALTER ROLE temp_role PASSWORD '{marks}'" in texts

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Event", "assert_balanced", "assert_no_secret", "assert_whole", "closing_kinds", "texts"]
+__all__ = ["Event", "assert_balanced", "assert_no_secret", "assert_whole", "closing_kinds", "recordings", "texts"]
 
 Event = dict[str, Any]
 
@@ -94,3 +95,17 @@ def _as_text(place: object) -> str:
     if isinstance(place, bytes):
         return place.decode("latin-1")
     return json.dumps(place, ensure_ascii=False, default=str)
+
+
+def recordings(state: Path) -> list[bytes]:
+    """Every recorded chunk of a state directory, decompressed: where a redaction that was forgotten would show."""
+    from hoopproxy.journal.folder import journals
+    from hoopproxy.journal.format import Kind
+    from hoopproxy.journal.reader import JournalReader
+
+    found = []
+    for folder in journals(state):
+        with JournalReader(folder) as reader:
+            found += [record.body for record in reader if record.kind == Kind.CHUNK]
+    assert found, "nothing was recorded: this would prove nothing"
+    return found
