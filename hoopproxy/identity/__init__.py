@@ -2,6 +2,7 @@
 
 ``portal``  the one Portal over checkers in file order; ``attempt`` one log-in across its rounds
 ``file``  the checker over a users file; ``users`` its format; ``users_edit`` changing it
+``watched``  a file as a value: all of these files are read by it
 ``certificate``  the checker of client certificates
 ``hashes``  costly work in a bounded pool; ``throttle`` caps, delays and counted failures
 ``checking``  what a checker may offer besides ``ICredentialsChecker``; ``plugins`` the two that come with us

@@ -16,7 +16,6 @@ from typing import Any
 from attrs import evolve, frozen
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from hoopproxy.errors import LoginFailed
@@ -63,7 +62,6 @@ class FileChecker:
     :param issuer: what identities of this file say of where they come from.
     """
 
-    log = Logger()
     credentialInterfaces = (IPassword, IScram, ICertificate)
 
     def __init__(self, file: UsersFile, secret: bytes, issuer: str = "file") -> None:
@@ -72,7 +70,6 @@ class FileChecker:
         self._issuer = issuer
         self._hashes: Hashes | None = None
         self._kinds: tuple[Mapping[str, User], tuple[_Kind, ...]] = ({}, (_DEFAULT,))
-        self._told: object = None
 
     # IHashing
 
@@ -209,12 +206,7 @@ class FileChecker:
         )
 
     def _users(self) -> Mapping[str, User]:
-        users = self._file.users()
-        if self._file.problem is not self._told:
-            self._told = self._file.problem
-            if self._told is not None:
-                self.log.error("the users file is kept as it was: {problem}", problem=str(self._told))
-        return users
+        return self._file.users()
 
     def _stand_in(self, name: str) -> _Kind:
         users = self._users()

@@ -13,8 +13,8 @@ from zope.interface import implementer
 from hoopproxy.errors import ConfigError, LoginFailed
 from hoopproxy.events import Identity
 from hoopproxy.identity.checking import IKnowing, IOffered
-from hoopproxy.identity.ssh_files import Watched
 from hoopproxy.identity.users import UsersFile
+from hoopproxy.identity.watched import Watched
 from hoopproxy.protocols.ssh.certs import (
     FOREVER,
     USER,

@@ -13,8 +13,8 @@ from zope.interface import implementer
 from hoopproxy.errors import ConfigError, LoginFailed
 from hoopproxy.events import Identity
 from hoopproxy.identity.checking import IKnowing, IOffered
-from hoopproxy.identity.ssh_files import Watched
-from hoopproxy.identity.users import UsersFile
+from hoopproxy.identity.users import UsersFile, text_of
+from hoopproxy.identity.watched import Watched
 from hoopproxy.protocols.ssh.authorized import AuthorizedKey, AuthorizedKeys, parse_authorized
 from hoopproxy.protocols.ssh.krl import Revoked
 from hoopproxy.wire.login import Admitted, IPublicKey, KeyOffer, PublicKey
@@ -28,10 +28,7 @@ def keys_file(path: Path) -> Watched[AuthorizedKeys]:
 
 
 def _parse(data: bytes, source: str) -> AuthorizedKeys:
-    try:
-        return parse_authorized(data.decode(), source)
-    except UnicodeDecodeError as problem:
-        raise ConfigError([f"{source}: is not UTF-8 at byte {problem.start}"]) from None
+    return parse_authorized(text_of(data, source), source)
 
 
 @implementer(ICredentialsChecker, IKnowing, IOffered)

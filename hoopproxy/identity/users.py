@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 import re
-import stat
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,23 +26,21 @@ from attrs import frozen
 
 from hoopproxy.errors import ConfigError
 from hoopproxy.identity.hashes import ScryptHash
+from hoopproxy.identity.watched import PRIVATE, Openness, Watched, read_file
 from hoopproxy.wire.names import check_identity
 from hoopproxy.wire.scram import MINIMUM_ITERATIONS, ScramError, Verifier
 
 __all__ = [
-    "MAXIMUM_FILE",
     "User",
     "Users",
     "UsersFile",
     "parse_users",
     "read_text",
     "render_user",
+    "text_of",
     "with_user",
     "without_user",
 ]
-
-MAXIMUM_FILE = 16 * 1024 * 1024
-"""Bytes of a users file: about 50,000 people."""
 
 HEADER = "# hoopproxy users 1"
 
@@ -230,78 +226,35 @@ def _listed(items: Iterable[str]) -> str:
 # -- the file ------------------------------------------------------------------------------------
 
 
-def read_text(path: Path) -> tuple[str, tuple[int, ...]]:
+def read_text(path: Path, openness: Openness = PRIVATE) -> tuple[str, tuple[int, ...]]:
     """The file's text and its stamp, which changes when the file does.
 
     :raises ConfigError: it is missing, too large, not a regular file, readable or writable by everyone, or
         not UTF-8.
     """
+    data, stamp = read_file(path, openness)
+    return text_of(data, str(path)), stamp
+
+
+def text_of(data: bytes, source: str) -> str:
+    """:raises ConfigError: it is not UTF-8."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            facts = os.fstat(descriptor)
-            found = _file_problem(facts)
-            if found:
-                raise ConfigError([f"{path}: {found}"])
-            with open(descriptor, "rb", closefd=False) as stream:
-                data = stream.read(MAXIMUM_FILE + 1)
-        finally:
-            os.close(descriptor)
-    except OSError as problem:
-        raise ConfigError([f"{path}: can't be read: {problem.strerror}"]) from None
-    if len(data) > MAXIMUM_FILE:
-        raise ConfigError([f"{path}: is over {MAXIMUM_FILE} bytes"])
-    try:
-        return data.decode("utf-8"), stamp(facts)
+        return data.decode("utf-8")
     except UnicodeDecodeError as problem:
-        raise ConfigError([f"{path}: is not UTF-8 at byte {problem.start}"]) from None
+        raise ConfigError([f"{source}: is not UTF-8 at byte {problem.start}"]) from None
 
 
-def stamp(facts: os.stat_result) -> tuple[int, ...]:
-    """What of a file changes when its content does."""
-    return (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+class UsersFile(Watched[Users]):
+    """The file as the running gateway sees it (:class:`~hoopproxy.identity.watched.Watched`).
 
-
-def _file_problem(facts: os.stat_result) -> str | None:
-    if not stat.S_ISREG(facts.st_mode):
-        return "is not a regular file"
-    if facts.st_mode & 0o006:
-        return (
-            f"has mode {stat.S_IMODE(facts.st_mode):04o}, so everyone can read or write it; use 0600 or 0640"
-        )
-    return None
-
-
-class UsersFile:
-    """The file as the running gateway sees it: read again when it changed, and kept when it got worse.
-
-    :param path: the file.
     :raises ConfigError: at the first reading.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        text, self._stamp = read_text(path)
-        self._users = parse_users(text, str(path))
-        self.problem: ConfigError | None = None
+        super().__init__(
+            path, lambda data, source: parse_users(text_of(data, source), source), openness=PRIVATE
+        )
 
     def users(self) -> Users:
-        """The present content. One ``stat`` when nothing changed; never raises.
-
-        When the file was changed into something that can't be used, the last good content stays in force and
-        ``problem`` says why. A file that is *gone* or unreadable also keeps it: an administrator deletes
-        users by deleting their lines.
-        """
-        try:
-            now = stamp(os.stat(self.path))
-        except OSError as problem:
-            self.problem = ConfigError([f"{self.path}: can't be read: {problem.strerror}"])
-            return self._users
-        if now != self._stamp:
-            try:
-                text, self._stamp = read_text(self.path)
-                self._users = parse_users(text, str(self.path))
-                self.problem = None
-            except ConfigError as problem:
-                self.problem, self._stamp = problem, now
-        return self._users
+        """The present content. Never raises."""
+        return self.look()

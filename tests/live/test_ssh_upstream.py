@@ -1,4 +1,4 @@
-"""The gateway logs in at a real sshd by an account's password: said, or typed at PAM's prompt; and nobody else sees it."""
+"""The gateway logs in at a real sshd by an account's password: said, or typed at PAM's prompt. Nobody else sees it."""
 
 from __future__ import annotations
 

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Event", "assert_balanced", "assert_no_secret", "assert_whole", "closing_kinds", "recordings", "texts"]
+__all__ = [
+    "Event",
+    "assert_balanced",
+    "assert_no_secret",
+    "assert_whole",
+    "closing_kinds",
+    "recordings",
+    "texts",
+]
 
 Event = dict[str, Any]
 
