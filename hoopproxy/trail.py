@@ -28,7 +28,8 @@ import orjson
 
 from hoopproxy.discovery import row_texts
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.journal.keyring import Keyring, hold
+from hoopproxy.journal.files import RealFiles
+from hoopproxy.journal.keyring import Keyring, hold, keyring_at
 from hoopproxy.journal.sealing import secret_of
 from hoopproxy.reading.answers import Problem, Question, encode_line
 from hoopproxy.reading.ask import ask
@@ -259,6 +260,7 @@ def follow() -> int:
 def _around(config: Config, child: Child, *, reactor: Any, at_work: Callable[[str], None]) -> Surroundings:
     from twisted.internet.threads import deferToThreadPool
 
+    from hoopproxy.delivery.kept import Kept
     from hoopproxy.delivery.surroundings import Surroundings
     from hoopproxy.discovery import plugins_of
     from hoopproxy.interfaces import ISecretSource
@@ -279,6 +281,10 @@ def _around(config: Config, child: Child, *, reactor: Any, at_work: Callable[[st
         in_thread=partial(deferToThreadPool, reactor, reactor.getThreadPool()),
         at_work=at_work,
         acknowledged=child.acknowledged,
+        kept=Kept(
+            sealing=bool(config.encryption.recipients),
+            secret=lambda: keyring_at(config.gateway.state, RealFiles()).secret,
+        ),
     )
 
 

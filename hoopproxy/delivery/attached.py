@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -69,6 +70,8 @@ class Attached:
             reactor=around.reactor,
             secret=secret_by_text(around.resolve, sink.base),
             in_thread=around.in_thread,
+            seal=partial(around.kept.seal, self._name),
+            unseal=partial(around.kept.open, self._name),
         )
         around.at_work(self._name)
         try:

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import attrs
 import orjson
 from twisted.internet.defer import Deferred
 
@@ -129,7 +130,7 @@ class SinkRunner:
         if not state:
             return
         try:
-            said = orjson.loads(state)
+            said = orjson.loads(self._around.kept.open(self.name, state))
             gaps = [Gap.from_json(each) for each in said["gaps"]]
             self._selection.restore(said["joins"])
         except (HoopproxyError, ValueError, KeyError, TypeError, AttributeError) as problem:
@@ -160,7 +161,8 @@ class SinkRunner:
         cursor = Cursor(self._cursor.positions, self._state())
         self._saved_at = self._clock.seconds()
         if cursor != self._saved:
-            self._file.write(cursor)
+            kept = self._around.kept.seal(self.name, cursor.state)
+            self._file.write(attrs.evolve(cursor, state=kept))
             self._saved = cursor
 
     def _try_save(self) -> bool:

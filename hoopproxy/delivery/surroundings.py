@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from hoopproxy.delivery.consumer import Emit
+from hoopproxy.delivery.kept import Kept
 from hoopproxy.journal.files import Files, RealFiles
 
 __all__ = ["Surroundings", "secret_by_text"]
@@ -23,6 +24,7 @@ class Surroundings:
     :ivar tell: a sentence for the gateway's log; no data of the trail in it.
     :ivar resolve: a ``SecretRef`` -> a Deferred of its bytes. :ivar in_thread: runs what blocks; a Deferred.
     :ivar at_work: told whose code is about to run, and ``""`` when it is back: for who watches the clock.
+    :ivar kept: seals what a consumer keeps of events, where the journal is sealed.
     :ivar acknowledged: told ``(sink, journal, jseq)`` when everything up to a record is safe at a sink.
     """
 
@@ -36,6 +38,7 @@ class Surroundings:
     at_work: Callable[[str], None] = attrs.field(default=lambda _: None, repr=False)
     acknowledged: Callable[[str, bytes, int], None] = attrs.field(default=lambda *_: None, repr=False)
     files: Files = attrs.field(factory=RealFiles, repr=False)
+    kept: Kept = attrs.field(factory=Kept, repr=False)
 
     @property
     def trail(self) -> Path:

@@ -66,6 +66,9 @@ class SinkContext:
         await. The others share the reactor's thread with this sink: who blocks it blocks them.
     :ivar secret: ``scheme:rest`` -> the secret's bytes now; fails with ``SecretUnavailable``. Ask again at each
         connection: nothing is cached, and nothing of it belongs in a message.
+    :ivar seal: what is to be written into ``folder`` of events goes through this: sealed where the journal is. Raises
+        ``OSError`` while the key is not at hand.
+    :ivar unseal: undoes it; ``ValueError`` if it can't be opened.
     """
 
     name: str
@@ -75,3 +78,5 @@ class SinkContext:
     reactor: Any = attrs.field(repr=False)
     secret: Callable[[str], Awaitable[bytes]] = attrs.field(repr=False)
     in_thread: Callable[..., Awaitable[Any]] = attrs.field(default=maybeDeferred, repr=False)
+    seal: Callable[[bytes], bytes] = attrs.field(default=bytes, repr=False)
+    unseal: Callable[[bytes], bytes] = attrs.field(default=bytes, repr=False)

@@ -107,7 +107,7 @@ class StreamSink:
 
     def start(self) -> Deferred[None]:
         try:
-            self._window.load(self._saved)
+            self._window.load(self._saved, self._context.unseal)
         except OSError as error:
             raise HoopproxyError(f"{self._saved}: {error.strerror}") from None
         return self._in_turn(self._refreshed())
@@ -130,7 +130,7 @@ class StreamSink:
     async def _close(self) -> None:
         await self._goodbye()
         try:  # whoever comes next sends it again: that the receiver answered says nothing of what it keeps
-            self._window.save(self._saved)
+            self._window.save(self._saved, self._context.seal)
         except OSError as error:
             raise HoopproxyError(f"{self._saved}: {error.strerror}") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 __all__ = ["Window"]
@@ -41,31 +41,36 @@ class Window:
         """The frames in their order, without those that are sent anyway."""
         return [frame for identity, frame in self._kept if not identity or identity not in ids]
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, seal: Callable[[bytes], bytes] = bytes) -> None:
         """Write it where :meth:`load` finds it; remove what is there when there is nothing to keep.
 
-        :raises OSError: when it can't be written.
+        :raises OSError: when it can't be written, or not sealed.
         """
         if not self._kept:
             path.unlink(missing_ok=True)
             return
+        # A frame holds no line end, and an id no space.
+        content = seal(b"".join(b"%b %b\n" % (identity.encode(), frame) for identity, frame in self._kept))
         new = path.with_name(path.name + ".new")
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-            # A frame holds no line end, and an id no space.
-            stream.writelines(b"%b %b\n" % (identity.encode(), frame) for identity, frame in self._kept)
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         new.replace(path)
 
-    def load(self, path: Path) -> None:
-        """Take what was saved, and remove it. What is not there, or was cut, is left out.
+    def load(self, path: Path, unseal: Callable[[bytes], bytes] = bytes) -> None:
+        """Take what was saved, and remove it. What is not there, was cut, or can't be opened is left out.
 
         :raises OSError: when it is there and can't be read.
         """
         try:
-            lines = path.read_bytes().split(b"\n")[:-1]
+            content = path.read_bytes()
         except FileNotFoundError:
             return
+        try:
+            lines = unseal(content).split(b"\n")[:-1]
+        except ValueError:  # sealed with another key: nobody can send it again
+            lines = []
         parts = (line.partition(b" ") for line in lines)
         self.add((identity.decode("utf-8", "replace"), frame) for identity, _, frame in parts if frame)
         path.unlink()

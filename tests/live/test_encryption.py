@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import json
+import re
+import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from hoopproxy.journal.datakeys import read_events_key, read_wrapped
 from hoopproxy.journal.folder import journals
@@ -130,6 +138,101 @@ def test_readers_of_the_whole_trail_work_with_a_key_from_elsewhere(
     assert not (through.state / "reader-key").exists()
     disk = b"".join(path.read_bytes() for path in through.journal_dir.rglob("*") if path.is_file())
     assert b"SELECT" not in disk
+
+
+WORDS = ("planted-in-a-statement", "planted-in-a-parameter", "planted-in-an-error", ROW)
+
+
+def forms(word: str) -> Iterator[bytes]:
+    """How a word may lie on a disk: as it is, in hex, and in base 64 at each of its three alignments."""
+    plain = word.encode()
+    yield from (plain, plain.hex().encode(), plain.hex().upper().encode(), word.encode("utf-16le"))
+    for shift, cut in ((0, 0), (1, 2), (2, 3)):
+        yield base64.b64encode(b"x" * shift + plain)[cut : -4 if (shift + len(plain)) % 3 else None]
+
+
+def unpacked(data: bytes) -> Iterator[bytes]:
+    """It, and what of it is compressed."""
+    yield data
+    for found in re.finditer(re.escape(b"\x28\xb5\x2f\xfd"), data):
+        with contextlib.suppress(zstandard.ZstdError):
+            yield zstandard.ZstdDecompressor().decompressobj().decompress(data[found.start() :])
+
+
+def shown(folder: Path) -> list[tuple[str, str]]:
+    """The files below a folder that hold one of the words, in whatever form."""
+    return [
+        (path.name, word)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        for word in WORDS
+        if any(form in data for data in unpacked(path.read_bytes()) for form in forms(word))
+    ]
+
+
+def test_nothing_that_anybody_keeps_shows_an_event(
+    gateway: Any, auditor: tuple[str, Path], tmp_path: Path
+) -> None:
+    """A sink that joins keeps what is open with its cursor, syslog what it sent last: copies of events, on the same
+    disk. They are sealed as the journal is, and go on after a kill and after a stop."""
+    key = tmp_path / "reader.key"
+    key.write_text(bytes(range(32)).hex())
+    key.chmod(0o600)
+    receiver = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=_swallow, args=(receiver,), daemon=True).start()
+    address = f"127.0.0.1:{receiver.getsockname()[1]}"
+
+    def change(settings: dict[str, Any]) -> None:
+        settings["encryption"] = {"recipients": [auditor[0]], "key": f"file:{key}"}
+        settings["archive"] = {"to": tmp_path / "archive"}
+        settings["sink"] = [
+            {"name": "file", "type": "file", "path": tmp_path / "events.jsonl", "format": "ocsf"},
+            {"name": "lines", "type": "syslog", "transport": "tcp", "address": address},
+        ]
+
+    through: Gateway = gateway(change=change)
+    cursor = through.state / "trail" / "cursors" / "sink-file.cursor"
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+        connection.execute(f"SELECT '{ROW[:15]}' || '{ROW[15:]}', %s", (WORDS[1],))
+        with pytest.raises(psycopg.Error):
+            connection.execute(f'SELECT "{WORDS[2]}"')
+        asker = threading.Thread(target=_fails, args=(connection, f"SELECT pg_sleep(60), '{WORDS[0]}'"))
+        asker.start()
+        # While it runs the cursor is written with what is open in it.
+        until(lambda: len(_kept(cursor)) > 500, seconds=20, what="the cursor has an open command")
+        assert shown(through.state) == []
+        through.kill9()
+        asker.join()
+    through.up()
+    until(lambda: WORDS[0] in (tmp_path / "events.jsonl").read_text(), seconds=20, what="it is delivered")
+    assert through.terminate() == 0
+    assert (through.state / "trail" / "sinks" / "lines" / "window").stat().st_size > 1000
+    assert shown(through.state) == []
+    assert shown(tmp_path / "archive") == []
+    assert {word for _, word in shown(tmp_path)} >= set(WORDS[:3]), "the sink's own file is in the clear"
+    receiver.close()
+
+
+def _kept(cursor: Path) -> str:
+    try:
+        return str(json.loads(cursor.read_bytes().splitlines()[0])["state"])
+    except FileNotFoundError:  # between two renames
+        return ""
+
+
+def _fails(connection: Any, statement: str) -> None:
+    with contextlib.suppress(psycopg.Error):
+        connection.execute(statement)
+
+
+def _swallow(receiver: socket.socket) -> None:
+    def read(one: socket.socket) -> None:
+        while one.recv(65536):
+            pass
+
+    with contextlib.suppress(OSError):
+        while True:
+            threading.Thread(target=read, args=(receiver.accept()[0],), daemon=True).start()
 
 
 def test_the_age_tool_itself_opens_the_wrapped_keys(gateway: Any, auditor: tuple[str, Path]) -> None:
