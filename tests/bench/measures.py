@@ -12,7 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cpu_seconds", "folder_bytes", "machine", "median", "save", "spread", "table"]
+__all__ = [
+    "cpu_seconds",
+    "folder_blocks",
+    "folder_bytes",
+    "line",
+    "machine",
+    "median",
+    "quantile",
+    "save",
+    "spread",
+    "table",
+]
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -39,6 +50,22 @@ def cpu_seconds(pid: int) -> float:
 def folder_bytes(folder: Path, suffix: str = "") -> int:
     """Bytes in the files of a folder and below, by their size."""
     return sum(each.stat().st_size for each in folder.rglob(f"*{suffix}") if each.is_file())
+
+
+def folder_blocks(folder: Path) -> int:
+    """Bytes that the files of a folder and below take on the disk, in whole blocks."""
+    return sum(each.stat().st_blocks * 512 for each in folder.rglob("*") if each.is_file())
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` (0 to 1) of the values don't exceed."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The straight line that fits the points best, by least squares: its slope (y's units per x's), and y at 0."""
+    found = statistics.linear_regression([x for x, _ in points], [y for _, y in points])
+    return found.slope, found.intercept
 
 
 def median(values: Iterable[float]) -> float:

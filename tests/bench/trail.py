@@ -25,7 +25,7 @@ from hoopproxy.index.consumer import Index
 from hoopproxy.index.shelf import Shelf
 from hoopproxy.journal.folder import Folder
 from hoopproxy.sealing.consumer import Ledger
-from tests.cli.trail import Trail
+from tests.cli.trail import Played, Trail
 from tests.protocols.postgres.talk import columns, complete, query, ready, row
 
 SESSIONS = 8
@@ -35,6 +35,14 @@ SESSIONS = 8
 def made(state: Path, transactions: int) -> Folder:
     """The journal."""
     trail = Trail(state)
+    for session in played(trail, transactions):
+        session.end()
+    trail.stop()
+    return trail.folder
+
+
+def played(trail: Trail, transactions: int) -> list[Played]:
+    """The sessions that did it, still there."""
     sessions = [trail.session(f"user{number}") for number in range(SESSIONS)]
     answer = columns("abalance") + row(b"0") + complete("SELECT 1") + ready()
     for number in range(transactions // SESSIONS):
@@ -45,10 +53,7 @@ def made(state: Path, transactions: int) -> Folder:
         with _one_commit(trail):
             for session in sessions:
                 session.target(answer)
-    for session in sessions:
-        session.end()
-    trail.stop()
-    return trail.folder
+    return sessions
 
 
 @contextmanager

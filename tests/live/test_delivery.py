@@ -25,7 +25,8 @@ from .processes import processes_of, until
 from .test_kill import Client
 
 ROUNDS = 4
-SOAK_ROUNDS = 60  # the pauses before the next one grow to half a minute
+SOAK_PARTS, SOAK_ROUNDS = 6, 10
+"""Parts of so many rounds: the pauses before the next process grow to half a minute, and begin anew in each part."""
 
 
 def to_file(folder: Path, **more: Any) -> Callable[[Configuration], None]:
@@ -143,8 +144,9 @@ def test_nothing_is_lost_when_the_process_that_delivers_is_killed(
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("part", range(SOAK_PARTS))
 def test_nothing_is_lost_when_it_is_killed_for_long(
-    gateway: Any, postgres15: Postgres, tmp_path: Path
+    gateway: Any, postgres15: Postgres, tmp_path: Path, part: int
 ) -> None:
     """The same, often enough to meet the rare moments."""
     _rounds(gateway(change=to_file(tmp_path)), tmp_path, SOAK_ROUNDS)
