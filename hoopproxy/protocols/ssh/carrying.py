@@ -12,14 +12,17 @@ from hoopproxy.protocols.ssh.codec import HEADER
 from hoopproxy.protocols.ssh.dialogue import (
     Dialogue,
 )
-from hoopproxy.protocols.ssh.packets import Reader, framed, packet, uint32
+from hoopproxy.protocols.ssh.late import catch_up, comes_late
+from hoopproxy.protocols.ssh.packets import Reader, adjusted, framed, packet, uint32
 from hoopproxy.protocols.ssh.steps import Steps
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.commands import (
     FORWARD,
+    WITHHOLD,
     Command,
     Completed,
     Note,
+    ToClient,
     ToServer,
 )
 from hoopproxy.wire.frames import Frame
@@ -36,19 +39,17 @@ class Carrying(Dialogue):
         reader = Reader(frame.body or b"", 1)
         channel, more = self.channels.of_client(reader.uint32()), reader.uint32()
         reader.end()
+        channel.client_window = _wider(channel.client_window, more)
         less = min(channel.credit, more)
         if less:
             channel.credit -= less
             more -= less
             if more:
-                yield ToServer(
-                    framed(packet(n.CHANNEL_WINDOW_ADJUST, uint32(channel.target_id), uint32(more))),
-                    "window",
-                    instead=True,
-                )
+                yield ToServer(framed(adjusted(channel.target_id, more)), "window", instead=True)
         else:
             yield FORWARD
-        channel.client_window = _wider(channel.client_window, more)
+        if channel.late:
+            yield from catch_up(channel)
         if channel.steps is not None:
             yield from channel.steps.due()
 
@@ -56,7 +57,8 @@ class Carrying(Dialogue):
         reader = Reader(frame.body or b"", 1)
         channel, more = self.channels.of_target(reader.uint32()), reader.uint32()
         reader.end()
-        channel.target_window = _wider(channel.target_window, more)
+        kept = 0 if channel.steps is None else channel.steps.kept
+        channel.target_window = _wider(channel.target_window + kept, more) - kept
         return iter(())
 
     def _client_data(self, frame: Frame) -> Iterator[Command]:
@@ -69,7 +71,11 @@ class Carrying(Dialogue):
         if size > channel.target_window or size > channel.target_packet:
             raise ProtocolViolation("more data than the window has room for")
         if channel.watcher is None:
-            raise ProtocolViolation("data for a channel in which nothing runs")
+            if not channel.refused:
+                raise ProtocolViolation("data for a channel in which nothing runs")
+            if size and not channel.target_closed:  # it was on its way; the target never sees it
+                yield ToClient(framed(adjusted(channel.client_id, size)), "window")
+            return
         channel.target_window -= size
         channel.stdin += size
         watcher, at = channel.watcher, frame.start + HEADER + offset
@@ -91,23 +97,33 @@ class Carrying(Dialogue):
         size = len(data)
         if channel.target_eof:
             raise ProtocolViolation("data behind the end of data")
-        if size > channel.client_window or size > channel.client_packet:
+        room = channel.client_window + channel.credit - channel.late_bytes
+        if channel.steps is not None:
+            room -= channel.steps.kept_back
+        if size > room or size > channel.client_packet:
             raise ProtocolViolation("more data than the window has room for")
-        channel.client_window -= size
+        waits = channel.late is not None or size > channel.client_window
         if stderr:
             channel.stderr += size
         else:
             channel.stdout += size
         watcher = channel.watcher
-        if watcher is None or (watcher.__class__.server_data is _UNREAD_DOWN and not watcher.gate):
+        if watcher is not None and watcher.gate and not stderr:
+            at = frame.start + HEADER + offset
+            yield from self._steps(channel).server(bytes(data), at, self.now, waits)
+            if channel.late:
+                yield from catch_up(channel)
             return
-        at = frame.start + HEADER + offset
-        if watcher.gate and not stderr:
-            yield from self._steps(channel).server(bytes(data), at, self.now, frame)
-            return
-        told = watcher.server_data(bytes(data), at, self.now, stderr)
-        if told is not None:
-            yield from told
+        if watcher is not None and watcher.__class__.server_data is not _UNREAD_DOWN:
+            told = watcher.server_data(bytes(data), frame.start + HEADER + offset, self.now, stderr)
+            if told is not None:
+                yield from told
+        if waits:
+            yield WITHHOLD
+            comes_late(channel, bytes(payload), size)
+            yield from catch_up(channel)
+        else:
+            channel.client_window -= size
 
     def _steps(self, channel: Channel) -> Steps:
         steps = channel.steps
@@ -127,6 +143,8 @@ class Carrying(Dialogue):
         channel = self._at_end(frame, self.channels.of_target)
         if not channel.target_eof:
             channel.target_eof = True
+            if channel.steps is not None:
+                channel.steps.over()
             if channel.watcher is not None:
                 yield from channel.watcher.server_eof(self.now) or ()
 
@@ -134,11 +152,17 @@ class Carrying(Dialogue):
         channel = self._at_end(frame, self.channels.of_client)
         channel.client_closed = True
         yield FORWARD
+        if channel.late is not None:
+            channel.late = None
+            if channel.target_closed:  # all that is left to say
+                yield ToClient(framed(packet(n.CHANNEL_CLOSE, uint32(channel.client_id))), "late")
         yield from self._maybe_over(channel)
 
     def _target_closes(self, frame: Frame) -> Iterator[Command]:
         channel = self._at_end(frame, self.channels.of_target)
         channel.target_closed = True
+        if channel.steps is not None:
+            channel.steps.over()
         return self._maybe_over(channel)
 
     def _maybe_over(self, channel: Channel) -> Iterator[Command]:

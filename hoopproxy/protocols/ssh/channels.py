@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.protocols.ssh.steps import Steps
 from hoopproxy.protocols.ssh.watch import Watcher
+
+if TYPE_CHECKING:
+    from hoopproxy.protocols.ssh.steps import Steps
 
 __all__ = ["CHANNELS_MAX", "OWED_MAX", "Channel", "Channels", "Owed", "Replies"]
 
@@ -15,7 +18,8 @@ CHANNELS_MAX = 256
 """Channels of one session: what a multiplexing client opens at once, many times over."""
 
 OWED_MAX = 20_480
-"""Requests without an answer, in one channel or of the session: more than anybody pipelines."""
+"""Requests without an answer, in all channels of a session and of itself: more than anybody pipelines, of some 100
+bytes each."""
 
 WINDOW_MAX = 2**32 - 1
 """RFC 4254 s.5.2."""
@@ -34,12 +38,16 @@ class Owed:
 
 
 class Replies:
-    """Answers in the order of their questions: ours wait behind those of the target."""
+    """Answers in the order of their questions: ours wait behind those of the other peer.
 
-    __slots__ = ("_owed",)
+    :param count: how many are owed in the whole session, as a list of one number that all share.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_count", "_owed")
+
+    def __init__(self, count: list[int] | None = None) -> None:
         self._owed: deque[Owed] | None = None
+        self._count = [0] if count is None else count
 
     def owe(self, owed: Owed) -> list[bytes]:
         """One more. Returns what can be answered at once."""
@@ -48,15 +56,17 @@ class Replies:
             return [owed.ours]
         if queue is None:
             queue = self._owed = deque()
-        if len(queue) >= OWED_MAX:
+        if self._count[0] >= OWED_MAX:
             raise ProtocolViolation(f"over {OWED_MAX} requests without an answer")
+        self._count[0] += 1
         queue.append(owed)
         return []
 
     def answered(self) -> Owed:
-        """The target answers the oldest. :raises ProtocolViolation: nothing is owed."""
+        """The other peer answers the oldest. :raises ProtocolViolation: nothing is owed."""
         if not self._owed:
             raise ProtocolViolation("an answer to nothing that was asked")
+        self._count[0] -= 1
         return self._owed.popleft()
 
     def due(self) -> list[bytes]:
@@ -64,17 +74,29 @@ class Replies:
         queue, found = self._owed, []
         while queue and queue[0].ours is not None:
             owed = queue.popleft()
+            self._count[0] -= 1
             found.append(owed.ours or b"")
         if not queue:
             self._owed = None
         return found
+
+    def never(self) -> list[Owed]:
+        """Nobody answers any more. Returns what was owed."""
+        queue, self._owed = self._owed, None
+        if not queue:
+            return []
+        self._count[0] -= len(queue)
+        return list(queue)
 
 
 class Channel:
     """One channel. What ``client_`` and ``target_`` name is that side's: its number, the window it gives, its ends.
 
     :ivar kind: its type (``session``). :ivar op: the operation that runs in it, if one does.
-    :ivar counts: bytes of stdin, stdout and stderr.
+    :ivar refused: the last program that was asked for was refused, and data for it may be on its way.
+    :ivar credit: bytes that we put into the client's window ourselves, and the target doesn't know of: to be taken off
+        the client's next adjustments. :ivar late: what the target said that the client's window had no room for
+        because of them, whole messages, in order.
     """
 
     __slots__ = (
@@ -88,9 +110,12 @@ class Channel:
         "credit",
         "exit",
         "kind",
+        "late",
+        "late_bytes",
         "op",
         "open",
         "pty",
+        "refused",
         "replies",
         "stderr",
         "stdin",
@@ -106,18 +131,18 @@ class Channel:
         "watcher",
     )
 
-    def __init__(self, kind: str, *, by_target: bool = False) -> None:
+    def __init__(self, kind: str, *, by_target: bool = False, owed: list[int] | None = None) -> None:
         self.kind, self.by_target = kind, by_target
-        self.open = False
+        self.open = self.refused = False
         self.client_id = self.target_id = -1
         self.client_window = self.target_window = 0
         self.client_packet = self.target_packet = 0
         self.client_eof = self.target_eof = self.client_closed = self.target_closed = False
-        self.replies = Replies()
+        self.replies = Replies(owed)
         self.target_owes = 0  # answers that the client owes the target
-        self.credit = (
-            0  # bytes that we put into the client's window ourselves, to be taken off its next adjustments
-        )
+        self.credit = 0
+        self.late: deque[bytes] | None = None
+        self.late_bytes = 0  # of data in it
         self.stdin = self.stdout = self.stderr = 0
         self.op, self.verb, self.began = "", "", 0
         self.exit: dict[str, object] | None = None
@@ -170,6 +195,7 @@ class Channels:
 
     def remove(self, channel: Channel) -> None:
         """It is over."""
+        channel.replies.never()
         if self.by_client.get(channel.client_id) is channel:
             del self.by_client[channel.client_id]
         if self.by_target.get(channel.target_id) is channel:

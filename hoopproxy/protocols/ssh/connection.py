@@ -3,7 +3,8 @@ channel numbers and windows. Pure.
 
 What a peer may not say in the present state is a violation; what the role doesn't permit is answered here, in the
 order that the client expects; everything else goes on as it came. Its parts: ``opening`` (channels), ``carrying``
-(their data), ``requests`` (what runs in them), ``session_requests``; ``dialogue`` is what these share.
+(their data), ``late`` (what a window had no room for), ``requests`` (what runs in them),
+``session_requests``; ``dialogue`` is what these share.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hoopproxy.protocols.ssh.dialogue import (
     SENTENCE_MAX,
     MakeWatcher,
 )
+from hoopproxy.protocols.ssh.late import behind
 from hoopproxy.protocols.ssh.opening import Opening
 from hoopproxy.protocols.ssh.packets import Reader
 from hoopproxy.protocols.ssh.requests import Requests
@@ -52,6 +54,10 @@ class Connection(Opening, Carrying, Requests, SessionRequests):
         handler = _TARGET.get(frame.kind)
         if handler is None:
             raise ProtocolViolation(f"{n.name_of(frame.kind)} from the target has no place here")
+        if frame.kind >= n.CHANNEL_EOF:
+            channel = self.channels.by_client.get(int.from_bytes((frame.body or b"")[1:5], "big"))
+            if channel is not None and channel.late is not None:
+                return behind(channel, frame, handler(self, frame))
         return handler(self, frame)
 
     def finished(self) -> Iterator[Command]:
@@ -59,8 +65,7 @@ class Connection(Opening, Carrying, Requests, SessionRequests):
         yield from self.nested.finished()
         for channel in self.channels.all():
             yield from self._over(channel, "the session ended before the channel was closed")
-        for op, began in self._listening.values():
-            yield self._no_longer(op, began)
+        yield from self._stopped_listening()
 
     def _client_disconnects(self, frame: Frame) -> Iterator[Command]:
         yield Note(_goodbye("client", frame))

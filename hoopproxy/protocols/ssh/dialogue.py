@@ -19,13 +19,29 @@ from hoopproxy.wire.commands import (
 )
 from hoopproxy.wire.frames import Frame
 
-__all__ = ["ADDRESS_MAX", "SENTENCE_MAX", "Dialogue", "MakeWatcher", "address_of", "sentence_of"]
+__all__ = [
+    "ADDRESS_MAX",
+    "LISTENING_MAX",
+    "SENTENCE_MAX",
+    "Dialogue",
+    "MakeWatcher",
+    "Place",
+    "address_of",
+    "sentence_of",
+]
 
 ADDRESS_MAX: Final = 1_024
 """Bytes of a host's name or a socket's path in a request."""
 
 SENTENCE_MAX: Final = 400
 """Bytes of a sentence of ours to a client, or of a target's that is kept."""
+
+
+LISTENING_MAX: Final = 256
+"""Places that a target listens on for one client."""
+
+Place = tuple[str, int | str]
+"""Where a target listens: a host and a port, or ``path`` and a path."""
 
 
 class MakeWatcher(Protocol):
@@ -54,11 +70,14 @@ class Dialogue:
         self.channels = Channels()
         self.now = 0
         """Monotonic nanoseconds since the session began, as far as it is known here."""
-        self._replies = Replies()  # to the client's global requests
-        self._client_owes = 0  # answers to the target's global requests
+        nested.taken = self.channels.by_target
+        self.owed = [0]  # answers to the client's requests, in all channels and of the session
+        self._replies = Replies(self.owed)  # to the client's global requests
+        self._replies_up = Replies()  # to the target's
         self._no_more_sessions = False
+        self._wishes = 0  # that the target listen somewhere, which it has not answered
         # What the target listens on for the client: the operation, and when it began.
-        self._listening: dict[tuple[str, int | str], tuple[str, int]] = {}
+        self._listening: dict[Place, tuple[str, int]] = {}
         self._asked: Callable[[Verdict], Iterator[Command] | None] | None = None
 
     def decided(self, verdict: Verdict) -> Iterator[Command] | tuple[()]:

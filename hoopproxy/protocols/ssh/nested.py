@@ -7,7 +7,7 @@ reads, data in the client's window, ends in their order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Final
 
 from hoopproxy.errors import ProtocolViolation
@@ -34,8 +34,8 @@ from hoopproxy.wire.frames import Frame, Span
 __all__ = ["FIRST_NUMBER", "Ask", "Nested", "Wanted"]
 
 FIRST_NUMBER: Final = 0x4000_0000
-"""Our numbers of such channels begin here: targets count from 0. One that doesn't, and gives one of ours, ends the
-session."""
+"""Our numbers of such channels begin here: targets count from 0. A number that a target has given is passed over; one
+that gives one of ours ends the session."""
 
 WINDOW: Final = 1_048_576
 """Bytes that a client may be ahead of the session inside."""
@@ -126,6 +126,8 @@ class Nested:
         self._open: dict[int, _Channel] = {}
         self._clients: set[int] = set()
         self._next = FIRST_NUMBER
+        self.taken: Container[int] = ()
+        """Numbers that the target has given, on the same connection of the client's."""
         self._asked: tuple[Wanted, Ask | None] | None = None
         self.carries: object = None
         self.now = 0
@@ -150,6 +152,10 @@ class Nested:
         payload = self._codec.payload(frame)[1:5] if frame.body is None else frame.body[1:5]
         return int.from_bytes(payload, "big") in self._open
 
+    def has(self, number: int) -> bool:
+        """Whether we call one of these channels so."""
+        return number in self._open
+
     def has_client(self, number: int) -> bool:
         """Whether the client calls one of these channels so."""
         return number in self._clients
@@ -159,6 +165,8 @@ class Nested:
     def opening(self, wanted: Wanted, refused: str | None, ask: Ask | None) -> Iterator[Command]:
         """Open one, unless it is ``refused`` for this reason. ``ask`` has it decided; ``None`` where policy has
         admitted nobody yet: then it is for the session inside to be admitted or not."""
+        if refused is None and not wanted.packet:
+            refused = "there is no data in messages of 0 bytes"
         if refused is None and len(self._open) >= NESTED_MAX:
             refused = f"this session has {NESTED_MAX} connections to targets open already"
         if refused is None and wanted.protocol == "ssh" and not self._session.secrets.get("host_ca"):
@@ -169,6 +177,8 @@ class Nested:
         if refused is not None:
             yield from self._settle(wanted, None, Refusal("policy", refused), ask)
             return
+        while self._next in self.taken:
+            self._next += 1
         number, self._next = self._next, self._next + 1
         self._asked = wanted, ask
         yield Inside(
@@ -332,7 +342,7 @@ class Nested:
         if channel is None or channel.over:
             return
         number = uint32(channel.wanted.client)
-        data, size = told.data, min(PACKET, channel.wanted.packet) or PACKET
+        data, size = told.data, min(PACKET, channel.wanted.packet)
         for start in range(0, len(data), size):
             piece = packet(n.CHANNEL_DATA, number, string(data[start : start + size]))
             yield ToClient(framed(piece), "", _INSIDE)

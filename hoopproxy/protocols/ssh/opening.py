@@ -37,7 +37,7 @@ class Opening(Dialogue):
 
     def _client_open(self, frame: Frame) -> Iterator[Command]:
         reader = Reader(frame.body or b"", 1)
-        channel = Channel(reader.name())
+        channel = Channel(reader.name(), owed=self.owed)
         channel.client_id, channel.client_window, channel.client_packet = (
             reader.uint32(),
             reader.uint32(),
@@ -127,13 +127,13 @@ class Opening(Dialogue):
 
     def _target_open(self, frame: Frame) -> Iterator[Command]:
         reader = Reader(frame.body or b"", 1)
-        channel = Channel(reader.name(), by_target=True)
+        channel = Channel(reader.name(), by_target=True, owed=self.owed)
         channel.target_id, channel.target_window, channel.target_packet = (
             reader.uint32(),
             reader.uint32(),
             reader.uint32(),
         )
-        if channel.target_id in self.channels.by_target:
+        if channel.target_id in self.channels.by_target or self.nested.has(channel.target_id):
             raise ProtocolViolation(f"channel {channel.target_id} is open already")
         kind = channel.kind
         destination: dict[str, object] = {}
@@ -183,6 +183,9 @@ class Opening(Dialogue):
         channel = ours.get(number)
         if channel is None or channel.open or channel.by_target is not (ours is self.channels.by_target):
             raise ProtocolViolation(f"channel {number} is not about to be opened")
+        taken = self.nested.has_client if channel.by_target else self.nested.has
+        if taken(other):
+            raise ProtocolViolation(f"channel {other} is open already")
         self.channels.confirm(channel, other, window, size)
         if channel.op:
             channel.watcher = self._make("forward", None, op=channel.op, channel=channel)

@@ -9,6 +9,7 @@ from hoopproxy.errors import ProtocolViolation
 __all__ = [
     "Malformed",
     "Reader",
+    "adjusted",
     "boolean",
     "framed",
     "mpint",
@@ -150,3 +151,8 @@ def framed(payloads: Sequence[bytes] | bytes) -> bytes:
     if isinstance(payloads, bytes):
         return len(payloads).to_bytes(4, "big") + payloads
     return b"".join(len(payload).to_bytes(4, "big") + payload for payload in payloads)
+
+
+def adjusted(number: int, more: int) -> bytes:
+    """CHANNEL_WINDOW_ADJUST: more room in a channel."""
+    return packet(93, uint32(number), uint32(more))

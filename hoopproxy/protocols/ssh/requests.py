@@ -33,6 +33,7 @@ from hoopproxy.wire.frames import Frame, Span
 __all__ = ["Requests"]
 
 _COOKIE = REDACTIONS.index("parameter")  # whoever has it draws on the client's screen
+PROGRAMS: Final = frozenset({"EXEC", "SHELL", "SUBSYSTEM"})
 _PROGRAM = re.compile(rb"\s*[A-Za-z0-9_./+-]+")
 
 
@@ -96,24 +97,30 @@ class Requests(Dialogue):
         )
 
     def _say_no(self, channel: Channel, verb: str, wants: bool, verdict: Verdict) -> Iterator[Command]:
-        sentence = sentence_of(verdict)
-        if verb in ("EXEC", "SHELL", "SUBSYSTEM"):
-            line = f"hoopproxy: {sentence}\r\n".encode()[:SENTENCE_MAX]
-            if channel.client_window - channel.credit >= len(line):
-                channel.client_window -= len(line)
-                channel.credit += len(line)
-                said = packet(
-                    n.CHANNEL_EXTENDED_DATA, uint32(channel.client_id), uint32(n.STDERR), string(line)
-                )
-                yield ToClient(framed(said), "refusal")
-        if wants:
+        if verb in PROGRAMS:
+            channel.refused = True
+            yield from self._say_why(
+                channel, f"hoopproxy: {sentence_of(verdict)}\r\n".encode()[:SENTENCE_MAX]
+            )
+        if wants and not channel.target_closed:  # behind a CLOSE nothing is said, and nothing expected
             failure = packet(n.CHANNEL_FAILURE, uint32(channel.client_id))
             for each in channel.replies.owe(Owed(verb, failure)):
                 yield ToClient(framed(each), "refusal")
 
+    def _say_why(self, channel: Channel, line: bytes) -> Iterator[Command]:
+        """On standard error, where the target may still say something there and the client has room for it."""
+        room = min(channel.client_window, channel.client_packet)
+        if channel.target_eof or channel.target_closed or channel.late or len(line) > room:
+            return
+        channel.client_window -= len(line)
+        channel.credit += len(line)
+        said = packet(n.CHANNEL_EXTENDED_DATA, uint32(channel.client_id), uint32(n.STDERR), string(line))
+        yield ToClient(framed(said), "refusal")
+
     def _begin(self, channel: Channel, verb: str, kind: str, text: bytes | None) -> Callable[[Verdict], None]:
         def begin(verdict: Verdict) -> None:
             channel.op, channel.verb, channel.began = verdict.op, verb, verdict.at
+            channel.refused = False
             channel.watcher = self._make(kind, text, op=verdict.op, channel=channel)
 
         return begin
@@ -264,9 +271,11 @@ class Requests(Dialogue):
             yield FORWARD
             for each in due:
                 yield ToClient(framed(each), "refusal")
-        if failed and owed.what in ("EXEC", "SHELL", "SUBSYSTEM") and channel.op:
-            op, channel.op = channel.op, ""
+        if failed and owed.what in PROGRAMS and channel.op:
+            op, channel.op, channel.refused = channel.op, "", True
             watcher, channel.watcher = channel.watcher, None
+            if channel.steps is not None:
+                yield from channel.steps.abandoned()
             if watcher is not None:
                 yield from watcher.closed(self.now) or ()
             error = {"code": "refused", "message": "the target refused the request"}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hoopproxy.errors import ProtocolViolation
 from hoopproxy.events import ForwardClosed, SessionNote
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Owed
 from hoopproxy.protocols.ssh.dialogue import (
+    LISTENING_MAX,
     Dialogue,
+    Place,
     address_of,
 )
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet
@@ -63,7 +64,7 @@ class SessionRequests(Dialogue):
                 yield ToClient(framed(each), "refusal")
 
     def _listen(
-        self, frame: Frame, what: str, wants: bool, place: dict[str, object], key: tuple[str, int | str]
+        self, frame: Frame, what: str, wants: bool, place: dict[str, object], key: Place
     ) -> Iterator[Command]:
         if what.startswith("cancel"):
             ended = self._listening.pop(key, None)
@@ -76,12 +77,16 @@ class SessionRequests(Dialogue):
             if "path" in place
             else self.permits.remote_forward(str(place["host"]), int(str(place["port"])))
         )
+        if refused is None and len(self._listening) + self._wishes >= LISTENING_MAX:
+            refused = f"the target listens on {LISTENING_MAX} places for this session already"
 
         def decided(verdict: Verdict) -> Iterator[Command] | None:
             if verdict.allowed:
-                self._listening[key] = verdict.op, verdict.at
-                if wants:
-                    self._replies.owe(Owed(what, asked=key))
+                wish = key, verdict.op, verdict.at
+                if not wants:
+                    return iter((*self._listens(*wish), FORWARD))
+                self._wishes += 1
+                self._replies.owe(Owed(what, asked=wish))
                 return iter((FORWARD,))
             if not wants:
                 return iter(())
@@ -99,6 +104,29 @@ class SessionRequests(Dialogue):
         refusal = None if refused is None else Refusal("policy", refused)
         yield Decide(("FORWARD", f"FORWARD {what}"), 0, fields, refusal=refusal, kind=b"forward.opened")
 
+    def _listens(self, key: Place, op: str, began: int) -> Iterator[Command]:
+        """The target listens there. Whoever asked for the same place before is told as over: there is one of it."""
+        before = self._listening.get(key)
+        self._listening[key] = op, began
+        if before is not None:
+            yield self._no_longer(*before)
+
+    def _not_listening(self, op: str, began: int, code: str, why: str) -> Note:
+        error = {"code": code, "message": why}
+        closed = ForwardClosed(sent=0, received=0, error=error, duration=max(0, self.now - began))
+        return Note(closed, op=op, outcome="failure")
+
+    def _stopped_listening(self) -> Iterator[Command]:
+        """The session is over."""
+        for op, began in self._listening.values():
+            yield self._no_longer(op, began)
+        for owed in self._replies.never():
+            if isinstance(owed.asked, tuple):
+                _, op, began = owed.asked
+                yield self._not_listening(
+                    op, began, "unanswered", "the session ended before the target answered"
+                )
+
     def _no_longer(self, op: str, began: int) -> Note:
         """Nothing listens there any more. What came through it is on record by its own connections."""
         closed = ForwardClosed(sent=0, received=0, duration=max(0, self.now - began))
@@ -106,17 +134,16 @@ class SessionRequests(Dialogue):
 
     def _target_answers_global(self, frame: Frame) -> Iterator[Command]:
         owed = self._replies.answered()
-        key = owed.asked
-        if isinstance(key, tuple):
-            found = self._listening.get(key)
-            if frame.kind == n.REQUEST_FAILURE and found is not None:
-                op, began = self._listening.pop(key)
-                error = {"code": "refused", "message": "the target refused it"}
-                closed = ForwardClosed(sent=0, received=0, error=error, duration=self.now - began)
-                yield Note(closed, op=op, outcome="failure")
-            elif found is not None and key[1] == 0 and len(frame.body or b"") >= 5:
-                port = int.from_bytes((frame.body or b"")[1:5], "big")  # the target chose one
-                self._listening[(key[0], port)] = self._listening.pop(key)
+        if isinstance(owed.asked, tuple):
+            self._wishes -= 1
+            key, op, began = owed.asked
+            if frame.kind == n.REQUEST_FAILURE:
+                yield self._not_listening(op, began, "refused", "the target refused it")
+            else:
+                body = frame.body or b""
+                if key[1] == 0 and len(body) >= 5:  # the target chose a port
+                    key = key[0], int.from_bytes(body[1:5], "big")
+                yield from self._listens(key, op, began)
         due = self._replies.due()
         if due:
             yield FORWARD
@@ -130,13 +157,20 @@ class SessionRequests(Dialogue):
             # The target's host keys are not those of the gateway that the client speaks to.
             yield WITHHOLD
             if wants:
-                yield ToServer(framed(packet(n.REQUEST_FAILURE)), "refusal")
+                for each in self._replies_up.owe(Owed(what, packet(n.REQUEST_FAILURE))):
+                    yield ToServer(framed(each), "refusal")
             return
         if wants:
-            self._client_owes += 1
+            self._replies_up.owe(Owed(what))
 
     def _client_answers_global(self, frame: Frame) -> Iterator[Command]:
-        if not self._client_owes:
-            raise ProtocolViolation("an answer to nothing that was asked")
-        self._client_owes -= 1
-        yield FORWARD
+        self._replies_up.answered()
+        due = self._replies_up.due()
+        if not due:
+            yield FORWARD
+            return
+        yield ToServer(
+            framed(frame.body or b""), "reply", instead=True
+        )  # what is forwarded comes last in its turn
+        for each in due:
+            yield ToServer(framed(each), "refusal")

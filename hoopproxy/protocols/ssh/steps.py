@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, cast
 
+from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.ssh import numbers as n
-from hoopproxy.protocols.ssh.packets import framed, packet, string, uint32
+from hoopproxy.protocols.ssh.late import comes_late
+from hoopproxy.protocols.ssh.packets import adjusted, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Say, Step
 from hoopproxy.wire.commands import FORWARD, WITHHOLD, Command, ToClient, ToServer, Verdict
-from hoopproxy.wire.frames import Frame
 
 if TYPE_CHECKING:
     from hoopproxy.protocols.ssh.channels import Channel
@@ -21,23 +23,35 @@ PIECE: Final = 32_768
 """Bytes of data in a message of ours: what every peer must take (RFC 4253 s.6.1), if its channel's limit allows."""
 
 
+ANSWERS_MAX: Final = 1 << 20
+"""Bytes of answers of ours that wait for one channel's client: some thousands; clients ask for 64 things at once."""
+
+
 class Steps:
     """The steps of one channel's gate. A gate may keep bytes for later (``held``); what it neither passes nor keeps is
     withheld, and its share of the window is given back here: the other side never sees it."""
 
-    __slots__ = ("_answers", "_channel", "_connection", "_left", "_running", "_verdict")
+    __slots__ = ("_answers", "_channel", "_connection", "_gate", "_left", "_running", "_verdict", "_waiting")
 
     def __init__(self, connection: Dialogue, channel: Channel) -> None:
         self._connection, self._channel = connection, channel
+        self._gate = cast("Gate", channel.watcher)
         # Bytes taken from the client (True) or the target (False), not passed on and not given back.
         self._left = {True: 0, False: 0}
-        self._answers: list[bytes] = []  # for the client, until its window has room
+        self._answers: deque[bytes] = deque()  # for the client, until its window has room
+        self._waiting = 0  # bytes of them
         self._verdict: Verdict | None = None
         self._running: tuple[Iterator[Step], bytes, list[bytes]] | None = None
 
     @property
-    def _gate(self) -> Gate:
-        return cast(Gate, self._channel.watcher)
+    def kept(self) -> int:
+        """Bytes of the client that the target has not seen, and the client was given no room for."""
+        return self._left[True]
+
+    @property
+    def kept_back(self) -> int:
+        """Bytes of the target that the client has not seen, and the target was given no room for."""
+        return self._left[False]
 
     def client(self, data: bytes, at: int, now: int) -> Iterator[Command]:
         """Data of the client: the frame goes on when all of it passes at once."""
@@ -68,8 +82,30 @@ class Steps:
         if running is None:
             self._verdict = verdict
             return iter(())
+        if self._channel.steps is not self:
+            return self._too_late(running[0], verdict)
         self._gate.decided(verdict)
         return self._run(*running)
+
+    def _too_late(self, steps: Iterator[Step], verdict: Verdict) -> Iterator[Command]:
+        """The target refused the program while policy took its time over what was said to it: that has its end."""
+        self._gate.decided(verdict)
+        for step in steps:
+            if isinstance(step, Ask):
+                break
+            if isinstance(step, Say):
+                yield step.command
+        yield from self._gate.closed(self._connection.now) or ()
+
+    def abandoned(self) -> Iterator[Command]:
+        """There is no program any more that anything could be passed to: the client gets its window back."""
+        channel, kept = self._channel, self._left[True]
+        channel.steps = None
+        self.over()
+        if kept:
+            self._left[True] = 0
+            channel.target_window += kept
+            yield ToClient(framed(adjusted(channel.client_id, kept)), "window")
 
     def _pass_on(self, data: bytes, passed: bytes) -> Iterator[Command]:
         self._left[True] -= len(passed)
@@ -80,37 +116,60 @@ class Steps:
             for start in range(0, len(passed), size):
                 piece = packet(n.CHANNEL_DATA, number, string(passed[start : start + size]))
                 yield ToServer(framed(piece), "channel data", instead=True)
+        yield from self._give_back()
+
+    def _give_back(self) -> Iterator[Command]:
+        """To the client, what of its window was for bytes that went nowhere; not while answers wait for its reading:
+        else it could ask for any number of them."""
         withheld = self._left[True] - self._gate.held
-        if withheld > 0:
+        if withheld > 0 and not self._answers and self._running is None:
             self._left[True] -= withheld
             self._channel.target_window += withheld
-            back = packet(n.CHANNEL_WINDOW_ADJUST, uint32(self._channel.client_id), uint32(withheld))
-            yield ToClient(framed(back), "window")
+            if not self._channel.target_closed:
+                yield ToClient(framed(adjusted(self._channel.client_id, withheld)), "window")
 
     def _answer(self, data: bytes) -> Iterator[Command]:
         """At the end of a message of the target, where the gate says this."""
+        channel = self._channel
+        if channel.target_eof or channel.target_closed:
+            return  # nothing comes any more, and so the client knows
         self._answers.append(data)
-        return self._given()
+        self._waiting += len(data)
+        yield from self._given()
+        if self._waiting > ANSWERS_MAX:
+            raise ProtocolViolation(f"over {ANSWERS_MAX} bytes of answers that the client doesn't read")
 
     def due(self) -> Iterator[Command]:
         """The client's window is wider: what waits for that, unless it would come inside a message of the target."""
-        if self._gate.between:
+        if self._answers and self._gate.between:
             yield from self._given()
+            yield from self._give_back()
+
+    def over(self) -> None:
+        """The target says nothing more: nor do we."""
+        self._answers.clear()
+        self._waiting = 0
 
     def _given(self) -> Iterator[Command]:
         """The answers that the client's window has room for, whole."""
-        channel = self._channel
-        while self._answers and channel.client_window >= len(self._answers[0]):
-            data = self._answers.pop(0)
+        channel, answers = self._channel, self._answers
+        while answers and channel.late is None and channel.client_packet:
+            if channel.client_window < len(answers[0]):
+                return
+            data = answers.popleft()
+            self._waiting -= len(data)
             channel.client_window -= len(data)
             channel.credit += len(data)
-            size = min(PIECE, channel.client_packet) or PIECE
+            size = min(PIECE, channel.client_packet)
             for start in range(0, len(data), size):
                 piece = packet(n.CHANNEL_DATA, uint32(channel.client_id), string(data[start : start + size]))
                 yield ToClient(framed(piece), "answer")
 
-    def server(self, data: bytes, at: int, now: int, frame: Frame) -> Iterator[Command]:
-        """Data of the target: the frame goes on as it is when all of it passes and nothing comes between."""
+    def server(self, data: bytes, at: int, now: int, waits: bool) -> Iterator[Command]:
+        """Data of the target: the frame goes on as it is when all of it passes and nothing comes between.
+
+        :param waits: the client has no room for all of it now.
+        """
         left = self._left
         left[False] += len(data)
         parts: list[tuple[bytes, bool]] = []
@@ -123,26 +182,31 @@ class Steps:
                 yield step.command
         passed = b"".join(piece for piece, ours in parts if not ours)
         left[False] -= len(passed)
-        if passed != data or any(ours for _, ours in parts):
+        if waits or passed != data or any(ours for _, ours in parts):
             yield WITHHOLD
             for piece, ours in parts:
                 if ours:
                     yield from self._answer(piece)
                 else:
                     yield from self._as_data(piece)
-        if self._answers:
-            yield from self.due()
+        else:
+            self._channel.client_window -= len(data)
+        yield from self.due()
         withheld = left[False] - self._gate.held_back
         if withheld > 0:
             left[False] -= withheld
-            self._channel.client_window += withheld
-            back = packet(n.CHANNEL_WINDOW_ADJUST, uint32(self._channel.target_id), uint32(withheld))
-            yield ToServer(framed(back), "window")
+            if not self._channel.client_closed:
+                yield ToServer(framed(adjusted(self._channel.target_id, withheld)), "window")
 
     def _as_data(self, data: bytes) -> Iterator[Command]:
-        size = min(PIECE, self._channel.client_packet) or PIECE
-        for start in range(0, len(data), size):
-            piece = packet(
-                n.CHANNEL_DATA, uint32(self._channel.client_id), string(data[start : start + size])
-            )
-            yield ToClient(framed(piece), "channel data")
+        """What passes of the target's data, in messages that fit; what doesn't fit the window comes late."""
+        channel = self._channel
+        size = min(PIECE, channel.client_packet)
+        for start in range(0, len(data), size or PIECE):
+            piece = packet(n.CHANNEL_DATA, uint32(channel.client_id), string(data[start : start + size]))
+            count = len(piece) - 9
+            if channel.late is None and count <= channel.client_window:
+                channel.client_window -= count
+                yield ToClient(framed(piece), "channel data")
+            else:
+                comes_late(channel, piece, count)

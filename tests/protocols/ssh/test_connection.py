@@ -11,10 +11,15 @@ from hypothesis import strategies as st
 
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import CHANNELS_MAX, OWED_MAX, Channel
+from hoopproxy.protocols.ssh.dialogue import LISTENING_MAX
+from hoopproxy.protocols.ssh.late import LATE_MAX
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.sftp import Sftp
 from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Step, Watcher
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
+from .sftp.stage import INIT
+from .sftp.stage import packet as sftp_packet
 from .stage import (
     PACKET,
     WINDOW,
@@ -422,6 +427,196 @@ def test_in_strict_a_command_waits_for_its_record_and_its_data_too() -> None:
     assert payloads(player.relay.server)[1:] == payloads(execute("id") + data(b"x", 10))
 
 
+# --- what a referee of both connections found (see test_model) ----------------------------------------------
+
+
+def test_nothing_is_answered_behind_the_targets_close() -> None:
+    """A request and the close cross each other; a client has forgotten the channel, and ends over our answer."""
+    player = running()
+    player.target(plain(n.CHANNEL_EOF, 0) + plain(n.CHANNEL_CLOSE, 0))
+    before = len(player.relay.client)
+    player.client(
+        request("env", string("BAD"), string("1")) + request("unknown@x") + plain(n.CHANNEL_CLOSE, 10)
+    )
+    assert len(player.relay.client) == before
+    assert player.relay.closed is None
+    player.end()
+    assert_accounted(player)
+
+
+def test_a_sentence_that_is_too_long_for_the_clients_packets_is_not_said() -> None:
+    """The failure of the request is."""
+    player = begun({"exec_deny": ["*"]})
+    player.client(open_session(size=40))
+    player.target(confirm())
+    player.client(execute("x"))
+    assert kinds(player.relay.client)[1:] == [n.CHANNEL_FAILURE]
+
+
+@pytest.mark.parametrize("by_target", [True, False])
+def test_data_on_its_way_to_a_refused_program_goes_nowhere(by_target: bool) -> None:
+    """``cat file | ssh host denied``: the other channels of the connection must not die of what was sent ahead."""
+    player = begun({"exec_deny": [] if by_target else ["*"]})
+    player.client(open_session())
+    player.target(confirm())
+    player.client(execute("x"))
+    if by_target:
+        player.target(plain(n.CHANNEL_FAILURE, 0))
+    sent = len(player.relay.server)
+    for _ in range(2 * WINDOW // 1000):
+        player.client(data(b"x" * 1000, 10))
+    assert len(player.relay.server) == sent
+    assert player.relay.closed is None
+    back = [
+        Reader(each, 5).uint32()
+        for each in payloads(player.relay.client)
+        if each[0] == n.CHANNEL_WINDOW_ADJUST
+    ]
+    assert sum(back) == 2 * WINDOW
+    player.end()
+    assert_accounted(player)
+
+
+def forward(port: int) -> bytes:
+    return global_request("tcpip-forward", string(""), uint32(port))
+
+
+def test_a_place_that_is_asked_for_twice_is_on_record_twice() -> None:
+    """And what the target refuses takes nothing away from what it gave before."""
+    player = begun({"remote_forwards": ["*:*"]})
+    player.client(forward(8080) + forward(8080) + forward(0) + forward(0) + forward(7))
+    player.target(framed(packet(n.REQUEST_SUCCESS)) + framed(packet(n.REQUEST_FAILURE)))
+    player.target(
+        framed(packet(n.REQUEST_SUCCESS, uint32(1001))) + framed(packet(n.REQUEST_SUCCESS, uint32(1002)))
+    )
+    for port in (8080, 1001, 1002):
+        player.target(from_target("forwarded-tcpip", string(""), uint32(port), *FORWARDED[2:], number=port))
+    assert kinds(player.relay.client)[4:] == [n.CHANNEL_OPEN] * 3
+    player.end()
+    opened, closed = player.journal.of("forward.opened"), player.journal.of("forward.closed")
+    assert sorted(each["op"] for each in opened) == sorted(each["op"] for each in closed)
+    assert [each["outcome"] for each in closed].count(
+        "failure"
+    ) == 5  # three connections, one refused, one unanswered
+    assert_accounted(player)
+
+
+def test_a_target_listens_on_so_many_places() -> None:
+    """Each costs memory for as long as the session lives."""
+    player = begun({"remote_forwards": ["*:*"]})
+    for port in range(LISTENING_MAX + 2):
+        player.client(forward(port + 1))
+    player.client(global_request("tcpip-forward", string(""), uint32(9), wants=False))
+    assert len(payloads(player.relay.server)) == LISTENING_MAX
+    player.end()
+    assert_accounted(player)
+
+
+def test_the_target_too_is_answered_in_the_order_of_its_requests() -> None:
+    """Its keepalive, which is the client's to answer, stands before what is ours to refuse."""
+    player = running()
+    before = len(payloads(player.relay.server))
+    player.target(global_request("keepalive@openssh.com") + global_request("hostkeys-prove-00@openssh.com"))
+    assert len(payloads(player.relay.server)) == before
+    player.client(framed(packet(n.REQUEST_SUCCESS)))
+    assert kinds(player.relay.server)[before:] == [n.REQUEST_SUCCESS, n.REQUEST_FAILURE]
+
+
+def test_a_flood_of_the_targets_requests_ends() -> None:
+    """A client that answers none, or slowly, would have us keep them all."""
+    player = running()
+    player.target(global_request("x@y") * (OWED_MAX + 1))
+    assert player.journal.of("session.violation")
+
+
+def test_what_is_owed_counts_over_all_channels() -> None:
+    """Else a session keeps 256 times as much."""
+    player = begun({"env": ["*"]})
+    for number in (0, 1):
+        player.client(open_session(number))
+        player.target(confirm(number, 10 + number))
+    half = OWED_MAX // 2
+    for number in (10, 11):
+        player.client(request("env", string("A"), string("1"), number=number) * half)
+    assert player.relay.closed is None
+    player.client(plain(n.CHANNEL_CLOSE, 10))
+    player.target(plain(n.CHANNEL_CLOSE, 0))
+    player.client(request("env", string("A"), string("1"), number=11) * half)
+    assert player.relay.closed is None, "a channel that is over owes nothing"
+    player.client(global_request("keepalive@openssh.com"))
+    assert player.journal.of("session.violation")
+
+
+def test_words_of_ours_do_not_wear_out_the_window() -> None:
+    """After each the client gives back what it read, and the target may fill the whole of its window for ever."""
+    player = begun({"exec_deny": ["bad"]})
+    player.client(open_session())
+    player.target(confirm())
+    for _ in range(50):
+        before = len(payloads(player.relay.client))
+        player.client(execute("bad"))
+        player.client(adjust(10, len(payloads(player.relay.client)[before]) - 13))
+    player.client(execute("good"))
+    for _ in range(4):
+        player.target(data(b"x" * (WINDOW // 4), 0))
+    assert player.relay.closed is None
+    player.end()
+    assert_accounted(player)
+
+
+def test_what_the_window_has_no_room_for_because_of_us_comes_late_and_in_order() -> None:
+    """The target is innocent: by its count there was room. Nor does its exit overtake its output."""
+    player = begun({"exec_deny": ["bad"]})
+    player.client(open_session(window=1000))
+    player.target(confirm())
+    player.client(execute("bad"))
+    ours = len(payloads(player.relay.client)[1]) - 13
+    player.client(execute("good"))
+    before = len(player.relay.client)
+    said = [plain(n.CHANNEL_SUCCESS, 0), data(b"a" * 900, 0), stderr(b"b" * 100, 0), exit_status(3)]
+    said += [plain(n.CHANNEL_EOF, 0), plain(n.CHANNEL_CLOSE, 0)]
+    player.target(b"".join(said))
+    assert player.relay.closed is None
+    got = payloads(player.relay.client[before:])
+    assert b"".join(each[9:] for each in got[1:] if each[0] == n.CHANNEL_DATA) == b"a" * min(900, 1000 - ours)
+    player.client(adjust(10, ours - 1))
+    assert kinds(player.relay.client[before:])[-1] == n.CHANNEL_EXTENDED_DATA
+    player.client(adjust(10, 1))
+    got = payloads(player.relay.client[before:])
+    assert [each[0] for each in got][-3:] == [n.CHANNEL_REQUEST, n.CHANNEL_EOF, n.CHANNEL_CLOSE]
+    assert b"".join(each[13:] for each in got if each[0] == n.CHANNEL_EXTENDED_DATA) == b"b" * 100
+    player.client(plain(n.CHANNEL_CLOSE, 10))
+    player.end()
+    assert_accounted(player)
+
+
+def test_a_target_that_sends_more_than_its_own_count_is_guilty_as_before() -> None:
+    """The room that we took is all that may come late."""
+    player = begun({"exec_deny": ["bad"]})
+    player.client(open_session(window=1000))
+    player.target(confirm())
+    player.client(execute("bad"))
+    player.target(data(b"a" * 1000, 0))
+    assert player.relay.closed is None
+    player.target(data(b"a", 0))
+    assert player.journal.of("session.violation")
+    player.end()
+    assert_accounted(player)
+
+
+def test_messages_that_wait_for_the_window_are_limited() -> None:
+    """Exit statuses cost no window."""
+    player = begun({"exec_deny": ["bad"]})
+    player.client(open_session(window=200))
+    player.target(confirm())
+    player.client(execute("bad"))
+    player.target(data(b"a" * 200, 0))
+    player.target(exit_status(1) * LATE_MAX)
+    assert player.journal.of("session.violation")
+    player.end()
+    assert_accounted(player)
+
+
 # --- gated channels -----------------------------------------------------------------------------------------
 
 
@@ -521,5 +716,63 @@ def test_a_gate_waits_for_a_policy_that_takes_its_time() -> None:
     player.answer(Verdict(False, (), Refusal("policy", "no")))
     assert channel_data(player.relay.server, 10) == b"aYbcd"
     assert channel_data(player.relay.client, 0) == b"!"
+    player.end()
+    assert_accounted(player)
+
+
+class Talkative(Gate):
+    """Answers each byte with a thousand."""
+
+    __slots__ = ()
+
+    def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:
+        for _ in data:
+            yield Answer(b"!" * 1000)
+
+
+def test_a_client_that_reads_no_answers_gets_no_more_room_and_in_the_end_none() -> None:
+    """What is kept for it would grow for ever: it is asked for by bytes that go nowhere."""
+
+    def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
+        return Talkative("op", 0)
+
+    player = begun(make=make)
+    player.client(open_session(window=2000))
+    player.target(confirm())
+    player.client(execute("x"))
+    player.target(plain(n.CHANNEL_SUCCESS, 0))
+    player.client(data(b"ab", 10))
+    before = len(player.relay.client)
+    player.client(data(b"cd", 10))
+    assert len(player.relay.client) == before, "neither an answer nor more room"
+    player.client(adjust(10, 2000))
+    assert n.CHANNEL_WINDOW_ADJUST in kinds(player.relay.client[before:])
+    player.client(data(b"x" * 1100, 10))
+    assert player.journal.of("session.violation")
+    player.end()
+    assert_accounted(player)
+
+
+def test_a_program_that_the_target_refuses_while_policy_thinks_leaves_nothing_open() -> None:
+    """The gate is gone when the verdict comes; what it decided about has its end all the same."""
+
+    def later(decide: Decide) -> Verdict | None:
+        return Verdict(True) if decide.verbs[0] != "SFTP REMOVE" else None
+
+    def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
+        return Sftp(op, 0)
+
+    player = begun(make=make, decide=later)
+    player.client(open_session())
+    player.target(confirm())
+    player.client(execute("x"))
+    player.client(data(INIT, 10))
+    player.client(data(sftp_packet(13, 3, b"/x"), 10))
+    player.target(plain(n.CHANNEL_FAILURE, 0))
+    player.answer(Verdict(True))
+    assert player.relay.closed is None
+    assert b"/x" not in player.relay.server
+    player.client(plain(n.CHANNEL_CLOSE, 10))
+    player.target(plain(n.CHANNEL_CLOSE, 0))
     player.end()
     assert_accounted(player)

@@ -134,6 +134,46 @@ def plain(kind: int, *numbers: int) -> bytes:
 CONFIRMED = packet(n.CHANNEL_OPEN_CONFIRMATION, uint32(3), uint32(OURS), uint32(WINDOW), uint32(PACKET))
 
 
+def confirm(number: int, ours: int) -> bytes:
+    return plain(n.CHANNEL_OPEN_CONFIRMATION, number, ours, 100, 100)
+
+
+def of_target(kind: str, number: int) -> bytes:
+    return framed(packet(n.CHANNEL_OPEN, string(kind), uint32(number), uint32(100), uint32(100)))
+
+
+@pytest.mark.parametrize("opens", [False, True], ids=["confirms", "opens"])
+def test_a_target_does_not_get_what_is_said_to_a_session_inside(opens: bool) -> None:
+    """With the number of that channel: two channels of one number, and the client's words for one go to the other."""
+    played = player()
+    played.client(opening())
+    if opens:
+        played.target(of_target("session", OURS))
+    else:
+        played.client(framed(packet(n.CHANNEL_OPEN, string("session"), uint32(0), uint32(9), uint32(9))))
+        played.target(confirm(0, OURS))
+    assert played.journal.of("session.violation")
+    assert payloads(played.relay.client)[0] == CONFIRMED
+    assert [each[0] for each in payloads(played.relay.client)][1:] == [n.DISCONNECT]
+
+
+def test_a_number_that_a_target_has_given_is_passed_over() -> None:
+    """A target that counts from there is within its rights."""
+    played = player()
+    played.client(framed(packet(n.CHANNEL_OPEN, string("session"), uint32(0), uint32(9), uint32(9))))
+    played.target(confirm(0, OURS))
+    played.client(opening())
+    assert payloads(played.relay.client)[-1][5:9] == uint32(OURS + 1)
+    assert played.relay.closed is None
+
+
+def test_a_channel_whose_messages_hold_nothing_is_refused() -> None:
+    """What the session inside says could not be said in it."""
+    played = player()
+    played.client(opening(size=0))
+    assert [each[0] for each in payloads(played.relay.client)] == [n.CHANNEL_OPEN_FAILURE]
+
+
 @pytest.mark.parametrize("lobby", [False, True], ids=["at a target", "in the lobby"])
 def test_a_connection_to_a_known_target_ends_here(lobby: bool) -> None:
     """Nothing of it reaches the target of this session; both ends and bytes are on record, the contents elsewhere."""
