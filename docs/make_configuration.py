@@ -409,6 +409,10 @@ See [identity.md](identity.md).
 | | `groups` | groups of everybody that comes this way |
 | | `path` | a users file that the identity must be in, and that adds its groups |
 | | `issuer` | default `certificate` |
+| `ssh-keys`, `ssh-ca` | see there | SSH's keys and certificates: [ssh-login.md](ssh-login.md) |
+| `totp` | `path` | the file of secrets; `hoopproxy totp FILE USER` makes and changes it |
+| | `drift` | how many steps of 30 seconds a clock may be wrong, 0 to 4; default 1 |
+| | `issuer` | default `totp` |
 | `demo` | `users`, `pgpass`, `connect` | for trials: users whose passwords are drawn at the start |
 """
 

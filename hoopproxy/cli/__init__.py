@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "hoopproxy.cli.check:check",
     "demo": "hoopproxy.cli.demo:demo",
     "passwd": "hoopproxy.cli.passwd:passwd",
+    "totp": "hoopproxy.cli.totp:totp",
     "status": "hoopproxy.cli.status:status",
     "reload": "hoopproxy.cli.reload:reload",
     "sessions": "hoopproxy.cli.sessions:sessions",

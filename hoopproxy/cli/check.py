@@ -105,9 +105,18 @@ def _notes(config: Config) -> Iterator[str]:
             yield f"listener[{listener.name}].tls.certificate is valid until {ends:%Y-%m-%d %H:%M} UTC"
         if listener.insecure_cleartext:
             yield f"listener[{listener.name}] takes passwords in cleartext"
+    demanded = [*(each.options for each in config.listeners), *(each.options for each in config.checkers)]
+    if any(each.type == "totp" for each in config.checkers) and not any(
+        "keyboard-interactive" in _listed(each.get("require")) for each in demanded
+    ):
+        yield "nothing has require with keyboard-interactive, so nobody is asked for a one-time code"
     for reference in _references(config):
         if reference.scheme == "env" and reference.rest not in os.environ:
             yield f"{reference} is not set in this environment"
+
+
+def _listed(value: object) -> tuple[object, ...]:
+    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 def _references(config: Config) -> Iterator[SecretRef]:

@@ -52,6 +52,9 @@ class LoggingIn(Visit):
         if getattr(credentials, "address", None) == "":
             credentials = attrs.evolve(credentials, address=self.facts.addr)
         method = _method(credentials)
+        if method == "keyboard-interactive":
+            known = () if self._proofs is None else self._proofs.methods_of(credentials.user)
+            credentials = attrs.evolve(credentials, after=known)
         if method not in self.login_methods:
             return self._not_logged_in(Failure(LoginFailed("method")), method, credentials)
         if IKeyOffer.providedBy(credentials):

@@ -4,7 +4,8 @@
 ``file``  the checker over a users file; ``users`` its format; ``users_edit`` changing it
 ``watched``  a file as a value: all of these files are read by it
 ``certificate``  the checker of client certificates
+``codes``  the checker of one-time codes; ``totp`` what they are, and their file
 ``hashes``  costly work in a bounded pool; ``throttle`` caps, delays and counted failures
-``checking``  what a checker may offer besides ``ICredentialsChecker``; ``plugins`` the two that come with us
+``checking``  what a checker may offer besides ``ICredentialsChecker``; ``plugins`` those that come with us
 ``server_secret``  what makes answers about strangers stable
 """

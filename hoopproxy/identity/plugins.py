@@ -1,8 +1,9 @@
-"""The checkers that come with hoopproxy, as plugins: ``type = "file"`` and ``type = "certificate"``."""
+"""The checkers that come with hoopproxy, as plugins: ``file``, ``certificate`` and ``totp``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -11,11 +12,13 @@ from zope.interface import implementer
 
 from hoopproxy.errors import ConfigError
 from hoopproxy.identity.certificate import MAPS, CertificateChecker
+from hoopproxy.identity.codes import DRIFT, DRIFT_MOST, CodeChecker
 from hoopproxy.identity.file import FileChecker
+from hoopproxy.identity.totp import totp_file
 from hoopproxy.identity.users import UsersFile
 from hoopproxy.interfaces import ICheckerPlugin
 
-__all__ = ["CertificateCheckerPlugin", "FileCheckerPlugin"]
+__all__ = ["CertificateCheckerPlugin", "CodeCheckerPlugin", "FileCheckerPlugin"]
 
 Options = Mapping[str, object]
 
@@ -69,16 +72,49 @@ class CertificateCheckerPlugin:
         return found + (_unusable(options, base) if isinstance(options.get("path"), str) else [])
 
 
+@implementer(IPlugin, ICheckerPlugin)
+class CodeCheckerPlugin:
+    """One-time codes (RFC 6238) at a keyboard, after another proof of the same log-in.
+
+    Options: ``path``, the file of secrets (``hoopproxy totp``); ``drift``, how many steps of 30 seconds a clock may be
+    wrong (0 to 4, default 1); ``issuer`` (default ``totp``).
+    """
+
+    name = "totp"
+
+    def make(self, options: Options, base: Path, secret: bytes) -> ICredentialsChecker:
+        drift = options.get("drift", DRIFT)
+        return CodeChecker(
+            totp_file(base / str(options["path"])),
+            secret,
+            clock=time.time,
+            drift=drift if isinstance(drift, int) else DRIFT,
+            issuer=str(options.get("issuer", self.name)),
+        )
+
+    def problems(self, options: Options, base: Path) -> list[str]:
+        found = _unknown(options, ("path", "drift", "issuer")) + _not_text(options, "issuer")
+        drift = options.get("drift", DRIFT)
+        if not isinstance(drift, int) or isinstance(drift, bool) or not 0 <= drift <= DRIFT_MOST:
+            found.append(f"drift is no number of steps from 0 to {DRIFT_MOST}")
+        if "path" not in options:
+            return [
+                *found,
+                "path is missing; name the file of secrets (`hoopproxy totp FILE USER` makes one)",
+            ]
+        return found + _not_text(options, "path") + _unusable(options, base, totp_file)
+
+
 def _users_file(options: Options, base: Path) -> UsersFile:
     return UsersFile(base / str(options["path"]))
 
 
-def _unusable(options: Options, base: Path) -> list[str]:
+def _unusable(options: Options, base: Path, read: Callable[[Path], object] = UsersFile) -> list[str]:
     path = options.get("path")
     if not isinstance(path, str):
         return []
     try:
-        UsersFile(base / path)
+        read(base / path)
     except ConfigError as problem:
         return [f"path can't be used: {sentence}" for sentence in problem.problems]
     return []

@@ -120,7 +120,7 @@ class Portal:
         The first checker that knows the user says; for a name that none knows, the first that can say makes a
         stable choice. Checkers that can't say take passwords.
         """
-        asking = [checker for checker in self._checkers if not IOffered.providedBy(checker)]
+        asking = [each for each in self._checkers if {IPassword, IScram} & set(each.credentialInterfaces)]
         knowing = [checker for checker in asking if IKnowing.providedBy(checker)]
         for checker in knowing:
             if checker.knows_user(user):

@@ -25,6 +25,10 @@ class Proofs:
         self._methods: list[str] = []
         self._needs: list[str] = []
 
+    def methods_of(self, user: str) -> tuple[str, ...]:
+        """The methods by which this user, and nobody else, was proven."""
+        return tuple(self._methods) if self.identity is not None and self.identity.id == user else ()
+
     def add(self, method: str, admitted: Admitted, require: tuple[str, ...]) -> tuple[str, ...]:
         """Take a proof by ``method``; return the methods that are still missing.
 

@@ -1,4 +1,4 @@
-"""Changing the users file: one writer at a time, and never half a file."""
+"""Changing the users file, or that of one-time codes: one writer at a time, and never half a file."""
 
 from __future__ import annotations
 
@@ -13,21 +13,30 @@ from pathlib import Path
 
 from hoopproxy.errors import ConfigError
 from hoopproxy.identity.users import parse_users, read_text
+from hoopproxy.identity.watched import PRIVATE, Openness
 
-__all__ = ["edit_users"]
+__all__ = ["edit_file", "edit_users"]
 
 _PATIENCE = 5.0
 """Seconds that a second writer waits for the first."""
 
 
 def edit_users(path: Path, change: Callable[[str], str]) -> None:
+    """:func:`edit_file` for a users file."""
+    edit_file(path, change, parse_users, PRIVATE)
+
+
+def edit_file(
+    path: Path, change: Callable[[str], str], parse: Callable[[str, str], object], openness: Openness
+) -> None:
     """Read the file (or start an empty one, 0600), let ``change`` make the new text, replace the file.
 
     The new text is read back before it is used, written beside the file, synced, and renamed over it; mode
     and owner stay. The folder is locked meanwhile, so that two writers can't lose each other's change. A
     symbolic link is followed, so that it goes on being one.
 
-    :raises ConfigError: the old or new text is not a users file, or it can't be read, locked or written.
+    :param parse: raises ConfigError for a text that is no such file; the second parameter names it.
+    :raises ConfigError: the old or new text is no such file, or it can't be read, locked or written.
     """
     path = Path(os.path.realpath(path))
     try:
@@ -35,12 +44,12 @@ def edit_users(path: Path, change: Callable[[str], str]) -> None:
             mode, owner = 0o600, None
             text = ""
             if os.path.lexists(path):
-                text, _ = read_text(path)
+                text, _ = read_text(path, openness)
                 facts = os.stat(path)
                 mode, owner = stat.S_IMODE(facts.st_mode), (facts.st_uid, facts.st_gid)
-            parse_users(text, str(path))
+            parse(text, str(path))
             new = change(text)
-            parse_users(new, str(path))
+            parse(new, str(path))
             _replace(path, new.encode("utf-8"), mode, owner)
     except OSError as problem:
         raise ConfigError([f"{path}: can't be written: {problem.strerror}"]) from None

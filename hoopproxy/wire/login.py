@@ -115,6 +115,10 @@ class IKeyboard(INamed):
     :class:`Challenge` whose data is a :class:`Prompts`."""
 
     responses: tuple[bytes, ...] = Attribute("One for each prompt, in order. Never in a repr, log or event.")
+    after: tuple[str, ...] = Attribute(
+        "The methods by which this log-in proved that it is this user already. The gateway sets it: a second factor"
+        " vouches for nobody without a first."
+    )
     continues: object = Attribute("The state of the challenge that this answers; put there by the attempt.")
 
 
@@ -186,6 +190,7 @@ class Keyboard:
 
     user: str
     responses: tuple[bytes, ...] = field(default=(), repr=False)
+    after: tuple[str, ...] = ()
     continues: object = field(default=None, repr=False, eq=False)
 
 

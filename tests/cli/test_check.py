@@ -71,6 +71,21 @@ def test_a_fine_file_is_called_fine_with_its_counts_and_notes(tmp_path: Path, pr
     ]
 
 
+def test_a_code_that_nobody_is_asked_for_is_noted(tmp_path: Path, protocol: str) -> None:
+    """A second factor that is configured, and demanded nowhere, would be believed in."""
+    path = write(tmp_path, protocol)
+    (tmp_path / "totp").touch(mode=0o600)
+    fine = path.read_text() + '[[checker]]\ntype = "totp"\npath = "totp"\n'
+    path.write_text(fine)
+    assert "nobody is asked for a one-time code" in run("check", path).stderr
+    keys = 'type = "ssh-keys"\npath = "keys"\nrequire = ["keyboard-interactive"]\n'
+    (tmp_path / "keys").touch()
+    path.write_text(f"{fine}[[checker]]\n{keys}")
+    result = run("check", path)
+    assert result.exit_code == 0, result.stderr
+    assert "one-time code" not in result.stderr
+
+
 def test_every_problem_is_printed_and_the_exit_code_is_one(tmp_path: Path) -> None:
     """Scripts read the code, people the sentences."""
     path = write(tmp_path, "unheard-of")

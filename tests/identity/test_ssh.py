@@ -256,6 +256,16 @@ def admitted(user: str = "ann", method: str = "publickey", **more: Any) -> Admit
     return Admitted(identity=identity, needs=needs)
 
 
+def test_what_is_proven_is_proven_of_one_user() -> None:
+    """A second factor after somebody else's first is alone."""
+    proofs = Proofs()
+    assert proofs.methods_of("ann") == ()
+    ann = Admitted(identity=Identity(id="ann", issuer="x"))
+    proofs.add("publickey", ann, ("publickey", "keyboard-interactive"))
+    assert proofs.methods_of("ann") == ("publickey",)
+    assert proofs.methods_of("bob") == ()
+
+
 def test_key_then_code_is_one_identity_with_both_factors() -> None:
     """It ends when the first of the proofs does."""
     proofs = Proofs()
