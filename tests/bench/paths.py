@@ -20,7 +20,7 @@ from tests.live import need
 from tests.live.certificates import Certificates, issue_all
 from tests.live.dsn import Dsn
 from tests.live.gateway import Gateway, clean_environment
-from tests.live.people import PEOPLE, Person, write_users
+from tests.live.people import PEOPLE, QUICK, write_users
 from tests.live.postgres import Postgres, debian_binaries
 from tests.live.processes import Spawned, free_port, give, listening, server_folder, until, work_folder
 
@@ -45,9 +45,6 @@ SETTINGS = {
     "max_wal_senders": "0",
     "max_wal_size": "4GB",
 }
-
-#: Logs in with a cleartext password whose hash is cheap on purpose: log-ins aren't what is measured here.
-QUICK = Person(name="bench", password="b3nch", groups=("writers",), scram=False)
 
 
 @attrs.frozen(kw_only=True)
@@ -184,14 +181,7 @@ def for_bench(settings: dict[str, Any]) -> None:
 
 def cheap_user(path: Path) -> None:
     """Everybody, and QUICK."""
-    from hoopproxy.identity.hashes import ScryptHash
-    from hoopproxy.identity.users import User, render_user
-
-    write_users(path, PEOPLE.values())
-    quick = ScryptHash.make(QUICK.password.encode(), (1 << 10, 8, 1))
-    line = render_user(User(name=QUICK.name, groups=QUICK.groups, scrypt=quick))
-    with path.open("a") as users:
-        users.write(line.rstrip("\n") + "\n")
+    write_users(path, [*PEOPLE.values(), QUICK])
 
 
 PGBOUNCER = """\

@@ -52,12 +52,12 @@ def run_pgbench(path: Path_, mode: str, clients: int, *length: str) -> tuple[flo
     return float(_TPS.search(done.text)[1]), int(_DONE.search(done.text)[1])  # type: ignore[index]
 
 
-def measure(path: Path_, mode: str, clients: int, seconds: int) -> Run:
-    """One run of ``seconds`` seconds."""
+def measure(path: Path_, mode: str, clients: int, seconds: int, *more: str) -> Run:
+    """One run of ``seconds`` seconds. :param more: arguments for pgbench."""
     login = _cpu(path)
     run_pgbench(path, mode, clients, "-t", "1")
     before, journal = _cpu(path), _journal(path)
-    tps, transactions = run_pgbench(path, mode, clients, "-T", str(seconds))
+    tps, transactions = run_pgbench(path, mode, clients, "-T", str(seconds), *more)
     after = _cpu(path)
     used = None
     if before is not None and after is not None and login is not None:

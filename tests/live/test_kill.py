@@ -30,7 +30,7 @@ from .trail import assert_whole, texts
 psycopg = pytest.importorskip("psycopg")
 
 ROUNDS = int(os.environ.get("HOOPPROXY_KILL_ROUNDS", "20"))
-SOAK_ROUNDS = 300
+SOAK_PARTS, SOAK_ROUNDS = 6, 50
 HOWS = ("simple", "extended", "pipeline")
 VICTIMS = ("client", "server", "gateway")
 
@@ -152,8 +152,9 @@ def test_what_a_client_was_told_is_on_record_after_kill_9(
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("part", range(SOAK_PARTS))
 def test_what_a_client_was_told_is_on_record_after_kill_9_for_long(
-    gateway: Any, postgres15: Postgres, tmp_path: Path
+    gateway: Any, postgres15: Postgres, tmp_path: Path, part: int
 ) -> None:
     """The same, until rare moments have come up too."""
     _rounds(gateway(mode="strict"), postgres15, tmp_path, SOAK_ROUNDS)
