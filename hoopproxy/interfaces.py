@@ -83,6 +83,10 @@ class IAuditableProtocol(Interface):
         :param refusal: a ``wire.commands.Refusal``. Return ``b""`` to close without a word.
         """
 
+    # May also offer ``listener_problems(options, secrets, folder) -> list[str]``: what is wrong with a listener's
+    # options and secrets together, asked by ``hoopproxy check`` where the secrets can be read at once. ``folder`` is
+    # the protocol's in the state directory. Sentences begin with the option's key.
+
 
 class ICodec(Interface):
     """Bytes of one peer to frames. See :class:`hoopproxy.wire.codec.Codec`, which does the buffering."""

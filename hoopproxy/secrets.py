@@ -20,7 +20,15 @@ from zope.interface import implementer
 from hoopproxy.errors import SecretUnavailable
 from hoopproxy.interfaces import ISecretSource
 
-__all__ = ["MAXIMUM_SECRET", "EnvironmentSource", "FileSource", "Secrets", "file_problem", "resolve"]
+__all__ = [
+    "MAXIMUM_SECRET",
+    "EnvironmentSource",
+    "FileSource",
+    "Secrets",
+    "file_problem",
+    "read_now",
+    "resolve",
+]
 
 MAXIMUM_SECRET = 64 * 1024
 """Bytes of a secret: a private key with its chain fits four times."""
@@ -144,6 +152,16 @@ def _one_kind(failure: Failure, reference: Reference) -> bytes:
         raise problem
     name = f"{reference.scheme}:{reference.rest}"
     raise SecretUnavailable(f"{name}: its source failed ({type(problem).__name__})")
+
+
+def read_now(reference: Reference) -> bytes | None:
+    """The secret of a built-in source; ``None``: another source has it, which would have to be waited for.
+
+    :raises SecretUnavailable: it names the reference.
+    """
+    sources: dict[str, EnvironmentSource | FileSource] = {"env": EnvironmentSource(), "file": FileSource()}
+    source = sources.get(reference.scheme)
+    return None if source is None else source.get(reference.rest, reference.base)
 
 
 def resolve(reference: Reference) -> Deferred[bytes]:

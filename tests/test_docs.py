@@ -87,7 +87,18 @@ def test_the_commands_that_pages_name_exist() -> None:
         found |= set(
             re.findall(r"(?:^|[`$ ])hoopproxy ([a-z]+)\b(?=[ `\n])", page.read_text("utf-8"), re.MULTILINE)
         )
-    named = found & {"audit", "check", "demo", "passwd", "plugins", "reload", "sessions", "status", "totp"}
+    named = found & {
+        "audit",
+        "check",
+        "demo",
+        "passwd",
+        "plugins",
+        "reload",
+        "sessions",
+        "ssh",
+        "status",
+        "totp",
+    }
     assert len(named) >= 8
     assert named <= set(COMMANDS)
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "demo": "hoopproxy.cli.demo:demo",
     "passwd": "hoopproxy.cli.passwd:passwd",
     "totp": "hoopproxy.cli.totp:totp",
+    "ssh": "hoopproxy.cli.ssh:ssh",
     "status": "hoopproxy.cli.status:status",
     "reload": "hoopproxy.cli.reload:reload",
     "sessions": "hoopproxy.cli.sessions:sessions",

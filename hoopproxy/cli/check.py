@@ -5,15 +5,17 @@ from __future__ import annotations
 import datetime
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from hoopproxy.config import Config, SecretRef, load
 from hoopproxy.config.tls_files import expiry
 from hoopproxy.discovery import installed
-from hoopproxy.errors import ConfigError
+from hoopproxy.errors import ConfigError, SecretUnavailable
+from hoopproxy.secrets import read_now
 
 __all__ = ["check"]
 
@@ -44,6 +46,7 @@ def check(ctx: click.Context, file: Path, as_json: bool) -> None:
             schemes=plugins.schemes,
         )
         notes += _notes(config)
+        problems = tuple(_listener_problems(config, plugins.protocols))
     except ConfigError as failure:
         problems = failure.problems
     if as_json:
@@ -66,7 +69,7 @@ def _tell(file: Path, config: Config | None, problems: tuple[str, ...], notes: l
         click.echo(f"note: {note}", err=True)
     for problem in problems:
         click.echo(problem, err=True)
-    if config is None:
+    if config is None or problems:
         count = len(problems)
         click.echo(f"{file} can't be used: {count} problem{'s' if count != 1 else ''}", err=True)
         return
@@ -113,6 +116,30 @@ def _notes(config: Config) -> Iterator[str]:
     for reference in _references(config):
         if reference.scheme == "env" and reference.rest not in os.environ:
             yield f"{reference} is not set in this environment"
+
+
+def _listener_problems(config: Config, protocols: Mapping[str, Any]) -> Iterator[str]:
+    """What a protocol says of a listener's options and secrets together; those of plugins are not asked for."""
+    for listener in config.listeners:
+        plugin = protocols.get(listener.protocol)
+        ask = getattr(plugin, "listener_problems", None)
+        if ask is None:
+            continue
+        where = f"{config.path}: listener[{listener.name}]"
+        try:
+            read = {name: [read_now(ref) for ref in refs] for name, refs in listener.secrets.items()}
+            known = {
+                name: tuple(each for each in values if each is not None)
+                for name, values in read.items()
+                if None not in values
+            }
+            if len(known) == len(read):
+                folder = config.gateway.state / listener.protocol
+                yield from (f"{where}.options.{each}" for each in ask(listener.options, known, folder))
+        except ConfigError as failure:
+            yield from (f"{where}: {each}" for each in failure.problems)
+        except SecretUnavailable:
+            pass  # what is not there is noted, or said, already
 
 
 def _listed(value: object) -> tuple[object, ...]:

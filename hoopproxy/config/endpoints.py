@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["client_host", "endpoint_problem", "is_unix", "tcp_address"]
+__all__ = ["client_host", "endpoint_problem", "is_unix", "tcp_address", "tcp_port"]
 
 _PARSED_HERE = ("tcp", "unix")
 """Parsed whole: their parsers only look. Others may load files or need the reactor, so only their name is."""
@@ -70,6 +70,14 @@ def tcp_address(text: str) -> tuple[str, int] | None:
         return None
     fields = _fields(text)
     return host, int(fields.get("port", fields.get(1, "0")))
+
+
+def tcp_port(text: str) -> int | None:
+    """The port that a ``tcp:`` server endpoint listens on; ``None`` for other kinds."""
+    if not text.startswith("tcp:") or _port_problem(text, server=True):
+        return None
+    fields = _fields(text)
+    return int(fields.get("port", fields.get(0, "0")))
 
 
 def is_unix(text: str) -> bool:

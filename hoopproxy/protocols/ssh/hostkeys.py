@@ -21,12 +21,10 @@ from typing import Final
 import attrs
 
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.protocols.ssh.certs import HOST, is_certificate, mint, read_certificate, trouble
+from hoopproxy.protocols.ssh.certs import HOST, is_certificate, read_certificate, trouble
 from hoopproxy.protocols.ssh.keys import (
     BadKey,
-    PrivateKey,
     base_of,
-    blob_of,
     fingerprint,
     kind_of,
     read_public,
@@ -42,10 +40,8 @@ __all__ = [
     "Trust",
     "Untrusted",
     "algorithms",
-    "host_certificate",
     "parse_known_hosts",
     "problems",
-    "read_host_certificate",
     "verifier",
 ]
 
@@ -54,9 +50,6 @@ OPTIONS: Final = ("host_keys", "known_hosts", "host_ca", "host_name")
 
 KNOWN_HOSTS_BYTES: Final = 16 << 20
 """Bytes of a known_hosts file: a hundred thousand hosts."""
-
-HOST_CERTIFICATE_DAYS: Final = 1
-"""How long a host certificate that the gateway makes for itself is valid; it is made at each need."""
 
 _MISSING: Final = (
     "host_keys is missing, and a host key is never trusted at first sight; write what `ssh-keyscan HOST` prints behind"
@@ -363,43 +356,3 @@ def problems(options: Mapping[str, object]) -> list[str]:
                 f"known_hosts has no line for {trust.host}; add what `ssh-keyscan` prints, after comparing it"
             )
     return found
-
-
-# --- our own host certificates ---------------------------------------------------------------------------
-
-
-def host_certificate(
-    authority: PrivateKey,
-    key: PrivateKey,
-    name: str,
-    *,
-    clock: Callable[[], float] = time.time,
-    entropy: Callable[[int], bytes] = os.urandom,
-) -> bytes:
-    """A certificate that shows the gateway's host key as that of the host ``name``: for a jump to it, where the client
-    has the line ``@cert-authority`` for our authority."""
-    now = int(clock())
-    return mint(
-        authority,
-        blob_of(key),
-        kind=HOST,
-        serial=int.from_bytes(entropy(8), "big") >> 1,
-        key_id=f"hoopproxy:{name}",
-        principals=(name,),
-        valid_after=now - 3_600,
-        valid_before=now + HOST_CERTIFICATE_DAYS * 86_400,
-        nonce=entropy(32),
-    )
-
-
-def read_host_certificate(text: str, key: PrivateKey) -> bytes:
-    """The blob of a host certificate (a ``-cert.pub`` file) for a host key, to be shown to clients.
-
-    :raises BadKey: it is none, or another key's.
-    """
-    certificate = read_certificate(read_public_text(text.strip()))
-    if certificate.type != HOST:
-        raise BadKey("the certificate is no host certificate; make one with ssh-keygen -s CA -h")
-    if certificate.key.blob != blob_of(key):
-        raise BadKey("the host certificate is for another host key")
-    return certificate.blob

@@ -17,9 +17,17 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from hoopproxy.errors import ConfigError
 from hoopproxy.interfaces import ISession
+from hoopproxy.protocols.ssh.hostcerts import certified
 from hoopproxy.protocols.ssh.transport import HostKey
 
-__all__ = ["CERTIFIED_SECONDS", "KEY_FILE", "host_keys", "keys_of", "made"]
+__all__ = [
+    "CERTIFIED_SECONDS",
+    "KEY_FILE",
+    "host_keys",
+    "keys_of",
+    "made",
+    "present",
+]
 
 KEY_FILE = "host_ed25519_key"
 """In the state directory, under ``ssh``: the host key of listeners that name none."""
@@ -42,7 +50,7 @@ def keys_of(session: ISession) -> tuple[HostKey, ...]:
     the host that the client wanted: it shows a certificate for that name, by its own host CA, and no bare key."""
     outer, keys = session.outer, host_keys(session.secrets.get("host_keys", ()))
     if outer is None:
-        return keys
+        return certified(keys, session.options, time.time())
     (authority,) = host_keys(session.secrets["host_ca"][:1])
     return tuple(
         HostKey(each.private, _certified(each, authority, outer.host, session.id)) for each in keys[:1]
@@ -86,6 +94,18 @@ def _read(secret: bytes) -> Any:
     if not isinstance(key, (Ed25519PrivateKey, EllipticCurvePrivateKey, RSAPrivateKey)):
         raise ConfigError(["a host key is of a kind that is not used; make one with ssh-keygen -t ed25519"])
     return key
+
+
+def present(folder: Path, secrets: Mapping[str, tuple[bytes, ...]]) -> tuple[HostKey, ...]:
+    """The host keys that a listener with these secrets has, as far as there are any yet: :func:`made` makes the first.
+
+    :raises ConfigError: one can't be read.
+    """
+    path = folder / KEY_FILE
+    try:
+        return host_keys(secrets.get("host_keys") or ((path.read_bytes(),) if path.exists() else ()))
+    except OSError as problem:
+        raise ConfigError([f"{path}: can't be read: {problem.strerror}"]) from None
 
 
 def made(folder: Path, present: Mapping[str, tuple[bytes, ...]]) -> dict[str, tuple[bytes, ...]]:

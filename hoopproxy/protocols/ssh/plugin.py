@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,14 @@ from typing import Any
 from zope.interface import implementer
 
 from hoopproxy.interfaces import IAuditableProtocol, ISession
-from hoopproxy.protocols.ssh import hostkeys, permits, userauth
+from hoopproxy.protocols.ssh import hostcerts, hostkeys, permits, userauth
 from hoopproxy.protocols.ssh.sftp import OPTIONS
 from hoopproxy.protocols.ssh.shown import Shown
 from hoopproxy.wire.commands import Refusal
 
 __all__ = ["SSHProtocol"]
 
+_LISTENER = ("require", "host_certificate")
 _TARGET = frozenset({*hostkeys.OPTIONS, "record_stdin", *OPTIONS})
 
 
@@ -53,11 +55,11 @@ class SSHProtocol(Shown):
         if target_options is None:
             mine = listener_options or {}
             unknown = [
-                f"{key} is not an option of an ssh listener; known is require"
+                f"{key} is not an option of an ssh listener; known are {', '.join(_LISTENER)}"
                 for key in mine
-                if key != "require"
+                if key not in _LISTENER
             ]
-            return unknown + userauth.problems(mine)
+            return unknown + userauth.problems(mine) + hostcerts.option_problems(mine)
         found = hostkeys.problems(target_options)
         for key, value in target_options.items():
             if key not in _TARGET:
@@ -69,6 +71,14 @@ class SSHProtocol(Shown):
             elif key in OPTIONS and value not in OPTIONS[key]:
                 found.append(f"{key} is none of {', '.join(OPTIONS[key])}")
         return found
+
+    def listener_problems(
+        self, options: Mapping[str, object], secrets: Mapping[str, tuple[bytes, ...]], folder: Path
+    ) -> list[str]:
+        """What is wrong with a listener's options and secrets together, now."""
+        from hoopproxy.protocols.ssh.keyring import present
+
+        return hostcerts.certificate_problems(options, present(folder, secrets), time.time())
 
     def refusal(self, refusal: Refusal) -> bytes:
         """Before the version exchange a server may say lines (RFC 4253 s.4.2); clients show them."""

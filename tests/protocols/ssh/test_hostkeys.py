@@ -11,14 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoopproxy.protocols.ssh.certs import HOST, USER, read_certificate
+from hoopproxy.protocols.ssh.certs import HOST, USER
 from hoopproxy.protocols.ssh.hostkeys import (
     Untrusted,
     algorithms,
-    host_certificate,
     parse_known_hosts,
     problems,
-    read_host_certificate,
     trust_of,
     verifier,
 )
@@ -162,23 +160,6 @@ def test_the_algorithms_of_known_keys_are_asked_for_first() -> None:
     assert with_ca.ordered(names)[0] == "ssh-ed25519-cert-v01@openssh.com"
     assert algorithms({"host_keys": [line(blob("nistp384"))]})[0] == "ecdsa-sha2-nistp384"
     assert set(algorithms({"host_keys": ["nonsense"]})) == set(algorithms({"host_keys": [line(blob())]}))
-
-
-def test_our_own_host_certificate_is_good_for_the_host_that_is_jumped_to() -> None:
-    """A client with the @cert-authority line takes it for HOST, and for no other."""
-    made = host_certificate(key("ed25519", 99), key("rsa"), "web1.example", clock=lambda: float(NOW))
-    options: dict[str, object] = {"host_ca": [line(blob("ed25519", 99))], "host_name": "web1.example"}
-    assert trusted(options, "rsa-sha2-512-cert-v01@openssh.com", made)
-    assert not trusted({**options, "host_name": "web2"}, "rsa-sha2-512-cert-v01@openssh.com", made)
-    assert read_certificate(made).key.blob == blob("rsa")
-    assert read_host_certificate(line(made), key("rsa")) == made
-    for wrong in (
-        line(certificate()),
-        line(blob()),
-        line(certificate(kind=HOST, subject=blob("ed25519", 1))),
-    ):
-        with pytest.raises(BadKey):
-            read_host_certificate(wrong, key())
 
 
 @given(st.text(max_size=100))
