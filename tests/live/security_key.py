@@ -1,7 +1,7 @@
 """A security key of software (OpenSSH's PROTOCOL.u2f), and a client that logs in by it.
 
-As a program: ``security_key.py PORT USER FLAGS FILE`` runs ``echo in`` there; exit 3 when it is refused. ``FLAGS`` is
-what the key says of its owner: 1 touched, 4 verified.
+As a program: ``security_key.py PORT USER FLAGS FILE [CERTIFICATE]`` runs ``echo in`` there; exit 3 when it is refused.
+``FLAGS`` is what the key says of its owner: 1 touched, 4 verified.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 __all__ = ["make_security_key"]
 
 NAME = b"sk-ssh-ed25519@openssh.com"
+CERTIFIED = b"sk-ssh-ed25519-cert-v01@openssh.com"
 APPLICATION = b"ssh:"
 COUNTER = (7).to_bytes(4, "big")
 
@@ -37,16 +38,23 @@ def make_security_key(path: Path) -> None:
     path.with_name(f"{path.name}.pub").write_text(line)
 
 
-async def _log_in(port: int, user: str, flags: int, path: Path) -> int:
+async def _log_in(port: int, user: str, flags: int, path: Path, certificate: Path | None) -> int:
     import asyncssh
 
     key = Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+
+    name, shown = NAME, _blob(key)
+    if certificate is not None:
+        name, shown = CERTIFIED, base64.b64decode(certificate.read_text().split()[1])
 
     class Software(asyncssh.SSHKeyPair):  # type: ignore[misc]
         """Signs as the device does: over the application, its flags and counter, and what is to be signed."""
 
         def __init__(self) -> None:
-            super().__init__(NAME, NAME, (NAME,), (), _blob(key), b"software")
+            super().__init__(name, NAME, (NAME,), (), shown, b"software")
+
+        def set_sig_algorithm(self, sig_algorithm: bytes) -> None:
+            """It has one; asyncssh would make a bare key's name of a certificate's."""
 
         def sign(self, data: bytes) -> bytes:
             said = bytes([flags]) + COUNTER
@@ -66,4 +74,7 @@ async def _log_in(port: int, user: str, flags: int, path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_log_in(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))))
+    port, user, flags, *paths = sys.argv[1:]
+    file, cert, *_ = (*map(Path, paths), None)
+    assert file is not None
+    sys.exit(asyncio.run(_log_in(int(port), user, int(flags), file, cert)))

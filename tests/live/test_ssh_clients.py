@@ -1,5 +1,5 @@
 """Other people's SSH programs through the whole gateway: dropbear, PuTTY, paramiko, asyncssh, ansible, scp -3. Each
-moves bytes both ways, keeps exit codes, and is on record like OpenSSH; dropbear is a target, too."""
+moves bytes both ways, keeps exit codes, and is on record like OpenSSH."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,11 +18,10 @@ from typing import Any
 import pytest
 
 from . import need
-from .accounts import Account, throwaway
 from .certificates import Certificates
 from .gateway import Configuration
 from .people import PEOPLE
-from .processes import Spawned, free_port, listening, until, work_folder
+from .processes import until, work_folder
 from .ssh_gateway import SSHGateway
 from .sshd import Sshd, keygen
 from .trail import assert_balanced, assert_whole
@@ -35,10 +33,10 @@ ASKED = "cat; echo err >&2; exit 4"
 
 
 class House:
-    """A gateway before an sshd (``box``, ``other``) and a dropbear (``drop``, ``drop-password``)."""
+    """A gateway before an sshd that is two targets, ``box`` and ``other``."""
 
-    def __init__(self, through: SSHGateway, folder: Path, account: Account) -> None:
-        self.through, self.folder, self.account = through, folder, account
+    def __init__(self, through: SSHGateway, folder: Path) -> None:
+        self.through, self.folder = through, folder
         self.key = folder / "me"
         self.password = PEOPLE["writer"].password
         self.port = through.ssh.port
@@ -129,72 +127,25 @@ def house(
 ) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("clients")
     keygen(folder, "-q", "-t", "ed25519", "-N", "", "-f", "me")
-    program = need.command("dropbear", name="dropbear", package="dropbear-bin")
-    with throwaway("drop", (sshd.folder / "user.pub").read_text()) as account:
-        key, port = sshd.folder / "dropbear_ed25519", free_port()
-        subprocess.run(
-            [shutil.which("dropbearkey") or "dropbearkey", "-t", "ed25519", "-f", str(key)],
-            check=True,
-            capture_output=True,
-        )
-        drop = Spawned(
-            [
-                program,
-                "-F",
-                "-E",
-                "-r",
-                str(key),
-                "-p",
-                f"127.0.0.1:{port}",
-                "-P",
-                str(folder / "dropbear.pid"),
-            ],
-            log=folder / "dropbear.log",
-            as_plain_user=False,
-        )
-        until(lambda: listening("127.0.0.1", port), seconds=15, what="dropbear listens")
-        said = subprocess.run(
-            ["dropbearkey", "-y", "-f", str(key)], check=True, capture_output=True, text=True
-        ).stdout
-        (public,) = [line for line in said.splitlines() if line.startswith("ssh-ed25519")]
 
-        def change(settings: Configuration) -> None:
-            state = Path(settings["gateway"]["state"]).parent
-            (state / "keys").write_text(f"writer {(folder / 'me.pub').read_text().strip()}\n")
-            (state / "secret").touch(mode=0o600)
-            (state / "secret").write_text(account.password)
-            settings["checker"].insert(
-                0, {"type": "ssh-keys", "path": state / "keys", "users": state / "users"}
-            )
-            (box,) = settings["target"]
-            at_drop = {
-                **box,
-                "name": "drop",
-                "connect": f"tcp:127.0.0.1:{port}",
-                "options": {"host_keys": [" ".join(public.split()[:2])]},
-                "accounts": {"ops": {**box["accounts"]["ops"], "user": account.name}},
-            }
-            by_password = {
-                **at_drop,
-                "name": "drop-password",
-                "accounts": {"ops": {"user": account.name, "password": f"file:{state / 'secret'}"}},
-            }
-            settings["target"] = [box, {**box, "name": "other"}, at_drop, by_password]
-            names = [each["name"] for each in settings["target"]]
-            settings["listener"][0]["targets"] = names
-            for role in settings["role"]:
-                role["targets"] = names
+    def change(settings: Configuration) -> None:
+        state = Path(settings["gateway"]["state"]).parent
+        (state / "keys").write_text(f"writer {(folder / 'me.pub').read_text().strip()}\n")
+        settings["checker"].insert(0, {"type": "ssh-keys", "path": state / "keys", "users": state / "users"})
+        (box,) = settings["target"]
+        settings["target"] = [box, {**box, "name": "other"}]
+        for each in (*settings["listener"], *settings["role"]):
+            each["targets"] = ["box", "other"]
 
-        through = SSHGateway.make(certificates, sshd, change=change)
-        try:
-            yield House(through, folder, account)
-            assert through.gateway.terminate() == 0
-            events = through.gateway.events()
-            assert_whole(events)
-            assert_balanced(events)
-        finally:
-            through.gateway.end()
-            drop.end()
+    through = SSHGateway.make(certificates, sshd, change=change)
+    try:
+        yield House(through, folder)
+        assert through.gateway.terminate() == 0
+        events = through.gateway.events()
+        assert_whole(events)
+        assert_balanced(events)
+    finally:
+        through.gateway.end()
 
 
 # --- one command by each ---------------------------------------------------------------------------------
@@ -399,25 +350,6 @@ def test_a_copy_between_two_targets(house: House) -> None:
         for each in house.through.gateway.events("transfer.completed")
     }
     assert (targets[str(source)], targets[str(sink)]) == ("box", "other")
-
-
-# --- dropbear as the target ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("target", ["drop", "drop-password"])
-def test_dropbear_is_a_target(house: House, target: str) -> None:
-    """By the account's key and by its password, which is nowhere but there."""
-    program = need.command("ssh", name="OpenSSH client", package="openssh-client")
-    text = f"cat; id -un; exit 5 # {target}"
-    done = house.run(
-        [program, *openssh(house), "-p", str(house.port), f"writer={target}@127.0.0.1", text], FED
-    )
-    assert (done.stdout, done.returncode) == (FED + f"{house.account.name}\n".encode(), 5), done.stderr
-    told = house.asked(text)
-    assert told["exit_status"] == 5
-    (start,) = house.through.gateway.events("session.start", session=told["asked"]["session"])
-    method = start["event"]["upstream"]["method"]
-    assert method == ("publickey" if target == "drop" else "password")
 
 
 # --- ansible ---------------------------------------------------------------------------------------------

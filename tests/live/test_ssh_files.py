@@ -269,9 +269,10 @@ def test_rsync_both_ways(through: Through) -> None:
     tool = need.command("rsync", name="rsync", package="rsync")
     ssh = through.gateway.ssh
     shell = " ".join(["ssh", *ssh.options, "-p", str(ssh.port)])
-    through.run(tool, "-rlt", "-e", shell, "local/", through.host(through.there))
-    through.run(tool, "-rlt", "-e", shell, f"{through.host(through.there)}/", "back/")
-    through.same(through.there)
+    there = through.there / "copy"  # the account's own, so that times and modes of all of it can be set
+    through.run(tool, "-a", "-e", shell, "local/", through.host(there))
+    through.run(tool, "-a", "-e", shell, f"{through.host(there)}/", "back/")
+    through.same(there)
     through.same(through.folder / "back")
     events = through.events()
     told = transfers(events)

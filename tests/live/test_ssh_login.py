@@ -287,17 +287,34 @@ def test_a_security_key_must_have_been_touched(
     through: SSHGateway, keys: Path, user: str, flags: int, fine: bool
 ) -> None:
     """A key of software that signs as FIDO keys do: ``writer`` lists it, ``both`` with ``verify-required``."""
+    assert by_security_key(through, user, flags, keys / "security") is fine
+
+
+def by_security_key(through: SSHGateway, user: str, flags: int, *files: Path) -> bool:
+    """Whether the key, or its certificate, logs in."""
     need.python_module("asyncssh")
-    arguments = [str(through.ssh.port), f"{user}=box", str(flags), str(keys / "security")]
+    program = str(Path(__file__).with_name("security_key.py"))
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("security_key.py")), *arguments],
+        [sys.executable, program, str(through.ssh.port), f"{user}=box", str(flags), *map(str, files)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    expected = ("in\n", 0) if fine else ("refused\n", 3)
-    assert (done.stdout, done.returncode) == expected, done.stderr
+    assert (done.stdout, done.returncode) in (("in\n", 0), ("refused\n", 3)), done.stderr
+    return done.returncode == 0
+
+
+def test_a_certificate_of_a_security_key_demands_the_touch_too(through: SSHGateway, keys: Path) -> None:
+    """Signed by ssh-keygen; the key is in no file of ours. ``verify-required`` is a PIN or a finger."""
+    other = keys / "security_certified"
+    make_security_key(other)
+    made = f"{signed(keys, other.name)}-cert.pub"
+    assert by_security_key(through, "writer", TOUCHED, other, Path(made))
+    assert not by_security_key(through, "writer", 0, other, Path(made))
+    made = f"{signed(keys, other.name, '-O', 'verify-required')}-cert.pub"
+    assert not by_security_key(through, "writer", TOUCHED, other, Path(made))
+    assert by_security_key(through, "writer", TOUCHED | VERIFIED, other, Path(made))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,5 @@
-"""The gateway logs in at a real sshd by an account's password: said, or typed at PAM's prompt. Nobody else sees it."""
+"""The gateway logs in at real servers, with what nobody else sees: at sshd by a password, said or typed at PAM's
+prompt; at dropbear by a key and by the password."""
 
 from __future__ import annotations
 
@@ -11,10 +12,11 @@ import pytest
 
 from .accounts import Account, throwaway
 from .certificates import Certificates
+from .dropbear import Dropbear
 from .gateway import Configuration
 from .people import PEOPLE
 from .ssh_gateway import SSHGateway
-from .sshd import Sshd
+from .sshd import Sshd, keygen
 from .trail import assert_balanced, assert_no_secret, assert_whole, recordings
 
 WRONG = "not-the-password-0f3a"
@@ -36,8 +38,10 @@ def _methods(said: bool) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def house(certificates: Certificates) -> Iterator[House]:
-    with throwaway("upstream") as account:
+def house(certificates: Certificates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    drop = Dropbear()
+    keygen(folder := tmp_path_factory.mktemp("upstream"), "-q", "-t", "ed25519", "-N", "", "-f", "key")
+    with throwaway("upstream", (folder / "key.pub").read_text()) as account:
         servers = {"said": Sshd("said", more=_methods(True)), "typed": Sshd("typed", more=_methods(False))}
 
         def change(settings: Configuration) -> None:
@@ -59,6 +63,16 @@ def house(certificates: Certificates) -> Iterator[House]:
                     "accounts": {"ops": {"user": account.name, "password": "env:HP_SSH_WRONG"}},
                 }
             )
+            at_drop = {
+                **settings["target"][0],
+                "connect": f"tcp:127.0.0.1:{drop.port}",
+                "options": {"host_keys": [drop.host_key]},
+            }
+            by_key = {"ops": {"user": account.name, "key": f"file:{folder / 'key'}"}}
+            settings["target"] += [
+                {**at_drop, "name": "drop", "accounts": by_key},
+                {**at_drop, "name": "drop-password"},
+            ]
             names = [each["name"] for each in settings["target"]]
             settings["listener"][0]["targets"] = names
             for role in settings["role"]:
@@ -74,7 +88,7 @@ def house(certificates: Certificates) -> Iterator[House]:
             yield House(through, account)
         finally:
             through.gateway.end()
-            for server in servers.values():
+            for server in (*servers.values(), drop):
                 server.end()
 
 
@@ -82,12 +96,14 @@ def _public(path: Path) -> str:
     return " ".join(path.read_text().split()[:2])
 
 
-def test_a_password_logs_in_at_the_target(house: House) -> None:
-    """Both ways; a wrong one lets nobody in and is told without itself; no trace of either anywhere."""
+def test_the_gateway_logs_in_and_nobody_sees_how(house: House) -> None:
+    """Each way; a wrong one lets nobody in and is told without itself; no trace of either anywhere."""
     ssh, gateway = house.through.ssh, house.through.gateway
-    for name in ("said", "typed"):
-        done = ssh.run(f"writer={name}", "id -un; cat; exit 3", input=b"fed")
-        assert (done.stdout, done.returncode) == (f"{house.account.name}\nfed".encode(), 3), done.stderr
+    fed = b"fed" * 50_000
+    for name in ("said", "typed", "drop", "drop-password"):
+        done = ssh.run(f"writer={name}", "id -un; cat; echo err >&2; exit 3", input=fed)
+        assert (done.stdout, done.returncode) == (f"{house.account.name}\n".encode() + fed, 3), done.stderr
+        assert done.stderr.endswith(b"err\n")
     refused: subprocess.CompletedProcess[bytes] = ssh.run("writer=wrong", "true")
     assert refused.returncode == 255
     assert b"wrong" in refused.stderr, refused.stderr
@@ -97,7 +113,14 @@ def test_a_password_logs_in_at_the_target(house: House) -> None:
     assert_whole(events)
     assert_balanced(events)
     starts = [each["event"]["upstream"] for each in events if each["kind"] == "session.start"]
-    assert [each["method"] for each in starts] == ["password", "keyboard-interactive"]
+    assert [each["method"] for each in starts] == [
+        "password",
+        "keyboard-interactive",
+        "publickey",
+        "password",
+    ]
+    ended = [each["event"]["detail"]["exit_status"] for each in events if each["kind"] == "command.completed"]
+    assert ended == [3, 3, 3, 3]
     assert {each["user"] for each in starts} == {house.account.name}
     files = [each.read_bytes() for each in gateway.state.rglob("*") if each.is_file()]
     assert len(files) > 3
