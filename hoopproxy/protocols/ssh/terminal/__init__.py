@@ -9,6 +9,7 @@ In reading order: :mod:`~hoopproxy.protocols.ssh.terminal.widths` (cells of a ch
 :mod:`~hoopproxy.protocols.ssh.terminal.commands` (commands that were seen),
 :mod:`~hoopproxy.protocols.ssh.terminal.typed` (what of the typed text was echoed),
 :mod:`~hoopproxy.protocols.ssh.terminal.view` (both sides of it together),
+:mod:`~hoopproxy.protocols.ssh.terminal.effort` (what that may cost),
 :mod:`~hoopproxy.protocols.ssh.terminal.shell` (the watcher of a channel).
 Best effort, and never used to decide anything.
 """

@@ -34,7 +34,8 @@ _COMPOSED: Final = re.compile("[\U00100000-\U0010ffff]")
 class Grid:
     """:ivar rows: what stands in each row, up to the last cell that was written. :ivar wraps: whether a row goes on in
     the next. :ivar top: the number of the first row, counting from the beginning. :ivar wrapping: the last column
-    was written, the next character wraps first."""
+    was written, the next character wraps first. :ivar work: what it has cost, in units (see
+    :mod:`~hoopproxy.protocols.ssh.terminal.effort`)."""
 
     def __init__(self, columns: int, lines: int) -> None:
         self.columns, self.lines = _size(columns, lines)
@@ -44,6 +45,7 @@ class Grid:
         self.wrapping = self.inserting = False
         self.autowrap = True
         self.first, self.last = 0, self.lines - 1
+        self.work = 0
         self._composed: dict[str, str] = {}
         self._whole: list[str] = []
 
@@ -52,8 +54,10 @@ class Grid:
     def put(self, text: str) -> None:
         """Print text without controls at the cursor."""
         if is_narrow(text):
+            self.work += len(text) >> 6
             self._put_narrow(text)
             return
+        self.work += len(text) >> 1
         for character in text:
             if ord(character) >= _PLANE:
                 character = "\ufffd"
@@ -162,7 +166,9 @@ class Grid:
     def scroll_up(self, count: int) -> None:
         """Rows of the region go up; those of a whole screen are remembered for a while."""
         rows, wraps, first, last = self.rows, self.wraps, self.first, self.last
-        for _ in range(min(count, last - first + 1)):
+        count = min(count, last - first + 1)
+        self.work += count >> 2
+        for _ in range(count):
             if last - first + 1 == self.lines:
                 self.history.append((rows[0], wraps[0]))
                 self.top += 1
@@ -173,7 +179,9 @@ class Grid:
     def scroll_down(self, count: int, first: int | None = None) -> None:
         """Rows of the region from ``first`` on go down."""
         start = self.first if first is None else first
-        for _ in range(min(count, self.last - start + 1)):
+        count = min(count, self.last - start + 1)
+        self.work += count >> 1
+        for _ in range(count):
             del self.rows[self.last], self.wraps[self.last]
             self.rows.insert(start, "")
             self.wraps.insert(start, False)
@@ -181,7 +189,9 @@ class Grid:
     def delete_lines(self, count: int) -> None:
         """Rows from the cursor's on are taken out of the region."""
         if self.first <= self.row <= self.last:
-            for _ in range(min(count, self.last - self.row + 1)):
+            count = min(count, self.last - self.row + 1)
+            self.work += count >> 2
+            for _ in range(count):
                 del self.rows[self.row], self.wraps[self.row]
                 self.rows.insert(self.last, "")
                 self.wraps.insert(self.last, False)
@@ -228,6 +238,7 @@ class Grid:
     def erase_screen(self, what: int) -> None:
         """From the cursor on (0), up to it (1), or everything (2, 3)."""
         start, end = {0: (self.row + 1, self.lines), 1: (0, self.row)}.get(what, (0, self.lines))
+        self.work += (end - start) >> 4
         for number in range(start, end):
             self.rows[number], self.wraps[number] = "", False
         if what in (0, 1):
@@ -272,20 +283,25 @@ class Grid:
 
     def line_start(self, number: int) -> int:
         """The first row of the line that a row is part of."""
-        while (before := self.at(number - 1)) is not None and before[1]:
-            number -= 1
-        return number
+        first = number
+        while (before := self.at(first - 1)) is not None and before[1]:
+            first -= 1
+        self.work += (number - first) >> 1
+        return first
 
     def line_end(self, number: int) -> int:
         """The last row of the line that a row is part of."""
-        while (row := self.at(number)) is not None and row[1] and self.at(number + 1) is not None:
-            number += 1
-        return number
+        last = number
+        while (row := self.at(last)) is not None and row[1] and self.at(last + 1) is not None:
+            last += 1
+        self.work += (last - number) >> 1
+        return last
 
     def cells(self, start: tuple[int, int], end: tuple[int, int | None]) -> list[str] | None:
         """The lines from a place (row's number and column) to another (``None``: to the row's end), as cells; ``None``
         if they aren't known any more."""
         lines, parts = [], []
+        self.work += 2 + (end[0] - start[0])
         for number in range(start[0], end[0] + 1):
             row = self.at(number)
             if row is None:

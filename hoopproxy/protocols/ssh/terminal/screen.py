@@ -37,6 +37,7 @@ _PRINTABLE: Final = bytes(range(0x20, 0x7F)) + b"\t"
 _LEAVING: Final = re.compile(rb"\x1b(?:\[\?[0-9;]*[hl]|c)")
 _STRING_END: Final = re.compile(rb"[\x07\x18\x1a\x1b]")
 _CSI: Final = re.compile(rb"\x1b\[([<-?]?)([0-9;:]*)[0-?]*([ -/]*)([@-~])")
+_ENDLESS: Final = 1 << 62
 _ALTERNATE: Final = frozenset((47, 1047, 1049))
 _TAB: Final = 8
 
@@ -58,11 +59,13 @@ class Observer(Protocol):
 
 
 class Screen:
-    """:ivar watched: the observer wants each line feed and change; nothing may be skipped."""
+    """:ivar watched: the observer wants each line feed and change; nothing may be skipped. :ivar limit: the work of its
+    grid at which it reads no further, if there is one; :ivar tired: that it has come to that."""
 
     def __init__(self, columns: int, lines: int, observer: Observer) -> None:
         self.grid = Grid(columns, lines)
-        self.alternate = self.watched = False
+        self.alternate = self.watched = self.tired = False
+        self.limit: int | None = None
         self._observer = observer
         self._held = self._text = b""
         self._string: bytearray | None = None
@@ -83,7 +86,7 @@ class Screen:
             data, at = self._held + data[position:], at + position - len(self._held)
             self._held, position = b"", 0
         size = len(data)
-        while position < size:
+        while position < size and not self.tired:
             if self.alternate:
                 position = self._pass_over(data, position, at)
             elif size - position > BULK and not self.watched:
@@ -147,7 +150,13 @@ class Screen:
     def _tokens(self, data: bytes, position: int, end: int, at: int, once: bool = False) -> int:
         """Carry out what stands up to ``end``; stop early where another way of reading begins."""
         grid, watched, observer = self.grid, self.watched, self._observer
+        limit = _ENDLESS if self.limit is None else self.limit
+        each = 7 if watched else 3
         for found in _TOKEN.finditer(data, position, end):
+            grid.work += each
+            if grid.work > limit:
+                self.tired = True
+                return end
             token = found[0]
             first = token[0]
             if first >= 0x20 and first != 0x7F:
@@ -246,6 +255,7 @@ class Screen:
 
     def _ended(self, string: bytearray, at: int) -> None:
         if self._kept and len(string) <= MAX_STRING:
+            self.grid.work += 8 + (len(string) >> 2)
             self._observer.told(bytes(string), at)
 
     # --- sequences -----------------------------------------------------------------------------------------
@@ -309,7 +319,7 @@ class Screen:
             grid.to(0, 0)
 
     def _repeat(self, numbers: list[int]) -> None:
-        self.grid.put(self._last * _count(numbers))
+        self.grid.put(self._last * min(_count(numbers), self.grid.columns))
 
 
 def _cut_character(data: bytes) -> int:

@@ -3,6 +3,9 @@
 All text that is typed outside the alternate screen is marked as a secret in the recording as it passes; what the
 target echoed of it is put on record afterwards. With the target's ``record_stdin = false`` all input is marked, and
 nothing of it is put on record.
+
+What a terminal shows can be dear to read. Where it is too dear (:mod:`~hoopproxy.protocols.ssh.terminal.effort`) it is
+not read for a while: no commands are seen, and all that is typed is marked. Both ends of that are on record.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from hoopproxy.events import REDACTIONS, CommandObserved, SessionInput
+from hoopproxy.events import REDACTIONS, CommandObserved, SessionInput, SessionNote
+from hoopproxy.protocols.ssh.terminal.effort import Effort
 from hoopproxy.protocols.ssh.terminal.view import View
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.commands import Command, Note, Redact
@@ -29,7 +33,7 @@ _TYPED: Final = REDACTIONS.index("typed")
 class Shell(Watcher):
     """:param size: columns and rows, of the pty that was asked for; later sizes come by :meth:`resized`."""
 
-    __slots__ = ("_observed", "_records", "_view", "size")
+    __slots__ = ("_effort", "_observed", "_pauses", "_records", "_view", "size")
 
     def __init__(
         self,
@@ -41,26 +45,66 @@ class Shell(Watcher):
     ) -> None:
         super().__init__(op, channel, command, options)
         self._view: View | None = View(*size)
+        self._effort = Effort()
+        self._pauses = 0
         self._records = self.options.get("record_stdin") is not False
         self._observed = 0
         self.size = size
 
     def client_data(self, data: bytes, at: int, now: int) -> Iterable[Command] | None:
         """Typed: filled in the recording but for control characters and the sequences of keys."""
+        before = self._allowed(now)
         view = self._view
-        spans = view.typed(data, at) if view is not None else [(at, at + len(data))]
+        if view is None:
+            return [*before, Redact(Span(at, at + len(data), _TYPED))]
+        spans = view.typed(data, at)
         if not self._records:
             spans = [(at, at + len(data))]
-        said: list[Command] = [Redact(Span(start, end, _TYPED)) for start, end in spans]
-        said.extend(self._found())
-        return said
+        marks = [Redact(Span(start, end, _TYPED)) for start, end in spans]
+        return [*before, *marks, *self._spent()]
 
     def server_data(self, data: bytes, at: int, now: int, stderr: bool) -> Iterable[Command] | None:
         """Shown."""
-        if stderr or self._view is None:
+        if stderr:
             return None
+        before = self._allowed(now)
+        if self._view is None:
+            return before
         self._view.shown(data, at)
-        return self._found()
+        spent = self._spent()
+        return [*before, *spent] if before else spent
+
+    def _allowed(self, now: int) -> list[Command]:
+        """How much may be spent now: reading begins again when there is enough."""
+        effort = self._effort
+        effort.refill(now)
+        said: list[Command] = []
+        if self._view is None:
+            if not effort.rested:
+                return said
+            self._view = View(*self.size)
+            said.append(self._note("read again"))
+        self._view.screen.limit = effort.left
+        return said
+
+    def _spent(self) -> list[Command]:
+        """What was found, and whether that was too dear."""
+        view = self._view
+        assert view is not None  # something was just read by it
+        grid = view.screen.grid
+        self._effort.left -= grid.work
+        grid.work = 0
+        if not view.screen.tired:
+            return self._found()
+        view.closed()
+        found = self._found()
+        self._view = None
+        self._pauses += 1
+        return [*found, self._note("not read: it costs too much")]
+
+    def _note(self, state: str) -> Command:
+        detail = {"channel": self.channel, "inference": state}
+        return Note(SessionNote(what="terminal", detail=detail), parent=self.op)
 
     def resized(self, columns: int, rows: int, now: int) -> Iterable[Command] | None:
         """The window has another size."""
@@ -79,8 +123,9 @@ class Shell(Watcher):
         return found
 
     def facts(self) -> Mapping[str, object]:
-        """How many commands were seen."""
-        return {"observed": self._observed} if self._observed else {}
+        """How many commands were seen, and how often reading paused."""
+        found = {"observed": self._observed} if self._observed else {}
+        return {**found, "not_read": self._pauses} if self._pauses else found
 
     def _found(self) -> list[Command]:
         view = self._view

@@ -33,6 +33,7 @@ class View:
         """Bytes of the client; return the stretches of them (in the stream) that could be a secret."""
         spans: list[tuple[int, int]] = []
         for kind, start, end, pasted in self.keys.feed(data):
+            self.screen.grid.work += 2
             if self.screen.alternate:
                 continue
             if kind in ("text", "meta"):
