@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.protocols.postgres.model import Model, told
-from tests.protocols.postgres.moves import conversations
-from tests.protocols.postgres.talk import SYNC, m
+from tests.protocols.postgres.moves import COPY, conversations
+from tests.protocols.postgres.talk import SYNC, bind, execute, m, parse, query
 
 from .dsn import Dsn
 from .gateway import Configuration, Gateway
@@ -108,3 +108,25 @@ def test_a_client_of_the_gateway_sees_a_server_that_refuses_by_itself(
     Without what no parser takes: that is unclassified, and refused as well.
     """
     _held_against(messages, server, refusing.dsn("writer"), "DROP")
+
+
+@pytest.mark.parametrize("extended", [True, False])
+def test_commands_behind_spoiled_data_of_a_copy_are_answered_as_by_the_server(
+    extended: bool, server: Postgres, refusing: Gateway
+) -> None:
+    """The target has failed the COPY when it reads them, and the gateway doesn't know yet: nobody ends the session."""
+    begin = parse(COPY) + bind() + execute() if extended else query(COPY)
+    behind = m("d", b"bad\n") + query("SELECT 7") + SYNC
+    answers = []
+    for dsn in (server.dsn("app_rw"), refusing.dsn("writer")):
+        with taken_over(dsn) as raw:
+            raw.sendall(begin)
+            seen = raw.recv(1 << 16)
+            while b"G\0\0\0" not in seen:
+                seen += raw.recv(1 << 16)
+            raw.sendall(behind + query("SELECT 8") + TERMINATE)
+            while data := raw.recv(1 << 16):
+                seen += data
+        answers.append(told(seen))
+    assert answers[0] == answers[1]
+    assert sum("SELECT 1" in str(each) for each in answers[0]) == (1 if extended else 2)

@@ -142,8 +142,10 @@ class Pipeline:
 
     def synced(self) -> None:
         """The client sent a Sync that goes on."""
-        if self.copying is not None:
+        copying = self.copying
+        if copying is not None and self.queue[-1] is copying:
             self.swallowed += 1
+        # Behind a command inside the COPY it is answered: that command ends the COPY, if nothing has before.
         else:
             self.batch, self.discarding = False, NO
             self.sent(Sent(SYNC))

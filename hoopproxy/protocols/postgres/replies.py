@@ -284,7 +284,7 @@ class Replies:
         if body not in _STATUSES:
             raise ProtocolViolation("the target sent ReadyForQuery with an unknown status")
         done = None
-        if queue and queue[0].kind in (QUERY, FUNCTION):
+        if queue and queue[0].kind in (QUERY, FUNCTION) and not (pipeline.owed and _unbegun(queue[0])):
             if pipeline.copying is queue[0]:
                 raise ProtocolViolation("the target is ready in the midst of a COPY")
             done = (_completed(queue.pop(0), body[0]),)
@@ -293,6 +293,7 @@ class Replies:
         ):
             del queue[0]
         elif pipeline.owed and (not queue or pipeline.discarding == NO):
+            # The failed COPY had not read that Sync. (No Query is answered by ReadyForQuery alone.)
             pipeline.owed -= 1
             if pipeline.discarding == MAYBE:
                 # So that Sync did end the discarding.
@@ -494,6 +495,11 @@ class Replies:
             "payload": safe_text(payload, encoding),
         }
         return (_note("notification", detail),)
+
+
+def _unbegun(sent: Sent) -> bool:
+    """Whether no reply to it has come."""
+    return sent.failed is None and sent.start < 0 and not sent.results and sent.copy is None
 
 
 _MEET: dict[int, Callable[[Replies, Frame], Sequence[Command] | None]] = {

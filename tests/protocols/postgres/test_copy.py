@@ -86,6 +86,31 @@ def test_a_copy_that_fails_in_the_middle_leaves_everybody_in_step(
         finish(through)
 
 
+@pytest.mark.parametrize(
+    ("extended", "before"), [(True, b""), (False, b""), (False, SYNC), (False, SYNC * 2)]
+)
+@pytest.mark.parametrize(
+    "command", [query("SELECT 7"), parse("SELECT 7") + bind() + execute(), m("D", b"S\0")]
+)
+def test_a_sync_behind_a_command_inside_a_copy_is_always_answered(
+    extended: bool, command: bytes, before: bytes
+) -> None:
+    """The command ends the COPY if nothing has before, so that Sync can't be a part of it. A Sync before the command
+    may be answered or not, and after a simple COPY the answers tell."""
+    begin = parse(IN) + bind() + execute() if extended else query(IN)
+    spoiled = data("bad") + before + command + SYNC
+    expected = Model().receive(begin + spoiled + query("SELECT 7"))
+    for pieces in ([begin, spoiled, query("SELECT 7")], [begin + spoiled + query("SELECT 7")]):
+        through, _ = joined()
+        for piece in pieces:
+            through.say(piece)
+            through.work()
+            through.reply()
+        through.run([])
+        assert told(through.client) == told(expected)
+        finish(through)
+
+
 def test_a_trigger_that_fails_a_copy_before_it_reads_anything() -> None:
     """Then the Sync that was sent with it is answered: nothing says so in advance, and both must be right."""
     player = logged_in()
