@@ -94,7 +94,7 @@ def _of_session(folders: Sequence[Folder], question: Question, scope: Scope) -> 
         yield from recording(found, scope)
     else:
         sealed: list[tuple[int, str]] = []
-        for piece in exported(found, scope, notes_about(folders, found.session)):
+        for piece in exported(found, scope, notes_about(folders, found.session), form=question.format):
             if isinstance(piece, EventLine) and piece.event.get("journal") == found.folder.path.name:
                 sealed.append((int(piece.event["jseq"]), str(piece.event.get("id", ""))))
             yield piece

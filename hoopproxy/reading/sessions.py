@@ -264,10 +264,17 @@ def recording(found: Found, scope: Scope) -> Iterator[Answer]:
             yield Problem("failed", f"{found.folder.path}: {error}")
 
 
-def exported(found: Found, scope: Scope, notes: Iterable[EventLine] = ()) -> Iterator[Answer]:
-    """The same, then the notes about it, and in the end what seals it."""
+def exported(
+    found: Found, scope: Scope, notes: Iterable[EventLine] = (), *, form: str = ""
+) -> Iterator[Answer]:
+    """The same, then the notes about it, and in the end what seals it.
+
+    :param form: what it is for; :data:`OF_EVENTS` need no recording, and so no key of an auditor.
+    """
     last = 0
     for piece in recording(found, scope):
+        if form in OF_EVENTS and isinstance(piece, (Chunk, Letter)):
+            continue
         if isinstance(piece, EventLine):
             last = max(last, int(piece.event.get("jseq", 0)))
         yield piece
@@ -275,6 +282,8 @@ def exported(found: Found, scope: Scope, notes: Iterable[EventLine] = ()) -> Ite
     yield covering(found.folder, last)
 
 
+OF_EVENTS: Final = ("jsonl", "csv")
+"""Formats of an export that are made of the events alone."""
 _AFTER_CHUNKS: Final = ("session.end", "session.interrupted", "session.violation")
 
 

@@ -82,6 +82,11 @@ def test_a_stolen_disk_has_no_recording_and_an_auditor_reads_it_all(
     closed = _audit("replay", session, *where, "--no-wait")
     assert "sealed for the auditors" in closed.stdout + closed.stderr
     assert ROW not in closed.stdout
+    events = _audit("export", session, *where, "--format", "jsonl")
+    assert ROW[:15] in events.stdout, "what is made of events alone needs no auditor"
+    page = _audit("export", session, *where, "--format", "html")
+    assert page.returncode == 1
+    assert "so nothing is exported" in page.stderr
     opened = _audit("replay", session, *where, "--no-wait", "--identity-file", auditor[1])
     assert ROW in opened.stdout, opened.stderr
     assert through.terminate() == 0
