@@ -79,7 +79,7 @@ def everything(state: Path) -> bytes:
 def test_erase_first_says_what_it_would_do(state: Path) -> None:
     """It can't be undone."""
     result = run("erase", "--state", state, "--session", ALICE, "--reason", "request 7")
-    assert "1 sessions would be erased" in result.output
+    assert "1 session would be erased" in result.output
     assert b"secret of alice" in everything(state)
 
 
@@ -92,7 +92,7 @@ def test_erase_takes_the_contents_and_puts_order_and_outcome_on_record(
     (state / "trail" / "cursors" / "sink-siem.cursor").write_bytes(b'{"positions":{},"state":"","v":1}\n0\n')
     result = run("erase", "--state", state, *option, "--reason", "request 7", "--yes")
     assert result.exit_code == 0, result.output
-    assert "3 records of 1 sessions erased" in result.output
+    assert "3 records of 1 session erased" in result.output
     assert "sink-siem" in result.output
     left = everything(state)
     assert b"alice" not in left
@@ -215,7 +215,7 @@ def test_a_sealed_journal_is_looked_after_with_the_key_that_the_configuration_na
     assert "sealed" in alone.output
     assert alone.exit_code == 1
     done = run(*words, "--config", config)
-    assert "3 records of 1 sessions erased" in done.output, done.output
+    assert "3 records of 1 session erased" in done.output, done.output
     disk = b"".join(path.read_bytes() for path in state.rglob("*") if path.is_file())
     assert b"request 7" not in disk
     assert run("check", "--config", config).exit_code == 0

@@ -66,7 +66,7 @@ def test_a_session_is_erased_while_the_gateway_works_and_a_reader_follows(gatewa
     with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as running:
         running.execute("SELECT 'before'")
         said = _journal(through, "erase", "--session", gone, "--reason", "request 7", "--yes")
-        assert "records of 1 sessions erased" in said
+        assert "records of 1 session erased" in said
         running.execute("SELECT 'after'")
     assert "sound" in _journal(through, "check")
     shown = subprocess.run(

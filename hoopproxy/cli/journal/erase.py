@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 import click
@@ -59,9 +60,8 @@ def erase(
     _check(plans, Holds(where))
     for folder, found in plans:
         if not yes:
-            click.echo(
-                f"{folder.path.name}: {len(found.sessions)} sessions would be erased; say --yes to do it"
-            )
+            told = _counted(len(found.sessions), "session")
+            click.echo(f"{folder.path.name}: {told} would be erased; say --yes to do it")
             continue
         with Upkeep(folder) as upkeep:
             ordered = AuditErasure(
@@ -86,8 +86,9 @@ def erase(
             )
             put_on_record(folder, completed, control)
         click.echo(
-            f"{folder.path.name}: {done.records} records of {len(found.sessions)} sessions erased"
-            f" in {done.segments} segments, {done.keys} keys destroyed"
+            f"{folder.path.name}: {_counted(done.records, 'record')} of"
+            f" {_counted(len(found.sessions), 'session')} erased in {_counted(done.segments, 'segment')},"
+            f" {_counted(done.keys, 'key')} destroyed"
         )
     _tell_copies(where)
 
@@ -115,8 +116,16 @@ def _check(plans: list[tuple[Folder, Found]], holds: Holds) -> None:
                     )
 
 
+_WITHOUT_COPIES: Final = ("ledger", "index")
+"""Digests are no copies; the index lets go of what is erased."""
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def _tell_copies(state: Path) -> None:
-    names = readers_of(state)
+    names = [name for name in readers_of(state) if name not in _WITHOUT_COPIES]
     if names:
         click.echo(
             "These readers of the trail may have copies, which are not erased by this: " + ", ".join(names)
