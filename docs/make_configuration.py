@@ -267,7 +267,8 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
             ),
             "index_rows": (
                 "true, false",
-                "Whether a search looks into the rows of results, too: then their words are in the index.",
+                "Whether a search looks into the rows of results, and into what SSH sessions showed, too: then"
+                " their words are in the index.",
             ),
             "durable_at": (
                 "list of sinks",

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-__all__ = ["Installed", "installed", "plugins_of", "row_texts"]
+__all__ = ["Installed", "installed", "plugins_of", "row_texts", "screen_texts"]
 
 
 def plugins_of(
@@ -95,8 +95,17 @@ def installed(told: Callable[[str], None] = lambda _: None) -> Installed:
 def row_texts(protocol: str) -> Callable[[bytes], Iterable[str]] | None:
     """What reads the texts in the bytes of a protocol's results; ``None``: its plugin offers nothing of the
     kind."""
+    texts: Callable[[bytes], Iterable[str]] | None = _offered(protocol, "row_texts")
+    return texts
+
+
+def screen_texts(protocol: str) -> Callable[[str], Any] | None:
+    """What reads the texts that a session of a protocol showed; ``None`` as above."""
+    texts: Callable[[str], Any] | None = _offered(protocol, "screen_texts")
+    return texts
+
+
+def _offered(protocol: str, name: str) -> Any:
     from hoopproxy.interfaces import IAuditableProtocol
 
-    texts: Callable[[bytes], Iterable[str]] | None
-    texts = getattr(plugins_of(IAuditableProtocol, "name").get(protocol), "row_texts", None)
-    return texts
+    return getattr(plugins_of(IAuditableProtocol, "name").get(protocol), name, None)

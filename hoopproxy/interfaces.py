@@ -60,6 +60,11 @@ class IAuditableProtocol(Interface):
         "ALPN names that a direct TLS connection must use; empty: no direct TLS."
     )
 
+    # May also offer what the trail's readers make of its recordings; the gateway calls none of it:
+    # ``replay(pieces, *, cell_width) -> lines``, ``wire(pieces) -> packets``, ``terminal(pieces, channel) -> course``;
+    # and for searches on targets with ``index_rows``: ``row_texts(data) -> texts`` of the bytes of one result
+    # (``index.rows``), ``screen_texts(mark) -> reader`` of what a session showed besides (``index.screens``).
+
     def build_pair(session: ISession) -> Any:
         """Return the pair of Twisted protocols for one session: ``(facing the client, facing the target)``.
 

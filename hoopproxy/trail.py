@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import orjson
 
-from hoopproxy.discovery import row_texts
+from hoopproxy.discovery import row_texts, screen_texts
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.files import RealFiles
 from hoopproxy.journal.keyring import Keyring, hold, keyring_at
@@ -77,7 +77,8 @@ def reply(line: bytes, write: Callable[[bytes], object], going_on: Callable[[], 
         time.sleep(seconds)
 
     find = partial(at_rest, state, keyring)
-    for piece in ask(find, question, scope, sleep=sleep, going_on=going_on, row_texts=row_texts):
+    answers = partial(ask, row_texts=row_texts, screen_texts=screen_texts)
+    for piece in answers(find, question, scope, sleep=sleep, going_on=going_on):
         encoded = encode_line(piece)
         waiting.append(encoded)
         size += len(encoded)
@@ -142,7 +143,7 @@ def consumers(config: Config, around: Surroundings, pauses: Mapping[str, float])
     from hoopproxy.delivery.indexing import kept_index, remove_index
 
     if config.indexes:
-        yield "index", partial(kept_index, config, around, row_texts)
+        yield "index", partial(kept_index, config, around, row_texts, screen_texts)
     else:
         remove_index(around.state)
     for sink in config.sinks:

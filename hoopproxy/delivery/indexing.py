@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from hoopproxy.config import Config
 from hoopproxy.delivery.surroundings import Surroundings
 from hoopproxy.index.consumer import Index, Journals
 from hoopproxy.index.rows import RowTexts
+from hoopproxy.index.screens import Screens
 from hoopproxy.index.shelf import Shelf, folder_of
 from hoopproxy.journal.files import Files
 from hoopproxy.journal.folder import Folder
@@ -19,25 +20,37 @@ from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.recovery import sound_segments
 from hoopproxy.reading.journals import Read
 
-__all__ = ["journals_of", "kept_index", "remove_index"]
+__all__ = ["journals_of", "kept_index", "readers_of", "remove_index"]
 
 
-class Protocols(Protocol):
-    """Protocol name -> what reads the rows of its results."""
-
-    def __call__(self, protocol: str, /) -> RowTexts | None: ...
+Named = Callable[[str], RowTexts | None]
+Shown = Callable[[str], Screens | None]
 
 
-def kept_index(config: Config, around: Surroundings, row_texts: Protocols) -> Index:
-    """The index that the configuration asks for."""
-    rows = {target.name: row_texts(target.protocol) for target in config.targets if target.index_rows}
+def kept_index(config: Config, around: Surroundings, row_texts: Named, screen_texts: Shown) -> Index:
+    """The index that the configuration asks for. :param row_texts: protocol name -> what reads the rows of its results,
+    ``screen_texts``: what reads what its sessions showed."""
+    rows, screens = readers_of(config, row_texts, screen_texts)
     return Index(
         Shelf(folder_of(around.state)),
         rows_of=rows.get,
+        screens_of=screens.get if screens else None,
         journals=journals_of(around.state, around.files),
         run=around.in_thread,
         clock=around.reactor.seconds,
         tell=around.tell,
+    )
+
+
+def readers_of(
+    config: Config, row_texts: Named, screen_texts: Shown
+) -> tuple[dict[str, RowTexts | None], dict[str, Screens]]:
+    """By target: what reads the rows of its results, and what reads what its sessions showed."""
+    targets = [target for target in config.targets if target.index_rows]
+    screens = {target.name: screen_texts(target.protocol) for target in targets}
+    return (
+        {target.name: row_texts(target.protocol) for target in targets},
+        {name: reader for name, reader in screens.items() if reader is not None},
     )
 
 

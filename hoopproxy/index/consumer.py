@@ -12,10 +12,12 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.index.gathering import Gathering, Taken, Window
+from hoopproxy.index.documents import Taken, Window
+from hoopproxy.index.gathering import Gathering
 from hoopproxy.index.looking import PartReader
 from hoopproxy.index.part import BadPart, Part, PartWriter
 from hoopproxy.index.rows import RowTexts
+from hoopproxy.index.screens import Screens
 from hoopproxy.index.shelf import Shelf
 
 __all__ = ["Index", "Journals", "Run"]
@@ -63,6 +65,7 @@ class Index:
     """A consumer of the trail (see ``hoopproxy.delivery``) that keeps its own place.
 
     :param rows_of: target name -> what reads the rows of its results, if they are to be searched.
+    :param screens_of: target name -> what reads what its sessions showed, if that is to be searched.
     :param run: a thread's, in the reader process. Nothing is called while it is at work.
     :param tell: a sentence for the log.
     """
@@ -76,12 +79,14 @@ class Index:
         shelf: Shelf,
         *,
         rows_of: Callable[[str], RowTexts | None] = lambda target: None,
+        screens_of: Callable[[str], Screens | None] | None = None,
         journals: Journals | None = None,
         run: Run = _at_once,
         clock: Callable[[], float] = time.monotonic,
         tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         self._shelf, self._rows_of, self._journals = shelf, rows_of, journals or Journals()
+        self._screens_of = screens_of
         self._run, self._clock, self._tell = run, clock, tell
         self._gatherings: dict[bytes, Gathering] = {}
         self._writers: dict[bytes, PartWriter] = {}
@@ -118,7 +123,7 @@ class Index:
         """Gather; a window that is full is written."""
         gathering = self._gatherings.get(journal)
         if gathering is None:
-            gathering = Gathering(self.position(journal), self._rows_of)
+            gathering = Gathering(self.position(journal), self._rows_of, self._screens_of)
             self._gatherings[journal] = gathering
         if gathering.is_empty:
             self._begun[journal] = self._clock()
@@ -208,7 +213,7 @@ class Index:
 
     def _fill(self, journal: bytes, writer: PartWriter, end: int) -> None:
         """Records are missing before a window: a part was lost meanwhile, or their segments are gone."""
-        gathering = Gathering(writer.position, self._rows_of)
+        gathering = Gathering(writer.position, self._rows_of, self._screens_of)
         again = self._journals.reread(journal, writer.position, end)
         while batch := list(islice(again, _BATCH)):
             gathering.extend(batch)
@@ -272,7 +277,7 @@ class Index:
         rewritten = self._journals.rewritten(journal, part.first, end)
         fresh = part.beside()
         fresh.remove()
-        gathering = Gathering(part.first, self._rows_of)
+        gathering = Gathering(part.first, self._rows_of, self._screens_of)
         writer = PartWriter(fresh, journal)
         try:
             again = self._journals.reread(journal, part.first, end)

@@ -11,18 +11,19 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import attrs
 import orjson
 
+from hoopproxy.index.documents import Document, Stream, Taken, Window
 from hoopproxy.index.rows import Rows, RowTexts
 from hoopproxy.index.saying import QUIET, names_of, said_in
+from hoopproxy.index.screens import KIND, MAX_BYTES, Screens
 from hoopproxy.index.words import words_of
 from hoopproxy.journal.format import Kind
-from hoopproxy.journal.reader import Record
+from hoopproxy.journal.reader import Record, chunk_of
 
-__all__ = ["Document", "Gathering", "Stream", "Taken", "Window"]
+__all__ = ["Gathering"]
 
 MAX_EVENTS: Final = 64
 """Events of a document: a find costs reading about that many, and few more make the index no smaller."""
@@ -36,6 +37,13 @@ MAX_EVENT_WORDS: Final = 50_000
 WINDOW_RECORDS: Final = 16_384
 WINDOW_WORDS: Final = 500_000
 """A window's size: bounds the memory, and the records that are read again after a crash."""
+
+MAX_EARLY: Final = 64
+MAX_EARLY_BYTES: Final = 16 << 10
+"""Chunks of a session that are kept until it is known which target it is of: how many, and how long each may be."""
+
+MAX_WAITING: Final = 256
+"""Sessions of which chunks are kept for that; most are of people who don't get in."""
 
 MAX_STREAMS: Final = 20_000
 """Sessions that something is remembered of; one takes some 500 bytes."""
@@ -54,71 +62,20 @@ _KIND: Final = b',"kind":"'
 # names keys (start-up parameters) the values are texts.
 
 
-class Taken(Protocol):
-    """What is needed of a record on its way; see ``hoopproxy.delivery``."""
-
-    @property
-    def record(self) -> Record: ...
-    @property
-    def event(self) -> Mapping[str, Any] | None: ...
-    @property
-    def session(self) -> bytes | None: ...
-
-
-@attrs.define
-class Stream:
-    """Where events come from: a session, or the gateway itself (key 0)."""
-
-    key: int
-    session: bytes | None
-    identity: str | None = None
-    target: str | None = None
-    protocol: str | None = None
-    rows: Rows | None = None
-
-
-@attrs.define(kw_only=True)
-class Document:
-    """``first`` and ``last`` are record numbers, ``segment`` and ``offset`` where the block of the first is;
-    ``since`` and ``until`` Unix ns. ``cut``: not all its words are in it."""
-
-    stream: Stream
-    kind: str
-    outcome: str
-    first: int
-    segment: int
-    offset: int
-    since: int
-    last: int = 0
-    until: int = 0
-    count: int = 0
-    words: set[str] = attrs.field(factory=set)
-    named: int = 0
-    cut: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Window:
-    """Documents of the records from ``first`` to below ``position``; ``place``: segment and offset of the last
-    one's block."""
-
-    first: int
-    position: int
-    since: int
-    until: int
-    place: tuple[int, int] = (0, 0)
-    documents: list[Document]
-
-
 class Gathering:
     """Gathers the records of one journal. :param rows_of: what reads the rows of a session on that target, if
-    they are to be searched."""
+    they are to be searched. :param screens_of: what reads what it showed; ``None`` for no target."""
 
     def __init__(
-        self, position: int, rows_of: Callable[[str], RowTexts | None] = lambda target: None
+        self,
+        position: int,
+        rows_of: Callable[[str], RowTexts | None] = lambda target: None,
+        screens_of: Callable[[str], Screens | None] | None = None,
     ) -> None:
         self.position = position
-        self._rows_of = rows_of
+        self._rows_of, self._screens_of = rows_of, screens_of
+        self._shown: dict[int, Document] = {}
+        self._early: dict[int, list[Taken]] = {}
         self._streams: dict[int, Stream] = {}
         self._open: dict[tuple[int, bytes, bytes | None], Document] = {}
         self._closed: list[Document] = []
@@ -177,6 +134,8 @@ class Gathering:
                     stream = self._streams.get(record.key_id)
                     if stream is not None and stream.rows is not None:
                         stream.rows.feed(record)
+                if self._screens_of is not None and not record.is_closed:
+                    self._show(taken)
             else:
                 self._unusual(taken)
         self.position, self._until = last.jseq + 1, last.time
@@ -185,7 +144,10 @@ class Gathering:
     def _turn(self, taken: Taken, document: Document, kind: bytes) -> None:
         """What changes more than words."""
         if kind == b"session.end":
-            self._streams.pop(taken.record.key_id, None)
+            stream = self._streams.pop(taken.record.key_id, None)
+            shown = self._shown.pop(taken.record.key_id, None)
+            if stream is not None and shown is not None:
+                self._finish(shown)
         elif document.stream.rows is not None:
             self._rows(document, document.stream.rows, taken)
 
@@ -264,6 +226,8 @@ class Gathering:
             if texts is not None:
                 stream.rows = Rows(texts)
                 self._rows_held = True
+            if self._screens_of is not None and stream.screens is None:
+                self._begin_screens(stream, self._screens_of(stream.target))
         stream.protocol = str(event.get("protocol", ""))
         if stream.session is None:
             stream.session = _session(event.get("session"))
@@ -284,10 +248,58 @@ class Gathering:
         if place is not None and place.jseq < document.first:
             document.first, document.segment, document.offset = place.jseq, place.segment, place.offset
 
+    # --- what was shown --------------------------------------------------------------------------------------
+
+    def _begin_screens(self, stream: Stream, screens: Screens | None) -> None:
+        early = self._early.pop(stream.key, ())
+        if screens is not None:
+            stream.screens = screens("")
+            for taken in early:
+                self._show(taken)
+
+    def _show(self, taken: Taken) -> None:
+        """A chunk of a session whose screens are searched; or of one of which that is not known yet."""
+        record = taken.record
+        stream = self._streams.get(record.key_id)
+        if stream is None:
+            stream = self._streams[record.key_id] = Stream(record.key_id, taken.session)
+        screens = stream.screens
+        if screens is None:
+            if stream.target is None and len(record.body) <= MAX_EARLY_BYTES:
+                early = self._early.setdefault(record.key_id, [])
+                if len(early) < MAX_EARLY:
+                    early.append(taken)
+                if len(self._early) > MAX_WAITING:
+                    del self._early[next(iter(self._early))]
+            return
+        document = self._shown.get(record.key_id)
+        if document is None:
+            document = self._begin(taken, record, KIND.encode(), None)
+            document.mark = screens.mark()
+            for name in (stream.identity, stream.target):
+                document.words.update(words_of(name or ""))
+            self._shown[record.key_id] = document
+        chunk = chunk_of(record)
+        document.words.update(words_of("\n".join(text for _, text in screens.feed(chunk))))
+        document.last, document.until = record.jseq, record.time
+        document.size += len(chunk.data)
+        if document.size >= MAX_BYTES or len(document.words) > MAX_WORDS:
+            self._finish(self._shown.pop(record.key_id))
+
+    def _finish(self, document: Document) -> None:
+        """A document of what was shown; where its session goes on, another begins there."""
+        screens = document.stream.screens
+        for _, text in screens.rest() if screens is not None else ():
+            document.words.update(words_of(text))
+        self._close(document)
+
     # --- windows ---------------------------------------------------------------------------------------
 
     def take(self) -> Window:
         """What was gathered; the next window begins."""
+        for document in self._shown.values():
+            self._finish(document)
+        self._shown.clear()
         for document in self._open.values():
             self._closed.append(document)
         window = Window(

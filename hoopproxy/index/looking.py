@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -14,7 +14,8 @@ from hoopproxy.index.part import Part, as_bad, meta_of
 __all__ = ["Candidate", "PartReader", "Restriction", "Source"]
 
 _QUERY: Final = """
-SELECT window, stream, first, last, segment, place, count FROM document
+SELECT window, stream, first, last, segment, place, count,
+  (SELECT mark FROM shown WHERE shown.no = document.no) FROM document
 WHERE (:words IS NULL OR no IN (
     SELECT rowid FROM word WHERE word MATCH coalesce(:words, '"none"') UNION ALL SELECT no FROM cut))
   AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
@@ -57,7 +58,8 @@ class Restriction:
 
 @attrs.frozen(kw_only=True)
 class Candidate:
-    """Where events may be: records of a key from ``first`` to ``last``, from that block on."""
+    """Where events may be: records of a key from ``first`` to ``last``, from that block on. ``mark``: where reading
+    what they showed begins, if it is that."""
 
     window: int
     key: int
@@ -66,6 +68,7 @@ class Candidate:
     segment: int
     offset: int
     count: int
+    mark: str | None = None
 
 
 class PartReader:
@@ -124,7 +127,7 @@ class PartReader:
         with as_bad(self.part):
             until = dict(self._db.execute("SELECT no, until FROM window"))
             current: list[Candidate] = []
-            for window, key, first, last, segment, offset, count in self._rows(wanted):
+            for window, key, first, last, segment, offset, count, mark in self._rows(wanted):
                 if current and current[0].window != window:
                     yield until[current[0].window], current
                     current = []
@@ -137,12 +140,13 @@ class PartReader:
                         segment=segment,
                         offset=offset,
                         count=count,
+                        mark=mark,
                     )
                 )
             if current:
                 yield until[current[0].window], current
 
-    def _rows(self, wanted: Restriction) -> Iterator[Sequence[int]]:
+    def _rows(self, wanted: Restriction) -> Iterator[Sequence[Any]]:
         names = self._db.execute("SELECT no, text FROM name").fetchall()
 
         def named(test: Callable[[str], bool] | None) -> str | None:

@@ -15,12 +15,12 @@ from typing import Final
 import attrs
 
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.index.gathering import Document, Window
+from hoopproxy.index.documents import Document, Window
 from hoopproxy.index.words import stored
 
 __all__ = ["BadPart", "Part", "PartWriter", "as_bad", "meta_of"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 SUFFIX: Final = ".sqlite"
 
 _SCHEMA: Final = """
@@ -32,6 +32,7 @@ CREATE TABLE window (no INTEGER PRIMARY KEY, first INTEGER, position INTEGER, si
 CREATE TABLE document (no INTEGER PRIMARY KEY, window INTEGER, stream INTEGER, kind INTEGER, outcome INTEGER,
   count INTEGER, first INTEGER, last INTEGER, segment INTEGER, place INTEGER, since INTEGER, until INTEGER);
 CREATE TABLE cut (no INTEGER PRIMARY KEY);
+CREATE TABLE shown (no INTEGER PRIMARY KEY, mark TEXT NOT NULL);
 CREATE VIRTUAL TABLE word USING fts5(words, content='', columnsize=0, detail=none, tokenize='ascii');
 """
 
@@ -157,6 +158,9 @@ class PartWriter:
         cut = [(no,) for no, document in documents if document.cut]
         if cut:
             db.executemany("INSERT INTO cut VALUES (?)", cut)
+        shown = [(no, document.mark) for no, document in documents if document.mark is not None]
+        if shown:
+            db.executemany("INSERT INTO shown VALUES (?, ?)", shown)
         streams = {document.stream.key: document.stream for document in window.documents}
         db.executemany(
             "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (no) DO UPDATE SET "

@@ -11,6 +11,7 @@ import orjson
 
 from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.index.rows import RowTexts
+from hoopproxy.index.screens import Screens
 from hoopproxy.index.words import Query
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import UnsupportedFormat
@@ -47,19 +48,25 @@ def ask(
     sleep: Callable[[float], None] = time.sleep,
     going_on: Callable[[], bool] = lambda: True,
     row_texts: Callable[[str], RowTexts | None] = lambda protocol: None,
+    screen_texts: Callable[[str], Screens | None] = lambda protocol: None,
 ) -> Iterator[Answer]:
     """The pieces of the answer, in order. What goes wrong is the last piece, a :class:`Problem`; never an
     error.
 
     :param find: gives the journals there are now. :param going_on: ends a tail that is followed.
-    :param row_texts: a protocol's name -> what reads the rows of its results, for a search in them.
+    :param row_texts: a protocol's name -> what reads the rows of its results, for a search in them; ``screen_texts``:
+        what reads what its sessions showed.
     """
     try:
         if question.action == "sessions":
             yield from list_sessions(find(), question.filter, scope, question.limit, question.every)
         elif question.action == "search":
             wanted = Search(
-                query=Query.parse(question.query), filter=question.filter, scope=scope, row_texts=row_texts
+                query=Query.parse(question.query),
+                filter=question.filter,
+                scope=scope,
+                row_texts=row_texts,
+                screen_texts=screen_texts,
             )
             yield from search(find(), wanted, question.limit)
         elif question.action == "timeline":

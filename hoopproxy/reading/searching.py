@@ -9,22 +9,26 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
 import attrs
 
 from hoopproxy.errors import Damaged
+from hoopproxy.events import canonical
 from hoopproxy.index.looking import Candidate, PartReader, Restriction, Source
 from hoopproxy.index.part import BadPart
 from hoopproxy.index.rows import Rows, RowTexts
 from hoopproxy.index.saying import texts_of
+from hoopproxy.index.screens import KIND, Screens
 from hoopproxy.index.shelf import Shelf, folder_of
 from hoopproxy.index.words import Query
+from hoopproxy.journal.chunks import Chunk
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind, UnsupportedFormat
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader, Record, chunk_of
 from hoopproxy.journal.watermark import read_mark
 from hoopproxy.reading.answers import Answer, EventLine, LeftOut, Problem, Progress, Remark
 from hoopproxy.reading.filters import Envelope, Filter
@@ -53,13 +57,15 @@ Piece = EventLine | Progress | Problem | Remark
 
 @attrs.frozen(kw_only=True)
 class Search:
-    """What is looked for, by whom. ``row_texts``: a protocol's name -> what reads the rows of its results.
+    """What is looked for, by whom. ``row_texts``: a protocol's name -> what reads the rows of its results,
+    ``screen_texts``: what reads what its sessions showed.
     ``keys``: where there is no index, only records of these key ids are looked at."""
 
     query: Query
     filter: Filter
     scope: Scope
     row_texts: Callable[[str], RowTexts | None] = lambda protocol: None
+    screen_texts: Callable[[str], Screens | None] = lambda protocol: None
     keys: frozenset[int] | None = None
 
     def may_match(self, body: bytes) -> bool:
@@ -124,9 +130,11 @@ def search(folders: Sequence[Folder], wanted: Search, limit: int = 0) -> Iterato
 
 def _text(ns: int) -> str:
     """As the trail writes times; later than any for what has no end."""
-    if ns >= _NEVER:
-        return "9"
-    seconds, ns = divmod(ns + 1_000_000, 1_000_000_000)
+    return "9" if ns >= _NEVER else _time(ns + 1_000_000)
+
+
+def _time(ns: int) -> str:
+    seconds, ns = divmod(ns, 1_000_000_000)
     when = dt.datetime.fromtimestamp(seconds, dt.UTC).replace(microsecond=ns // 1000)
     return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -208,17 +216,22 @@ class _Journal:
     # --- with it -----------------------------------------------------------------------------------------
 
     def _indexed(self, part: PartReader) -> Iterator[Stretch]:
-        self._sources = {each.key: each for each in part.sources() if each.rows}
+        self._sources = {each.key: each for each in part.sources()}
         for until, candidates in part.windows(self._wanted.restriction()):
             yield until, partial(self._window, candidates, dict(self._sources))
 
-    def _window(self, candidates: list[Candidate], sources: Mapping[int, Source]) -> Iterator[Piece]:
+    def _window(self, candidates: list[Candidate], known: Mapping[int, Source]) -> Iterator[Piece]:
         if self._reader is None:
             self._reader = self._stack.enter_context(JournalReader(self._folder))
         found: dict[int, EventLine] = {}
         limit = self._limit
-        waiting = sorted(candidates, key=lambda each: each.last)
+        sources = {key: source for key, source in known.items() if source.rows}
+        waiting = sorted((each for each in candidates if each.mark is None), key=lambda each: each.last)
         try:
+            if self._wanted.query.terms:
+                for each in candidates:
+                    if each.mark is not None and each.key in known:
+                        found |= self._shown(self._reader, each, each.mark, known[each.key])
             for _ in range(_APART):
                 if not waiting or (
                     len(found) >= limit and waiting[-1].last < heapq.nlargest(limit, found)[-1]
@@ -272,3 +285,62 @@ class _Journal:
             said = list(held.result(line.event)[0])
         if self._wanted.matches(line.event, said):
             yield line
+
+    # --- what was shown ------------------------------------------------------------------------------------
+
+    def _shown(
+        self, reader: JournalReader, about: Candidate, mark: str, source: Source
+    ) -> dict[int, EventLine]:
+        """What the session showed and is looked for, by the number of its chunk."""
+        screens = self._wanted.screen_texts(source.protocol or "")
+        if screens is None:
+            return {}
+        reader.seek(about.first, frozenset((about.key,)), (about.segment, about.offset))
+        texts, found = screens(mark), dict[int, EventLine]()
+        last: tuple[Record, Chunk] | None = None
+        for record in reader:
+            if record.jseq > about.last:
+                break
+            if record.kind == Kind.CHUNK and not record.is_closed:
+                last = record, chunk_of(record)
+                self._take_shown(found, last, texts.feed(last[1]), source)
+        if last is not None:
+            self._take_shown(found, last, texts.rest(), source)
+        return found
+
+    def _take_shown(
+        self,
+        found: dict[int, EventLine],
+        at: tuple[Record, Chunk],
+        texts: Iterable[tuple[str, str]],
+        source: Source,
+    ) -> None:
+        record, chunk = at
+        for channel, text in list(texts):  # all of it, so that the reading comes to the chunk's end
+            if record.jseq in found:
+                return
+            line = _output(record, chunk, channel, text, source, self._folder)
+            if self._wanted.matches(line.event):
+                found[record.jseq] = line
+
+
+def _output(
+    record: Record, chunk: Chunk, channel: str, text: str, source: Source, folder: Folder
+) -> EventLine:
+    """A text that was shown, in an event's form: it is none on record, so it has no id."""
+    event: dict[str, Any] = {
+        "event": {"channel": channel, "text": text},
+        "journal": folder.path.name,
+        "jseq": record.jseq,
+        "kind": KIND,
+        "mono": chunk.mono,
+        "protocol": source.protocol or "",
+        "session": str(uuid.UUID(bytes=chunk.session)),
+        "time": _time(record.time),
+        "v": 1,
+    }
+    if source.identity is not None:
+        event["identity"] = {"id": source.identity}
+    if source.target is not None:
+        event["target"] = {"name": source.target}
+    return EventLine(canonical(event), event)

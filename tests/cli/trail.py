@@ -54,7 +54,7 @@ class Trail:
         voice.event(event, **envelope)
         self.journal.commit_now()
 
-    def _recorder(self, session: str = "") -> Recorder:
+    def _recorder(self, session: str = "", protocol: str = "postgres") -> Recorder:
         clock = Clock(lambda: self.now, lambda: self.now)
         return Recorder(
             self.journal,
@@ -63,7 +63,7 @@ class Trail:
             node="gw1",
             session=uuid.UUID(session).bytes if session else None,
             session_text=session,
-            protocol="postgres" if session else "gateway",
+            protocol=protocol if session else "gateway",
             decoder="1" if session else "",
         )
 

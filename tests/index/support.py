@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hoopproxy.discovery import row_texts
+from hoopproxy.discovery import row_texts, screen_texts
 from hoopproxy.index.consumer import Index
 from hoopproxy.index.shelf import Shelf, folder_of
 from hoopproxy.journal.folder import Folder
@@ -30,8 +30,12 @@ def taken(folder: Folder, since: int = 1, end: int | None = None) -> list[Read]:
 
 def indexed(state: Path, folder: Folder, *, targets_with_rows: Sequence[str] = ()) -> Index:
     """The journal as far as it is written, in the index; closed."""
-    rows = row_texts("postgres")
-    index = Index(shelf_of(state), rows_of=lambda target: rows if target in targets_with_rows else None)
+    rows, screens = row_texts("postgres"), screen_texts("ssh")
+    index = Index(
+        shelf_of(state),
+        rows_of=lambda target: rows if target in targets_with_rows else None,
+        screens_of=lambda target: screens if target in targets_with_rows else None,
+    )
     since = index.position(folder.id)
     records = taken(folder, since)
     if records:
@@ -44,7 +48,7 @@ def answers(
     state: Path, query: str, scope: Scope = EVERYTHING, limit: int = 0, **filters: Any
 ) -> list[Answer]:
     question = Question(action="search", query=query, filter=Filter(**filters), limit=limit)
-    return list(ask(lambda: at_rest(state), question, scope, row_texts=row_texts))
+    return list(ask(lambda: at_rest(state), question, scope, row_texts=row_texts, screen_texts=screen_texts))
 
 
 def found(state: Path, query: str, scope: Scope = EVERYTHING, limit: int = 0, **filters: Any) -> list[str]:

@@ -105,3 +105,17 @@ def test_the_timeline_and_the_tail_have_a_line_each(day: Day) -> None:
         assert said in tail
     assert "session.input cd /" in tail
     assert "session.input" not in timeline
+
+
+def test_what_was_shown_is_found_and_what_was_hidden_is_not(day: Day) -> None:
+    """By the index of the running gateway: output of a shell, of a pager, of a program; no password."""
+    found = [json.loads(line) for line in day.audit("search", "seen 42", "--json").splitlines()]
+    assert [(each["kind"], each["event"]) for each in found] == [
+        ("recording.output", {"channel": "0", "text": "seen-42"})
+    ]
+    only = ("--kind", "recording.output", "--json")
+    assert json.loads(day.audit("search", '"root x 0 0"', *only).splitlines()[0])["event"]["channel"] == "0"
+    (stderr,) = [json.loads(line) for line in day.audit("search", "stderr", *only).splitlines()]
+    assert stderr["event"]["text"] == "to-stderr"
+    assert day.audit("search", SECRET.decode(), "--json") == ""
+    assert SECRET.decode().split("-")[0].lower() not in day.audit("search", "hunter2", "--json").lower()

@@ -9,7 +9,8 @@ from hoopproxy.cli.audit.paint import Line, Piece
 from hoopproxy.cli.audit.story.carried import WAYS, known_by, moved
 from hoopproxy.cli.audit.story.facts import ends, how_it_ended, noted
 from hoopproxy.cli.audit.story.lines import Fields
-from hoopproxy.cli.audit.words import clock, duration, many, size, value, whole_text
+from hoopproxy.cli.audit.words import clock, duration, many, moment, size, value, whole_text
+from hoopproxy.index.screens import KIND
 from hoopproxy.inert import fitted, inert
 from hoopproxy.reading.filters import Envelope
 from hoopproxy.reading.sessions import short_id
@@ -61,7 +62,10 @@ def essence_of(event: Envelope) -> str:
     if kind == "command.result":
         return _came(said)
     if kind in _TELLING:
-        return "  ".join(part for part in (reason, _TELLING[kind](said)) if part)
+        essence = _TELLING[kind](said)
+        if kind == KIND:
+            essence = f"[channel {said.get('channel', '?')} at {moment(event.get('mono'))}] {essence}"
+        return "  ".join(part for part in (reason, essence) if part)
     if kind == "audit.note":
         return f"{whole_text(said.get('text', ''))}  (about {short_id(str(said.get('session', '')))})"
     if kind == "session.end":
@@ -148,6 +152,7 @@ _TELLING: Final[dict[str, Callable[[Fields], str]]] = {
     "command.observed": _observed,
     "session.input": lambda said: whole_text(said.get("text", "")),
     "session.note": _noted,
+    KIND: lambda said: whole_text(said.get("text", "")),
     "session.start": _started,
     "transfer.opened": _file,
     "transfer.completed": _transferred,

@@ -14,12 +14,12 @@ from hoopproxy.cli.audit.table import aligned
 from hoopproxy.cli.audit.words import size
 from hoopproxy.cli.journal.place import state_of
 from hoopproxy.config import load
-from hoopproxy.discovery import installed, row_texts
+from hoopproxy.delivery.indexing import readers_of
+from hoopproxy.discovery import installed, row_texts, screen_texts
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.index.consumer import Index
 from hoopproxy.index.looking import PartReader
 from hoopproxy.index.part import BadPart
-from hoopproxy.index.rows import RowTexts
 from hoopproxy.index.shelf import Shelf, folder_of
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.reader import JournalReader
@@ -57,19 +57,22 @@ def index(ctx: click.Context, /, state: Path | None, config: Path | None, rebuil
         state = state_of(config, state)
         shelf, folders = Shelf(folder_of(state)), at_rest(state)
         if rebuild:
-            made = Index(shelf, rows_of=(_rows_of(config) if config is not None else {}).get)
+            made = _made(shelf, config)
             for _ in screen.pieces(_rebuilt(made, shelf, folders)):
                 pass
         screen.lines(aligned(_NAMES, [_row(shelf, folder) for folder in folders], _RIGHT))
 
 
-def _rows_of(path: Path) -> dict[str, RowTexts | None]:
-    """What reads the rows of each target that has them indexed. :raises HoopproxyError: there is to be no index."""
+def _made(shelf: Shelf, path: Path | None) -> Index:
+    """An index with what the configuration has indexed. :raises HoopproxyError: there is to be none."""
+    if path is None:
+        return Index(shelf)
     plugins = installed(lambda _: None)
     config = load(path, protocols=plugins.protocols, checkers=plugins.checkers, schemes=plugins.schemes)
     if not config.indexes:
         raise HoopproxyError(f"{path}: there is to be no index ([index] enabled = false, or [encryption])")
-    return {target.name: row_texts(target.protocol) for target in config.targets if target.index_rows}
+    rows, screens = readers_of(config, row_texts, screen_texts)
+    return Index(shelf, rows_of=rows.get, screens_of=screens.get if screens else None)
 
 
 def _rebuilt(made: Index, shelf: Shelf, folders: list[Folder]) -> Iterator[Answer]:

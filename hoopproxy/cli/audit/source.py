@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final, Protocol
 import click
 import orjson
 
-from hoopproxy.discovery import row_texts
+from hoopproxy.discovery import row_texts, screen_texts
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.letter import Letter
@@ -69,7 +69,7 @@ class AtRest:
         """See :class:`Source`."""
         self._find()  # what is wrong with the place is told before anything else
         click.echo("note: this read of files at rest is not audited", err=True)
-        yield from ask(self._find, question, EVERYTHING, row_texts=row_texts)
+        yield from ask(self._find, question, EVERYTHING, row_texts=row_texts, screen_texts=screen_texts)
 
 
 class Gateway:

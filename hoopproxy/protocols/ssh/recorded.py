@@ -7,6 +7,7 @@ chunk that begins with a message. Nothing is judged here: the gateway did that w
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
@@ -25,7 +26,7 @@ from hoopproxy.protocols.ssh.numbers import (
 from hoopproxy.protocols.ssh.packets import Malformed, Reader
 from hoopproxy.wire.recorded import RecordedChunk
 
-__all__ = ["Channel", "Said", "said"]
+__all__ = ["Channel", "Reading", "Said", "said"]
 
 LONGEST: Final = 1 << 20
 """Bytes of a message: what passed had 256 KiB at the most."""
@@ -33,17 +34,21 @@ LONGEST: Final = 1 << 20
 CHANNELS: Final = 10_000
 """Channels that are remembered, open at one time."""
 
+MARKED: Final = 200
+"""Bytes of a command that a mark keeps."""
+
 _MARKS: Final = 10_000
 _FIRST, _LAST = 80, 127
 
 
 @attrs.define
 class Channel:
-    """``number`` counts a session's channels from 1. ``pty``: columns and rows, if one was asked for. ``what`` is
-    ``shell``, ``exec``, ``subsystem`` or the channel's type; ``text`` the command, or the subsystem's name."""
+    """``label``: its number on the client's side, as the events have it; of the second with that number ``0.2``, and
+    so on. ``pty``: columns and rows, if one was asked for. ``what`` is ``shell``, ``exec``, ``subsystem`` or the
+    channel's type; ``text`` the command, or the subsystem's name."""
 
-    number: int
     kind: str
+    label: str = ""
     what: str = ""
     text: bytes = b""
     pty: tuple[int, int] | None = None
@@ -67,18 +72,55 @@ class Said(NamedTuple):
 
 def said(pieces: Iterable[Mapping[str, Any] | RecordedChunk]) -> Iterator[Said | Mapping[str, Any]]:
     """What was said on the client's leg, in order, with the events between (as they are)."""
-    ways, channels = (_Way(0), _Way(1)), _Channels()
+    reading = Reading()
     for piece in pieces:
         if isinstance(piece, Mapping):
             yield piece
-        elif piece.leg == 0:
-            way = ways[piece.direction]
-            if way.feed(piece):
-                yield Said(piece.mono, piece.direction, "lost", None)
-            for payload, at, hidden in way.payloads():
-                found = channels.told(piece.direction, payload, at, hidden, piece.mono)
-                if found is not None:
-                    yield found
+        else:
+            yield from reading.feed(piece)
+
+
+class Reading:
+    """Both directions of a client's leg, read as chunks come.
+
+    :param mark: where an earlier reading stood, as its :meth:`mark` said; empty: the recording's beginning.
+    :param strangers: what comes in a channel whose beginning was not seen is told too.
+    """
+
+    def __init__(self, mark: str = "", strangers: bool = False) -> None:
+        self._ways, self._channels = (_Way(0), _Way(1)), _Channels(strangers)
+        if mark:
+            known = json.loads(mark)
+            for way, stood in zip(self._ways, known["ways"], strict=True):
+                way.resume(*stood)
+            self._channels.resume(known["uses"], known["channels"])
+
+    def feed(self, chunk: RecordedChunk) -> Iterator[Said]:
+        """What a chunk says."""
+        if chunk.leg != 0:
+            return
+        way = self._ways[chunk.direction]
+        if way.feed(chunk):
+            yield Said(chunk.mono, chunk.direction, "lost", None)
+        for payload, at, hidden in way.payloads():
+            found = self._channels.told(chunk.direction, payload, at, hidden, chunk.mono)
+            if found is not None:
+                yield found
+
+    def mark(self) -> str:
+        """Where this stands, in a few hundred bytes. A message that is not whole yet is passed over, here as well as by
+        whoever goes on from the mark."""
+        known = {
+            "ways": [way.stand() for way in self._ways],
+            "uses": self._channels.uses,
+            "channels": self._channels.known(),
+        }
+        return json.dumps(known, separators=(",", ":"))
+
+    @property
+    def channels(self) -> Iterator[Channel]:
+        """Those that are open."""
+        return iter(self._channels)
 
 
 class _Way:
@@ -87,7 +129,7 @@ class _Way:
     def __init__(self, direction: int) -> None:
         self.direction = direction
         self._buffer = bytearray()
-        self._base = self._end = 0
+        self._base = self._end = self._skip = 0
         self._marks: list[tuple[int, int]] = []
         self._lost = False
 
@@ -97,7 +139,7 @@ class _Way:
         if missing or self._lost:
             self._buffer.clear()
             self._marks.clear()
-            self._base, self._lost = max(chunk.offset, self._end), False
+            self._base, self._lost, self._skip = max(chunk.offset, self._end), False, 0
         if chunk.offset < self._end:
             data = data[self._end - chunk.offset :]
         self._buffer += data
@@ -110,10 +152,27 @@ class _Way:
                 self._marks.append((begin, begin + length))
         return missing
 
+    def stand(self) -> list[int | str]:
+        """Where the stream goes on, how much of it is passed over then, and the beginning of a length before that."""
+        if self._lost:
+            self._buffer.clear()
+        if len(self._buffer) >= 4:
+            length = int.from_bytes(self._buffer[:4], "big")
+            self._skip = max(4 + length - len(self._buffer), 0)
+            self._buffer.clear()
+            self._base = self._end
+        return [self._end, self._skip, self._buffer.hex()]
+
+    def resume(self, end: int, skip: int, begun: str) -> None:
+        """Go on from where another stood."""
+        self._end, self._skip, self._buffer = end, skip, bytearray.fromhex(begun)
+        self._base = end - len(self._buffer)
+
     def payloads(self) -> Iterator[tuple[bytes, int, tuple[tuple[int, int], ...]]]:
         """Payloads that are whole: themselves, where they begin, and what of them is filled (in the stream)."""
-        buffer, position = self._buffer, 0
-        while not self._lost:
+        buffer, position = self._buffer, min(self._skip, len(self._buffer))
+        self._skip -= position
+        while not self._lost and not self._skip:
             at = self._base + position
             while self._marks and self._marks[0][1] <= at:
                 del self._marks[0]
@@ -144,13 +203,52 @@ class _Way:
 class _Channels:
     """Both sides' numbers of the channels that are open."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, strangers: bool) -> None:
+        self._strangers = strangers
+        self.uses: dict[str, int] = {}  # a client's number -> channels that had it
         self._asked: dict[tuple[int, int], Channel] = {}  # who opened it, by which number of theirs
         self._of: tuple[dict[int, Channel], dict[int, Channel]] = (
             {},
             {},
         )  # by the number that is sent to that side
+
+    def __iter__(self) -> Iterator[Channel]:
+        return iter({id(each): each for numbers in self._of for each in numbers.values()}.values())
+
+    def named(self, number: int) -> str:
+        """The label of the next channel with that number of the client."""
+        key = str(number)
+        used = self.uses[key] = self.uses.pop(key, 0) + 1
+        if len(self.uses) > CHANNELS:
+            del self.uses[next(iter(self.uses))]
+        return key if used == 1 else f"{key}.{used}"
+
+    def known(self) -> list[list[Any]]:
+        """The channels, and the numbers that they have: who asks for it, to the target, to the client."""
+        found: dict[int, list[Any]] = {}
+        places: list[tuple[str, dict[Any, Channel]]] = [("asked", self._asked)]
+        places += [("client", self._of[0]), ("target", self._of[1])]
+        for name, numbers in places:
+            for key, each in numbers.items():
+                entry = found.setdefault(id(each), [attrs.asdict(each), {}])
+                entry[1][name] = key
+        for entry in found.values():
+            entry[0]["text"] = entry[0]["text"][:MARKED].decode("latin-1")
+        return list(found.values())
+
+    def resume(self, uses: dict[str, int], known: list[list[Any]]) -> None:
+        """Undo :meth:`known`."""
+        self.uses = uses
+        for fields, numbers in known:
+            pty = fields.pop("pty")
+            text = fields.pop("text").encode("latin-1")
+            channel = Channel(**fields, text=text, pty=None if pty is None else (pty[0], pty[1]))
+            if "asked" in numbers:
+                self._asked[(numbers["asked"][0], numbers["asked"][1])] = channel
+            if "client" in numbers:
+                self._of[0][numbers["client"]] = channel
+            if "target" in numbers:
+                self._of[1][numbers["target"]] = channel
 
     def told(
         self, direction: int, payload: bytes, at: int, hidden: tuple[tuple[int, int], ...], mono: int
@@ -174,25 +272,31 @@ class _Channels:
         mono: int,
     ) -> Said | None:
         if kind == CHANNEL_OPEN:
-            name = reader.name()
-            self._count += 1
-            channel = Channel(self._count, name)
-            _remember(self._asked, (direction, reader.uint32()), channel)
+            channel, sender = Channel(reader.name()), reader.uint32()
+            if direction == 0:
+                channel.label = self.named(sender)
+            _remember(self._asked, (direction, sender), channel)
             return Said(mono, direction, "open", channel)
         number = reader.uint32()
         receiver = 1 - direction
         if kind == CHANNEL_OPEN_CONFIRMATION:
             opened = self._asked.pop((receiver, number), None)
             if opened is not None:
+                sender = reader.uint32()
+                if direction == 0:
+                    opened.label = self.named(sender)
                 _remember(self._of[receiver], number, opened)
-                _remember(self._of[direction], reader.uint32(), opened)
+                _remember(self._of[direction], sender, opened)
             return None
         if kind == CHANNEL_OPEN_FAILURE:
             refused = self._asked.pop((receiver, number), None)
             return Said(mono, direction, "close", refused) if refused is not None else None
         found = self._of[receiver].get(number)
         if found is None:
-            return None
+            if not self._strangers or kind not in (CHANNEL_DATA, CHANNEL_EXTENDED_DATA) or direction == 0:
+                return None
+            found = Channel("session", self.named(number))
+            _remember(self._of[0], number, found)
         if kind in (CHANNEL_DATA, CHANNEL_EXTENDED_DATA):
             if kind == CHANNEL_EXTENDED_DATA:
                 reader.uint32()

@@ -36,7 +36,7 @@ _FACTS: Final = ("text", "path", "type", "destination", "read", "written", "exit
 
 def replay(pieces: Iterable[Mapping[str, Any] | RecordedChunk], *, cell_width: int = 60) -> Iterator[Line]:
     """The lines of one session. :param pieces: events (as objects) and chunks, in the order of their record."""
-    shown: dict[int, _Terminal | _Plain] = {}
+    shown: dict[str, _Terminal | _Plain] = {}
     files = FileLines()
     for each in said(pieces):
         if not isinstance(each, Said):
@@ -47,9 +47,9 @@ def replay(pieces: Iterable[Mapping[str, Any] | RecordedChunk], *, cell_width: i
         if channel is None:
             yield (("warn", "[bytes are missing in the recording here]"),)
             continue
-        current = shown.get(channel.number)
+        current = shown.get(channel.label)
         if current is None and each.what in ("pty", "start", "data", "stderr"):
-            current = shown[channel.number] = (
+            current = shown[channel.label] = (
                 _Plain(channel) if channel.pty is None else _Terminal(channel, channel.pty)
             )
         if each.what == "start":
@@ -57,27 +57,27 @@ def replay(pieces: Iterable[Mapping[str, Any] | RecordedChunk], *, cell_width: i
         elif current is not None:
             yield from current.tell(each)
             if each.what == "close":
-                del shown[channel.number]
+                del shown[channel.label]
     for current in shown.values():
         yield from current.rest()
     yield from files.rest()
 
 
 def terminal(
-    pieces: Iterable[Mapping[str, Any] | RecordedChunk], channel: int | None = None
+    pieces: Iterable[Mapping[str, Any] | RecordedChunk], channel: str | None = None
 ) -> Iterator[tuple[str, int, bytes]]:
     """What happened on a terminal: ``r`` (a size), ``o`` (output) and ``i`` (what of the input was kept), with ns since
     the session's start.
 
-    :param channel: its number in the session; ``None``: the first that has a terminal.
+    :param channel: its label in the session (``0``, ``0.2``); ``None``: the first that has a terminal.
     """
     wanted = channel
     for each in said(pieces):
         if not isinstance(each, Said) or each.channel is None or each.channel.pty is None:
             continue
         if wanted is None:
-            wanted = each.channel.number
-        if each.channel.number != wanted:
+            wanted = each.channel.label
+        if each.channel.label != wanted:
             continue
         if each.what in ("pty", "size"):
             yield "r", each.mono, each.data
@@ -102,7 +102,7 @@ def _heading(channel: Channel) -> Line:
     where = f", terminal {channel.pty[0]}x{channel.pty[1]}" if channel.pty is not None else ""
     text = channel.text.decode("utf-8", "backslashreplace")
     return (
-        ("faint", f"{channel.number}| "),
+        ("faint", f"{channel.label}| "),
         ("verb", channel.what),
         ("", f" {text}" if text else ""),
         ("faint", where),
@@ -147,7 +147,7 @@ class _Plain:
     def _line(self, way: str, line: bytes) -> Line:
         mark, style = {"out": ("", "text"), "err": ("! ", "warn"), "in": ("> ", "faint")}[way]
         text = line.removesuffix(b"\r").decode("utf-8", "backslashreplace")
-        return (("faint", f"{self._channel.number}| {mark}"), (style, text))
+        return (("faint", f"{self._channel.label}| {mark}"), (style, text))
 
     def rest(self) -> Iterator[Line]:
         for way, part in self._parts.items():
@@ -189,7 +189,7 @@ class _Terminal:
         yield from self._taken()
 
     def _say(self, style: str, text: str) -> None:
-        self._lines.append((("faint", f"{self._channel.number}| "), (style, text)))
+        self._lines.append((("faint", f"{self._channel.label}| "), (style, text)))
 
     def _left(self) -> None:
         grid = self._screen.grid
@@ -219,4 +219,4 @@ class _Terminal:
 
 def _ended(channel: Channel, each: Said) -> Line:
     status = each.data.decode("ascii", "backslashreplace")
-    return (("faint", f"{channel.number}| "), ("good" if status == "0" else "bad", f"exit {status}"))
+    return (("faint", f"{channel.label}| "), ("good" if status == "0" else "bad", f"exit {status}"))

@@ -18,11 +18,17 @@ class Shown:
 
         return replay(pieces, cell_width=cell_width)
 
-    def terminal(self, pieces: Any, channel: int | None = None) -> Any:
+    def terminal(self, pieces: Any, channel: str | None = None) -> Any:
         """What happened on a terminal, for asciicast; see :func:`hoopproxy.protocols.ssh.replay.terminal`."""
         from hoopproxy.protocols.ssh.replay import terminal
 
         return terminal(pieces, channel)
+
+    def screen_texts(self, mark: str = "") -> Any:
+        """What a search finds in what was shown; see :mod:`hoopproxy.protocols.ssh.screentexts`."""
+        from hoopproxy.protocols.ssh.screentexts import ScreenTexts
+
+        return ScreenTexts(mark)
 
     def wire(self, pieces: Any) -> Any:
         """:raises HoopproxyError: always. What analysers decode of SSH is its packets on the wire, which are

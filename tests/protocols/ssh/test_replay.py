@@ -5,67 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.packets import boolean, packet, string, uint32
 from hoopproxy.protocols.ssh.plugin import SSHProtocol
 from hoopproxy.protocols.ssh.recorded import Said, said
 from hoopproxy.protocols.ssh.replay import replay, terminal
-
-Spans = tuple[tuple[int, int, int], ...]
-
-
-@attrs.frozen
-class Chunk:
-    direction: int
-    offset: int
-    mono: int
-    data: bytes
-    redactions: Spans = ()
-    leg: int = 0
-
-
-class Recording:
-    """Chunks as a gateway writes them: whole messages, with what is filled marked."""
-
-    def __init__(self) -> None:
-        self.chunks: list[Chunk] = []
-        self.at = [0, 0]
-        self.now = 0
-
-    def add(self, direction: int, data: bytes, redactions: Spans = ()) -> None:
-        self.now += 1_000_000
-        self.chunks.append(Chunk(direction, self.at[direction], self.now, data, redactions))
-        self.at[direction] += len(data)
-
-    def login(self) -> None:
-        for direction in (0, 1):
-            self.add(direction, b"*" * 50, ((0, 50, 1),))
-
-    def say(self, direction: int, *payloads: bytes) -> None:
-        self.add(direction, framed(payloads))
-
-    def opened(self, client: int, server: int) -> None:
-        self.say(0, packet(90, string("session"), uint32(client), uint32(9), uint32(9)))
-        self.say(1, packet(91, uint32(client), uint32(server), uint32(9), uint32(9)))
-
-    def asks(self, server: int, name: str, *parts: bytes) -> None:
-        self.say(0, packet(98, uint32(server), string(name), boolean(True), *parts))
-
-    def pty(self, server: int) -> None:
-        self.asks(server, "pty-req", string("xterm"), *(uint32(each) for each in (80, 24, 0, 0)), string(""))
-
-    def data(self, direction: int, number: int, data: bytes, filled: bool = False) -> None:
-        message = framed(packet(94, uint32(number), string(data)))
-        if not filled:
-            self.add(direction, message)
-            return
-        start = len(message) - len(data)
-        self.add(direction, message[:start] + b"*" * len(data), ((start, len(data), 7),))
+from tests.protocols.ssh.recording import Chunk, Recording
 
 
 @pytest.fixture
@@ -99,19 +48,19 @@ def texts(chunks: list[Chunk], events: tuple[Mapping[str, Any], ...] = ()) -> li
 def test_a_session_is_told_by_channel_with_output_and_errors_apart(recording: Recording) -> None:
     """An auditor reads what was on the screen, and which command wrote what."""
     assert texts(recording.chunks) == [
-        "1| shell, terminal 80x24",
-        "1| $ ls",
-        "1| out",
-        "1| [the terminal is 100x30 now]",
-        "1| $ vi",
-        "1| [full screen]",
-        "1| [end of full screen]",
-        "1| $ exit",
-        "2| exec id -u",
-        "2| > input",
-        "2| 0",
-        "2| ! a warning",
-        "2| exit 3",
+        "0| shell, terminal 80x24",
+        "0| $ ls",
+        "0| out",
+        "0| [the terminal is 100x30 now]",
+        "0| $ vi",
+        "0| [full screen]",
+        "0| [end of full screen]",
+        "0| $ exit",
+        "1| exec id -u",
+        "1| > input",
+        "1| 0",
+        "1| ! a warning",
+        "1| exit 3",
     ]
 
 
@@ -125,14 +74,14 @@ def test_a_terminal_has_its_sizes_its_output_and_what_was_kept_of_its_input(reco
     ]
     assert b"".join(data for what, _, data in course if what == "o").startswith(b"$ \x1b]52")
     assert [mono for _, mono, _ in course] == sorted(mono for _, mono, _ in course)
-    assert list(terminal(recording.chunks, 2)) == []
+    assert list(terminal(recording.chunks, "1")) == []
 
 
 def test_reading_goes_on_behind_a_gap(recording: Recording) -> None:
     """A best-effort target may lack some chunks."""
     lines = texts([each for number, each in enumerate(recording.chunks) if number != 8])
     assert "[bytes are missing in the recording here]" in lines
-    assert lines[-1] == "2| exit 3"
+    assert lines[-1] == "1| exit 3"
 
 
 @given(st.data())
