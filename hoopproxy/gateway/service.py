@@ -29,6 +29,7 @@ from hoopproxy.events import LoginFailed as LoginFailedEvent
 from hoopproxy.gateway import notify, recovery, state
 from hoopproxy.gateway.cancel import Cancels
 from hoopproxy.gateway.clockwatch import ClockWatch
+from hoopproxy.gateway.doorbell import Doorbell
 from hoopproxy.gateway.faults import described
 from hoopproxy.gateway.figures import Figures
 from hoopproxy.gateway.limits import Crowd
@@ -213,9 +214,10 @@ class GatewayService(Service):
     def _open_journal(self) -> Recovered:
         self._folder = folder = Folder.acquire(self.config.gateway.state)
         reactor = self.reactor
+        self._doorbell = Doorbell(reactor)
         self.journal = Journal(
             folder,
-            call_from_thread=reactor.callFromThread,
+            call_from_thread=self._doorbell.call,
             call_later=reactor.callLater,
             options=self._journal_options(),
             on_commit=self._committed,
@@ -448,6 +450,7 @@ class GatewayService(Service):
     def _journal_closed(self, problem: JournalRefused | None, closed: Deferred[Any]) -> None:
         if problem is not None:
             self.log.error("the journal was not closed in order: {why}", why=problem.sentence)
+        self._doorbell.close()
         closed.callback(None)
 
 

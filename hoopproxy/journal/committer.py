@@ -34,6 +34,8 @@ __all__ = ["Committer"]
 _WRITE_BYTES: Final = 1 << 20  # of a large batch, bytes handed to the system at once
 _CROWD: Final = 3  # entries of a commit from which on there are sessions enough to wait for
 _MOST_GATHERING: Final = 1_000_000  # ns
+_MOST_BEHIND: Final = 32  # commits whose bookkeeping is left for later
+_MOST_BYTES_BEHIND: Final = 1 << 20  # of their records, about
 _ATTEMPTS: Final = 3  # as it is; with the reserve's space; in a new segment
 _SPACE_EVERY: Final = 1 << 20  # stored bytes between two looks at the free space
 
@@ -71,6 +73,8 @@ class Committer:
         )
         self._crowd = self._sync_ns = 0  # entries taken last; how long the last sync took
         self._news = False  # something that the reactor's thread was not told of
+        self._behind: list[Batch] = []  # durable, and not yet looked through
+        self._bytes_behind = 0
         self._new_keys: list[Key] = []
         self._keys_failed = False
         self._unlooked = 0
@@ -102,6 +106,11 @@ class Committer:
     def has_batch(self) -> bool:
         """Whether something was taken and isn't durable."""
         return self._batch is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether :meth:`rest` has something to do."""
+        return bool(self._behind)
 
     # -- a turn
 
@@ -258,6 +267,7 @@ class Committer:
         parts: list[bytes] = []
         size = blocks = 0
         if segment.is_empty:
+            self._keep_books()
             parts += make.state(self._state.encode(), first)
         backlog = self._inbox.appended - self.durable_bytes
         before = segment.end
@@ -280,14 +290,11 @@ class Committer:
         started = time.perf_counter_ns()
         segment.sync()
         self._sync_ns = sync_ns = time.perf_counter_ns() - started
-        stored = segment.end - before
-        self._settle(batch, first - 1, stored, segment)
-        self.facts.append(  # told with the next commit: nobody waits for them
-            CommitFacts(
-                records=len(batch), blocks=blocks, raw_bytes=batch.size, stored_bytes=stored, sync_ns=sync_ns
-            )
-        )
-        segment.catch_up()
+        facts = CommitFacts(
+            records=len(batch), blocks=blocks, raw_bytes=batch.size, stored_bytes=segment.end - before,
+            sync_ns=sync_ns,
+        )  # fmt: skip
+        self._settle(batch, first - 1, facts, segment)
 
     def _maker(self, segment: SegmentWriter) -> BlockMaker:
         return BlockMaker(
@@ -299,25 +306,52 @@ class Committer:
             entropy=self._entropy,
         )
 
-    def _settle(self, batch: Batch, last: int, stored: int, segment: SegmentWriter) -> None:
+    def _settle(self, batch: Batch, last: int, facts: CommitFacts, segment: SegmentWriter) -> None:
         """The batch is durable: tell at once, and do afterwards what can be done while others go on.
 
-        Readers are told first: whoever learns that a record is durable may look for it.
+        Readers are told first: whoever learns that a record is durable may look for it. What only keeps the books is
+        left for later where others wait for this thread: what was told goes on when it lets go of the interpreter.
         """
         self._batch, self._fresh = None, False
         self.durable_bytes += batch.size
         self._store_mark(last, segment)
+        self.facts.append(facts)
         self.durable = last  # other threads look at it at any time, so it comes after the mark
         self._news = False
         self._notify()
-        self._state.apply(batch)
-        lost = self._inbox.lost
-        while lost and lost[0][0] <= last:
-            _, key, note = lost.popleft()
-            self._state.close(key, note)
-        self._unlooked += stored
+        self._behind.append(batch)
+        self._unlooked += facts.stored_bytes
+        self._bytes_behind += batch.size
+        if (
+            self.pause is None
+            or self.refusal is not None
+            or len(self._behind) >= _MOST_BEHIND
+            or self._bytes_behind >= _MOST_BYTES_BEHIND
+        ):
+            self._catch_up()
+
+    def rest(self) -> None:
+        """Nothing was asked for in the last moment: do what was left for later."""
+        self._catch_up()
+        if self._news:
+            self._notify()
+
+    def _catch_up(self) -> None:
+        self._keep_books()
         if self.refusal is not None or self._unlooked >= _SPACE_EVERY:
             self._look_at_space()
+
+    def _keep_books(self) -> None:
+        """Look through what was made durable since the last time: what is open now, the segment's digest."""
+        behind, self._behind, self._bytes_behind = self._behind, [], 0
+        for batch in behind:
+            self._state.apply(batch)
+        lost = self._inbox.lost
+        while lost and lost[0][0] <= self.durable:
+            _, key, note = lost.popleft()
+            self._state.close(key, note)
+        if self._segment is not None:
+            self._segment.catch_up()
 
     def _store_mark(self, durable: int, segment: SegmentWriter) -> None:
         """Tell readers. A mark that can't be written is too low, which is true; so nobody else need suffer."""
@@ -398,6 +432,7 @@ class Committer:
 
     def finish(self) -> None:
         """Mark a clean stop if nothing is open, and close. Raises ``OSError``; closed in any case."""
+        self._keep_books()
         segment, self._segment = self._segment, None
         with contextlib.ExitStack() as closing:
             closing.callback(self._keys.close)

@@ -2,7 +2,8 @@
 
 Two threads. The reactor's appends to a queue and reads results; the writer's takes batches, makes blocks,
 syncs. The hand-over is one flag and, if the writer sleeps, one release of a lock; the way back is one
-``call_from_thread`` for however many results came in the meantime.
+``call_from_thread`` for however many results came in the meantime. What the writer does for its books alone it puts
+off while it is wanted: it would do it with the interpreter's lock held, just when the reactor's thread wakes to send.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import orjson
@@ -39,6 +40,9 @@ from hoopproxy.journal.waiters import Waiters
 __all__ = ["Journal"]
 
 _KICK_BYTES: Final = 1 << 20  # that much waiting is handed over without being asked
+_SOON_SECONDS: Final = (
+    0.005  # without being asked for anything, after which the writer's thread does what it put off
+)
 _EVENT: Final = int(Kind.EVENT)
 _OPENING: Final = _EVENT | OPENS << 8
 _CLOSING: Final = _EVENT | CLOSES << 8
@@ -180,15 +184,22 @@ class Journal:
         while not inbox.stop:
             self._idle = True
             if not inbox.want:
-                wait()
+                try:
+                    wait(timeout=_SOON_SECONDS if committer.is_behind else None)
+                except Empty:
+                    self._guarded(committer, committer.rest)
+                    continue
             self._idle = False
             self._turn(committer)
         self._turn(committer)  # what came before the stop, after the last turn had looked
         self._call_from_thread(self._finish)
 
     def _turn(self, committer: Committer) -> None:
+        self._guarded(committer, committer.turn)
+
+    def _guarded(self, committer: Committer, work: Callable[[], None]) -> None:
         try:
-            committer.turn()
+            work()
         except Exception as error:  # the thread must not die in silence: refuse, and say so
             committer.refusal = Trouble("io", f"the journal's writer failed ({type(error).__name__})")
             committer.alarms.append(committer.refusal.sentence)
