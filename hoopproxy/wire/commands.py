@@ -23,9 +23,11 @@ from hoopproxy.wire.frames import Span
 
 __all__ = [
     "FORWARD",
+    "HOLD",
     "OPAQUE_REASON",
     "PAUSE",
     "RELAYING",
+    "RELEASE",
     "RESUME",
     "WITHHOLD",
     "Cancel",
@@ -37,6 +39,7 @@ __all__ = [
     "Decide",
     "Forward",
     "FromInside",
+    "Hold",
     "Inside",
     "LoggedIn",
     "Login",
@@ -50,6 +53,7 @@ __all__ = [
     "Refusal",
     "RegisterCancel",
     "Relaying",
+    "Release",
     "Result",
     "Resume",
     "StartTLS",
@@ -124,8 +128,22 @@ class Resume:
     """Read on from the client."""
 
 
+@attrs.frozen
+class Hold:
+    """The client's present frame can't be met yet: it and what follows it are looked at after :class:`Release`.
+
+    It is the only command of that frame, which the conversation is then shown once more.
+    """
+
+
+@attrs.frozen
+class Release:
+    """What :class:`Hold` waited for is there, by what the target said. Without a hold it does nothing."""
+
+
 FORWARD, WITHHOLD, RELAYING = Forward(), Withhold(), Relaying()
 PAUSE, RESUME = Pause(), Resume()
+HOLD, RELEASE = Hold(), Release()
 
 
 @attrs.frozen
@@ -439,6 +457,8 @@ Command = (
     | Relaying
     | Pause
     | Resume
+    | Hold
+    | Release
     | Redact
     | Opaque
     | Note

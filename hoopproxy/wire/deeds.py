@@ -22,6 +22,7 @@ from hoopproxy.wire.commands import (
     Connect,
     Decide,
     Forward,
+    Hold,
     Inside,
     Login,
     Note,
@@ -31,6 +32,7 @@ from hoopproxy.wire.commands import (
     Refusal,
     RegisterCancel,
     Relaying,
+    Release,
     Result,
     Resume,
     Started,
@@ -62,8 +64,10 @@ class Deeds(Turn):
     """The part of an exchange that carries out what a conversation says."""
 
     __slots__ = (
+        "_again",
         "_client_waits",
         "_connecting",
+        "_holding",
         "_passed",
         "_refused",
         "_relaying",
@@ -95,6 +99,8 @@ class Deeds(Turn):
         self._relaying = self._connecting = self._refused = False
         self._passed = False  # the present frame of the target is among what goes on, before its turn
         self._client_waits = False  # the target just became ready: look at what the client sent meanwhile
+        self._holding = False  # the client's next frame is not looked at before the target has said something
+        self._again = False  # the present frame is that one
         self._target_tls: TLSFacts | None = None
         self._usual_rules: tuple[str, ...] | None = None  # of the last allowed command, and its envelope
         self._usual_form = _NO_FORM
@@ -178,6 +184,16 @@ class Deeds(Turn):
 
     def _register_cancel(self, command: RegisterCancel) -> None:
         self.relay.register_cancel(command.key, command.request)
+
+    def _hold_back(self, command: Hold) -> None:
+        if self._peer is not self.client:
+            raise ValueError("only a frame of the client can be held")
+        self._again = self._holding = self._attention = True
+
+    def _release(self, command: Release) -> None:
+        if self._holding:
+            self._holding = False
+            self._client_waits = self._attention = True
 
     # --- what goes on record -------------------------------------------------------------------------
 
@@ -391,6 +407,8 @@ DO: Mapping[type, Callable[[Any, Any], None]] = {
     Relaying: Deeds._begin_relaying,
     Pause: Deeds._pause,
     Resume: Deeds._resume,
+    Hold: Deeds._hold_back,
+    Release: Deeds._release,
     Redact: Deeds._redact,
     Opaque: Deeds._opaque,
     Note: Deeds._note,

@@ -289,6 +289,9 @@ class Exchange(Short):
                         else:
                             self._push_run()
                             self._run_start, self._run_end = start, end
+                    elif self._again:
+                        self._again = False
+                        break
                 index += 1
                 start = end
                 if self._attention and self._stops(peer):
@@ -348,7 +351,7 @@ class Exchange(Short):
 
     def _stops(self, peer: Peer) -> bool:
         """Whether no further frame of this peer may be looked at now."""
-        waits = self._connecting and peer is self.client
+        waits = (self._connecting or self._holding) and peer is self.client
         return peer.question is not None or self._closing is not None or waits
 
     def _end_turn(self) -> None:
@@ -378,6 +381,7 @@ class Exchange(Short):
         self._deal_with_answers()
         self._attention = (
             self._connecting
+            or self._holding
             or self._closing is not None
             or self.client.question is not None
             or self.server.question is not None
@@ -482,7 +486,7 @@ class Exchange(Short):
         if self._closing is not None or self.ended:
             self.unfinished()
             return
-        if peer is self.client and (peer.question is not None or self._connecting):
+        if peer is self.client and self._stops(peer):
             self.closing = "client closed"
             self._end_turn()
             return

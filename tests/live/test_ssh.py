@@ -68,21 +68,19 @@ def test_a_command_runs_and_is_on_record(make: Callable[..., SSHGateway]) -> Non
 
 
 def test_a_refused_command_says_why_and_does_not_run(make: Callable[..., SSHGateway], tmp_path: Path) -> None:
-    """SSH's own failure, and the target never heard of it. The sentence was sent before it: OpenSSH's client shows it,
-    unless it ends by the failure before it has written what it read."""
+    """As a program of the gateway's own would, and the target never heard of it."""
     through = make()
     proof = tmp_path / "proof"
     done = through.ssh.run("alice", f"touch {proof}")
-    assert done.returncode == 255, done
-    assert b"exec request failed" in done.stderr
-    shown = b"hoopproxy: the role permits other commands only" in done.stderr
+    assert done.returncode == 126, done
+    assert b"hoopproxy: the role permits other commands only" in done.stderr
     assert through.ssh.run("alice", "id -u").returncode == 0
     assert not proof.exists()
     assert through.gateway.terminate() == 0
     (denied,) = through.gateway.events("command.denied")
     assert denied["event"]["text"] == f"touch {proof}"
     assert denied["reason"] == "the role permits other commands only"
-    assert (denied["id"].encode() in done.stderr) == shown
+    assert denied["id"].encode() in done.stderr
     assert_balanced(through.gateway.events("session.end"))
 
 

@@ -9,11 +9,9 @@ from hoopproxy.events import ForwardClosed
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import WINDOW_MAX, Channel
 from hoopproxy.protocols.ssh.codec import HEADER
-from hoopproxy.protocols.ssh.dialogue import (
-    Dialogue,
-)
 from hoopproxy.protocols.ssh.late import catch_up, comes_late
 from hoopproxy.protocols.ssh.packets import Reader, adjusted, framed, packet, uint32
+from hoopproxy.protocols.ssh.parting import Partings
 from hoopproxy.protocols.ssh.steps import Steps
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.commands import (
@@ -32,7 +30,7 @@ __all__ = ["Carrying"]
 _UNREAD_UP, _UNREAD_DOWN = Watcher.client_data, Watcher.server_data
 
 
-class Carrying(Dialogue):
+class Carrying(Partings):
     """What flows in a channel, and what is told when it is over."""
 
     def _client_adjusts(self, frame: Frame) -> Iterator[Command]:
@@ -40,6 +38,9 @@ class Carrying(Dialogue):
         channel, more = self.channels.of_client(reader.uint32()), reader.uint32()
         reader.end()
         channel.client_window = _wider(channel.client_window, more)
+        if channel.parting is not None:
+            yield from self._part(channel)
+            return
         less = min(channel.credit, more)
         if less:
             channel.credit -= less
@@ -59,7 +60,7 @@ class Carrying(Dialogue):
         reader.end()
         kept = 0 if channel.steps is None else channel.steps.kept
         channel.target_window = _wider(channel.target_window + kept, more) - kept
-        return iter(())
+        return iter(() if channel.parting is None else (WITHHOLD,))
 
     def _client_data(self, frame: Frame) -> Iterator[Command]:
         payload = self._client_codec.payload(frame)
@@ -68,6 +69,9 @@ class Carrying(Dialogue):
         size = len(data)
         if channel.client_eof:
             raise ProtocolViolation("data behind the end of data")
+        if channel.parting is not None:
+            self._still_from_client(channel.parting, size)
+            return
         if size > channel.target_window or size > channel.target_packet:
             raise ProtocolViolation("more data than the window has room for")
         if channel.watcher is None:
@@ -97,6 +101,9 @@ class Carrying(Dialogue):
         size = len(data)
         if channel.target_eof:
             raise ProtocolViolation("data behind the end of data")
+        if channel.parting is not None:
+            yield from self._still_from_target(channel.parting, size)
+            return
         room = channel.client_window + channel.credit - channel.late_bytes
         if channel.steps is not None:
             room -= channel.steps.kept_back
@@ -137,11 +144,14 @@ class Carrying(Dialogue):
             channel.client_eof = True
             if channel.watcher is not None:
                 yield from channel.watcher.client_eof(self.now) or ()
-        yield FORWARD
+        if channel.parting is None:
+            yield FORWARD
 
     def _target_eof(self, frame: Frame) -> Iterator[Command]:
         channel = self._at_end(frame, self.channels.of_target)
-        if not channel.target_eof:
+        if channel.parting is not None:
+            yield WITHHOLD
+        elif not channel.target_eof:
             channel.target_eof = True
             if channel.steps is not None:
                 channel.steps.over()
@@ -150,6 +160,9 @@ class Carrying(Dialogue):
 
     def _client_closes(self, frame: Frame) -> Iterator[Command]:
         channel = self._at_end(frame, self.channels.of_client)
+        if channel.parting is not None:
+            yield from self._closed_by_client(channel)
+            return
         channel.client_closed = True
         yield FORWARD
         if channel.late is not None:
@@ -160,13 +173,15 @@ class Carrying(Dialogue):
 
     def _target_closes(self, frame: Frame) -> Iterator[Command]:
         channel = self._at_end(frame, self.channels.of_target)
+        if channel.parting is not None:
+            return self._closed_by_target(channel, channel.parting)
         channel.target_closed = True
         if channel.steps is not None:
             channel.steps.over()
         return self._maybe_over(channel)
 
     def _maybe_over(self, channel: Channel) -> Iterator[Command]:
-        if channel.closed:
+        if channel.closed and (channel.parting is None or channel.parting.over):
             self.channels.remove(channel)
             yield from self._over(channel, "")
 

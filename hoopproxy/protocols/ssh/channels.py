@@ -12,7 +12,7 @@ from hoopproxy.protocols.ssh.watch import Watcher
 if TYPE_CHECKING:
     from hoopproxy.protocols.ssh.steps import Steps
 
-__all__ = ["CHANNELS_MAX", "OWED_MAX", "Channel", "Channels", "Owed", "Replies"]
+__all__ = ["CHANNELS_MAX", "OWED_MAX", "Channel", "Channels", "Owed", "Parting", "Replies"]
 
 CHANNELS_MAX = 256
 """Channels of one session: what a multiplexing client opens at once, many times over."""
@@ -28,7 +28,8 @@ WINDOW_MAX = 2**32 - 1
 class Owed:
     """An answer that is owed to the client: the target's, or ours once it is its turn.
 
-    :ivar ours: what we answer, if it isn't the target's to say. :ivar what: what the request was.
+    :ivar ours: what we answer, if it isn't the target's to say; empty for the end of a channel (:class:`Parting`).
+    :ivar what: what the request was.
     """
 
     __slots__ = ("asked", "ours", "what")
@@ -49,11 +50,11 @@ class Replies:
         self._owed: deque[Owed] | None = None
         self._count = [0] if count is None else count
 
-    def owe(self, owed: Owed) -> list[bytes]:
+    def owe(self, owed: Owed) -> list[Owed]:
         """One more. Returns what can be answered at once."""
         queue = self._owed
         if owed.ours is not None and not queue:
-            return [owed.ours]
+            return [owed]
         if queue is None:
             queue = self._owed = deque()
         if self._count[0] >= OWED_MAX:
@@ -69,13 +70,12 @@ class Replies:
         self._count[0] -= 1
         return self._owed.popleft()
 
-    def due(self) -> list[bytes]:
+    def due(self) -> list[Owed]:
         """Our answers whose turn it is."""
         queue, found = self._owed, []
         while queue and queue[0].ours is not None:
-            owed = queue.popleft()
             self._count[0] -= 1
-            found.append(owed.ours or b"")
+            found.append(queue.popleft())
         if not queue:
             self._owed = None
         return found
@@ -89,11 +89,28 @@ class Replies:
         return list(queue)
 
 
+class Parting:
+    """The end of a channel whose program was refused, which is told by the gateway.
+
+    :ivar line: what is left to be said on standard error. :ivar said: messages that go before it.
+    :ivar from_client: bytes of data that the client may still send, which go nowhere. :ivar from_target: the same of
+        the target. :ivar due: whether it is its turn. :ivar over: whether all of it was said.
+    """
+
+    __slots__ = ("due", "from_client", "from_target", "line", "over", "said")
+
+    def __init__(self, line: bytes, from_client: int, from_target: int) -> None:
+        self.line, self.from_client, self.from_target = line, from_client, from_target
+        self.said: list[bytes] = []
+        self.due = self.over = False
+
+
 class Channel:
     """One channel. What ``client_`` and ``target_`` name is that side's: its number, the window it gives, its ends.
 
     :ivar kind: its type (``session``). :ivar op: the operation that runs in it, if one does.
-    :ivar refused: the last program that was asked for was refused, and data for it may be on its way.
+    :ivar refused: the target refused the last program that was asked for, and data for it may be on its way.
+    :ivar parting: its end, if the gateway refused its program.
     :ivar credit: bytes that we put into the client's window ourselves, and the target doesn't know of: to be taken off
         the client's next adjustments. :ivar late: what the target said that the client's window had no room for
         because of them, whole messages, in order.
@@ -114,6 +131,7 @@ class Channel:
         "late_bytes",
         "op",
         "open",
+        "parting",
         "pty",
         "refused",
         "replies",
@@ -149,6 +167,7 @@ class Channel:
         self.watcher: Watcher | None = None
         self.pty: Mapping[str, object] | None = None
         self.steps: Steps | None = None
+        self.parting: Parting | None = None
 
     @property
     def closed(self) -> bool:

@@ -3,8 +3,8 @@ channel numbers and windows. Pure.
 
 What a peer may not say in the present state is a violation; what the role doesn't permit is answered here, in the
 order that the client expects; everything else goes on as it came. Its parts: ``opening`` (channels), ``carrying``
-(their data), ``late`` (what a window had no room for), ``requests`` (what runs in them),
-``session_requests``; ``dialogue`` is what these share.
+(their data), ``late`` (what a window had no room for), ``requests`` (what runs in them), ``parting`` (what was refused
+there), ``session_requests``; ``dialogue`` is what these share.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ from hoopproxy.errors import ProtocolViolation
 from hoopproxy.events import Event, SessionNote, safe_text
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.carrying import Carrying
-from hoopproxy.protocols.ssh.dialogue import (
-    SENTENCE_MAX,
-    MakeWatcher,
-)
+from hoopproxy.protocols.ssh.dialogue import MakeWatcher
 from hoopproxy.protocols.ssh.late import behind
 from hoopproxy.protocols.ssh.opening import Opening
 from hoopproxy.protocols.ssh.packets import Reader
 from hoopproxy.protocols.ssh.requests import Requests
+from hoopproxy.protocols.ssh.sentences import SENTENCE_MAX
 from hoopproxy.protocols.ssh.session_requests import SessionRequests
 from hoopproxy.wire.commands import (
     FORWARD,
@@ -56,7 +54,7 @@ class Connection(Opening, Carrying, Requests, SessionRequests):
             raise ProtocolViolation(f"{n.name_of(frame.kind)} from the target has no place here")
         if frame.kind >= n.CHANNEL_EOF:
             channel = self.channels.by_client.get(int.from_bytes((frame.body or b"")[1:5], "big"))
-            if channel is not None and channel.late is not None:
+            if channel is not None and channel.late is not None and channel.parting is None:
                 return behind(channel, frame, handler(self, frame))
         return handler(self, frame)
 

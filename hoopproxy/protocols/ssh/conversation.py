@@ -24,6 +24,7 @@ from hoopproxy.protocols.ssh.nested import Nested, Wanted
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.secured import Secured
+from hoopproxy.protocols.ssh.sentences import sentence_of
 from hoopproxy.protocols.ssh.upstream import ClientAuth
 from hoopproxy.protocols.ssh.userauth import ServerAuth, Who
 from hoopproxy.protocols.ssh.watch import Watcher
@@ -53,9 +54,6 @@ __all__ = ["SSHConversation"]
 
 _LOGIN: Final = REDACTIONS.index("login")
 _REASONS: Final = {"too_many": n.TOO_MANY_CONNECTIONS, "login": n.NO_MORE_AUTH_METHODS}
-SENTENCE_MAX: Final = 400
-"""Bytes of a sentence of ours in a DISCONNECT or a banner."""
-
 LOBBY_REFUSALS: Final = 10
 """Channels that a client in the lobby may ask for in vain."""
 
@@ -284,10 +282,7 @@ class SSHConversation(Conversation):
 
     def refused(self, refusal: Refusal) -> Sequence[Command]:
         """DISCONNECT, with the sentence; during the log-in a banner too, which clients show in any case."""
-        sentence = (
-            refusal.sentence if refusal.event is None else f"{refusal.sentence} (event {refusal.event})"
-        )
-        said = sentence.encode()[:SENTENCE_MAX]
+        said = sentence_of(refusal)
         code = _REASONS.get(refusal.code, n.BY_APPLICATION)
         if refusal.code == "violation":
             code = n.PROTOCOL_ERROR

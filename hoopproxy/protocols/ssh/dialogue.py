@@ -22,20 +22,14 @@ from hoopproxy.wire.frames import Frame
 __all__ = [
     "ADDRESS_MAX",
     "LISTENING_MAX",
-    "SENTENCE_MAX",
     "Dialogue",
     "MakeWatcher",
     "Place",
     "address_of",
-    "sentence_of",
 ]
 
 ADDRESS_MAX: Final = 1_024
 """Bytes of a host's name or a socket's path in a request."""
-
-SENTENCE_MAX: Final = 400
-"""Bytes of a sentence of ours to a client, or of a target's that is kept."""
-
 
 LISTENING_MAX: Final = 256
 """Places that a target listens on for one client."""
@@ -109,10 +103,3 @@ def address_of(reader: Reader) -> Any:
     if len(value) > ADDRESS_MAX:
         raise ProtocolViolation(f"an address of over {ADDRESS_MAX} bytes")
     return safe_text(value)
-
-
-def sentence_of(verdict: Verdict) -> str:
-    refusal = verdict.refusal
-    if refusal is None:
-        return "refused"
-    return f"{refusal.sentence} (event {refusal.event})" if refusal.event else refusal.sentence

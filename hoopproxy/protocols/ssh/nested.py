@@ -16,6 +16,7 @@ from hoopproxy.interfaces import ISession
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.codec import HEADER, PayloadCodec
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.sentences import sentence_of
 from hoopproxy.wire.commands import (
     Command,
     Decide,
@@ -45,9 +46,6 @@ PACKET: Final = 32_768
 
 NESTED_MAX: Final = 64
 """Such channels of one session: each is a session of its own, with a connection to its target."""
-
-SENTENCE_MAX: Final = 400
-"""Bytes of a sentence of ours in the refusal of a channel."""
 
 _INSIDE: Final = REDACTIONS.index("inside")
 _WINDOW_MAX: Final = 2**32 - 1
@@ -238,16 +236,13 @@ class Nested:
     ) -> Iterator[Command]:
         if ready is not None:
             yield ToInside(ready[0], over=True)
-        said = "refused" if refusal is None else refusal.sentence
-        if refusal is not None and refusal.event:
-            said += f" (event {refusal.event})"
         yield ToClient(
             framed(
                 packet(
                     n.CHANNEL_OPEN_FAILURE,
                     uint32(wanted.client),
                     uint32(n.ADMINISTRATIVELY_PROHIBITED),
-                    string(said.encode()[:SENTENCE_MAX]),
+                    string(sentence_of(refusal)),
                     string(b""),
                 )
             ),

@@ -8,16 +8,14 @@ from hoopproxy.errors import ProtocolViolation
 from hoopproxy.events import ForwardClosed, safe_text
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel
-from hoopproxy.protocols.ssh.dialogue import (
-    SENTENCE_MAX,
-    Dialogue,
-    address_of,
-    sentence_of,
-)
+from hoopproxy.protocols.ssh.dialogue import address_of
 from hoopproxy.protocols.ssh.nested import Wanted
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.parting import Partings
+from hoopproxy.protocols.ssh.sentences import SENTENCE_MAX, sentence_of
 from hoopproxy.wire.commands import (
     FORWARD,
+    HOLD,
     WITHHOLD,
     Command,
     Decide,
@@ -32,7 +30,7 @@ from hoopproxy.wire.frames import Frame
 __all__ = ["Opening"]
 
 
-class Opening(Dialogue):
+class Opening(Partings):
     """Who may open what, and the other side's answer."""
 
     def _client_open(self, frame: Frame) -> Iterator[Command]:
@@ -43,6 +41,9 @@ class Opening(Dialogue):
             reader.uint32(),
             reader.uint32(),
         )
+        if self._is_in_use(channel.client_id):
+            yield HOLD
+            return
         if channel.client_id in self.channels.by_client or self.nested.has_client(channel.client_id):
             raise ProtocolViolation(f"channel {channel.client_id} is open already")
         kind, where = channel.kind, (frame.start, frame.end)
@@ -186,6 +187,9 @@ class Opening(Dialogue):
         taken = self.nested.has_client if channel.by_target else self.nested.has
         if taken(other):
             raise ProtocolViolation(f"channel {other} is open already")
+        if channel.by_target and self._is_in_use(other):
+            yield HOLD
+            return
         self.channels.confirm(channel, other, window, size)
         if channel.op:
             channel.watcher = self._make("forward", None, op=channel.op, channel=channel)
@@ -223,5 +227,5 @@ class Opening(Dialogue):
 
 
 def _open_failure(number: int, reason: int, verdict: Verdict) -> bytes:
-    said = sentence_of(verdict).encode()[:SENTENCE_MAX]
+    said = sentence_of(verdict.refusal)
     return packet(n.CHANNEL_OPEN_FAILURE, uint32(number), uint32(reason), string(said), string(b""))

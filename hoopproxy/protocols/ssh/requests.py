@@ -11,12 +11,9 @@ from hoopproxy.events import REDACTIONS, SessionNote, safe_text
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel, Owed
 from hoopproxy.protocols.ssh.codec import HEADER
-from hoopproxy.protocols.ssh.dialogue import (
-    SENTENCE_MAX,
-    Dialogue,
-    sentence_of,
-)
-from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.packets import Reader, packet, uint32
+from hoopproxy.protocols.ssh.parting import Partings
+from hoopproxy.protocols.ssh.sentences import SENTENCE_MAX
 from hoopproxy.wire.commands import (
     FORWARD,
     Command,
@@ -25,7 +22,6 @@ from hoopproxy.wire.commands import (
     Note,
     Redact,
     Refusal,
-    ToClient,
     Verdict,
 )
 from hoopproxy.wire.frames import Frame, Span
@@ -37,13 +33,15 @@ PROGRAMS: Final = frozenset({"EXEC", "SHELL", "SUBSYSTEM"})
 _PROGRAM = re.compile(rb"\s*[A-Za-z0-9_./+-]+")
 
 
-class Requests(Dialogue):
+class Requests(Partings):
     """Programs, terminals, variables, signals; and the answers, in the order of what was asked."""
 
     def _client_request(self, frame: Frame) -> Iterator[Command]:
         reader = Reader(frame.body or b"", 1)
         channel = self.channels.of_client(reader.uint32())
         what, wants = reader.name(), reader.boolean()
+        if channel.parting is not None and what not in ("exec", "shell", "subsystem"):
+            return iter(())  # about a program that was refused
         handler = _REQUESTS.get(what) if channel.kind == "session" else None
         if handler is not None:
             return handler(self, frame, channel, reader, wants)
@@ -98,24 +96,10 @@ class Requests(Dialogue):
 
     def _say_no(self, channel: Channel, verb: str, wants: bool, verdict: Verdict) -> Iterator[Command]:
         if verb in PROGRAMS:
-            channel.refused = True
-            yield from self._say_why(
-                channel, f"hoopproxy: {sentence_of(verdict)}\r\n".encode()[:SENTENCE_MAX]
-            )
-        if wants and not channel.target_closed:  # behind a CLOSE nothing is said, and nothing expected
+            yield from self._refuse_program(channel, wants, verdict)
+        elif wants and not channel.target_closed:  # behind a CLOSE nothing is said, and nothing expected
             failure = packet(n.CHANNEL_FAILURE, uint32(channel.client_id))
-            for each in channel.replies.owe(Owed(verb, failure)):
-                yield ToClient(framed(each), "refusal")
-
-    def _say_why(self, channel: Channel, line: bytes) -> Iterator[Command]:
-        """On standard error, where the target may still say something there and the client has room for it."""
-        room = min(channel.client_window, channel.client_packet)
-        if channel.target_eof or channel.target_closed or channel.late or len(line) > room:
-            return
-        channel.client_window -= len(line)
-        channel.credit += len(line)
-        said = packet(n.CHANNEL_EXTENDED_DATA, uint32(channel.client_id), uint32(n.STDERR), string(line))
-        yield ToClient(framed(said), "refusal")
+            yield from self._ours(channel.replies.owe(Owed(verb, failure)))
 
     def _begin(self, channel: Channel, verb: str, kind: str, text: bytes | None) -> Callable[[Verdict], None]:
         def begin(verdict: Verdict) -> None:
@@ -125,16 +109,17 @@ class Requests(Dialogue):
 
         return begin
 
-    def _free(self, channel: Channel) -> None:
+    def _free(self, channel: Channel) -> str | None:
+        """Why none may begin in it. :raises ProtocolViolation: one runs in it."""
         if channel.op:
             raise ProtocolViolation("a second program in one channel")
+        return None if channel.parting is None else "a program was refused in this channel already"
 
     def _exec(self, frame: Frame, channel: Channel, reader: Reader, wants: bool) -> Iterator[Command]:
         command = reader.string()
         reader.end()
-        self._free(channel)
         text = safe_text(command)
-        refused = self.permits.command(command.decode("utf-8", "surrogateescape"))
+        refused = self._free(channel) or self.permits.command(command.decode("utf-8", "surrogateescape"))
         return self._ask(
             frame, channel, "EXEC", wants, self._around(channel), refused,
             text=text, verbs=_exec_verbs(command), allowed=self._begin(channel, "EXEC", "exec", command),
@@ -142,8 +127,9 @@ class Requests(Dialogue):
 
     def _shell(self, frame: Frame, channel: Channel, reader: Reader, wants: bool) -> Iterator[Command]:
         reader.end()
-        self._free(channel)
-        refused = None if "shell" in self.permits.allow else "the role permits no shells"
+        refused = self._free(channel)
+        if refused is None and "shell" not in self.permits.allow:
+            refused = "the role permits no shells"
         return self._ask(
             frame, channel, "SHELL", wants, self._around(channel), refused,
             allowed=self._begin(channel, "SHELL", "shell", None),
@@ -152,9 +138,9 @@ class Requests(Dialogue):
     def _subsystem(self, frame: Frame, channel: Channel, reader: Reader, wants: bool) -> Iterator[Command]:
         name = reader.name()
         reader.end()
-        self._free(channel)
+        refused = self._free(channel) or self.permits.subsystem(name)
         return self._ask(
-            frame, channel, "SUBSYSTEM", wants, self._around(channel), self.permits.subsystem(name),
+            frame, channel, "SUBSYSTEM", wants, self._around(channel), refused,
             text=name, verbs=("SUBSYSTEM", f"SUBSYSTEM {name}"),
             allowed=self._begin(channel, "SUBSYSTEM", "subsystem", name.encode()),
         )  # fmt: skip
@@ -240,6 +226,8 @@ class Requests(Dialogue):
         reader = Reader(frame.body or b"", 1)
         channel = self.channels.of_target(reader.uint32())
         what, wants = reader.name(), reader.boolean()
+        if channel.parting is not None:
+            return self._asked_by_target(channel, wants)
         if what == "exit-status":
             status = reader.uint32()
             reader.end()
@@ -269,8 +257,7 @@ class Requests(Dialogue):
         due = channel.replies.due()
         if due:
             yield FORWARD
-            for each in due:
-                yield ToClient(framed(each), "refusal")
+            yield from self._ours(due, channel)
         if failed and owed.what in PROGRAMS and channel.op:
             op, channel.op, channel.refused = channel.op, "", True
             watcher, channel.watcher = channel.watcher, None

@@ -9,11 +9,11 @@ from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Owed
 from hoopproxy.protocols.ssh.dialogue import (
     LISTENING_MAX,
-    Dialogue,
     Place,
     address_of,
 )
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet
+from hoopproxy.protocols.ssh.parting import Partings
 from hoopproxy.wire.commands import (
     FORWARD,
     WITHHOLD,
@@ -21,7 +21,6 @@ from hoopproxy.wire.commands import (
     Decide,
     Note,
     Refusal,
-    ToClient,
     ToServer,
     Verdict,
 )
@@ -30,7 +29,7 @@ from hoopproxy.wire.frames import Frame
 __all__ = ["SessionRequests"]
 
 
-class SessionRequests(Dialogue):
+class SessionRequests(Partings):
     """What the target listens on for the client, and what else is asked."""
 
     def _client_global(self, frame: Frame) -> Iterator[Command]:
@@ -60,8 +59,7 @@ class SessionRequests(Dialogue):
         """Not known here: answered as by a server that doesn't know it. It asks for nothing that runs."""
         yield Note(SessionNote(what="request", detail={"name": what, "refused": True}), outcome="failure")
         if wants:
-            for each in self._replies.owe(Owed(what, packet(n.REQUEST_FAILURE))):
-                yield ToClient(framed(each), "refusal")
+            yield from self._ours(self._replies.owe(Owed(what, packet(n.REQUEST_FAILURE))))
 
     def _listen(
         self, frame: Frame, what: str, wants: bool, place: dict[str, object], key: Place
@@ -90,10 +88,7 @@ class SessionRequests(Dialogue):
                 return iter((FORWARD,))
             if not wants:
                 return iter(())
-            failure = packet(n.REQUEST_FAILURE)
-            return iter(
-                [ToClient(framed(each), "refusal") for each in self._replies.owe(Owed(what, failure))]
-            )
+            return self._ours(self._replies.owe(Owed(what, packet(n.REQUEST_FAILURE))))
 
         self._asked = decided
         fields: dict[str, object] = {
@@ -147,8 +142,7 @@ class SessionRequests(Dialogue):
         due = self._replies.due()
         if due:
             yield FORWARD
-            for each in due:
-                yield ToClient(framed(each), "refusal")
+            yield from self._ours(due)
 
     def _target_global(self, frame: Frame) -> Iterator[Command]:
         reader = Reader(frame.body or b"", 1)
@@ -158,7 +152,7 @@ class SessionRequests(Dialogue):
             yield WITHHOLD
             if wants:
                 for each in self._replies_up.owe(Owed(what, packet(n.REQUEST_FAILURE))):
-                    yield ToServer(framed(each), "refusal")
+                    yield ToServer(framed(each.ours or b""), "refusal")
             return
         if wants:
             self._replies_up.owe(Owed(what))
@@ -173,4 +167,4 @@ class SessionRequests(Dialogue):
             framed(frame.body or b""), "reply", instead=True
         )  # what is forwarded comes last in its turn
         for each in due:
-            yield ToServer(framed(each), "refusal")
+            yield ToServer(framed(each.ours or b""), "refusal")
