@@ -406,7 +406,7 @@ class GatewayService(Service):
         shared = self.shared
         refusal = Refusal("shutdown", "the gateway is shutting down")
         for session in list(shared.sessions.values()):
-            if not session.started:
+            if not session.under_way:
                 session.refuse(refusal)
         yield self._until_empty(seconds)
         for session in list(shared.sessions.values()):

@@ -202,6 +202,8 @@ class Session(LoggingIn, Admitting):
     def _open_inside(self, asked: Inside) -> Opened | Refusal:
         shared, relay, who = self._shared, self._relay, self.identity
         upstream = self._settings.upstreams.get(asked.target)
+        if shared.draining:
+            return Refusal("shutdown", "the gateway is shutting down")
         if relay is None or who is None or upstream is None or not self._may_reach(asked.target):
             return Refusal(
                 "authorization", f"no role gives {'this log-in' if who is None else who.id} what is there"
@@ -319,7 +321,7 @@ class Session(LoggingIn, Admitting):
         elif not self._rests:
             self._rests = True
             relay.rest()
-        if not (self.started or self._settled) or relay.exchange.closing is not None:
+        if not self.under_way or relay.exchange.closing is not None:
             return
         self._shared.deadlines.end(self)
         idle, longest = self.limits["idle_seconds"], self.limits["session_seconds"]

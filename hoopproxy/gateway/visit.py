@@ -156,6 +156,11 @@ class Visit(Owner):
         return self._relay is not None and self._relay.exchange.started
 
     @property
+    def under_way(self) -> bool:
+        """Whether it has begun: its target is ready, or there were sessions inside of it, which it may be there for."""
+        return self.started or self._settled
+
+    @property
     def commands(self) -> int:
         """Commands requested so far."""
         return 0 if self._relay is None else self._relay.exchange.commands

@@ -3,6 +3,7 @@ its own, decided and on record like any other, and nobody logs in twice."""
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from . import need
 from .certificates import Certificates
 from .gateway import Configuration
 from .postgres import Postgres
-from .processes import free_port, until
+from .processes import free_port, listening, until
 from .ssh_gateway import SSHGateway
 from .sshd import Sshd, keygen
 from .trail import assert_balanced, assert_whole, by_session
@@ -300,3 +301,41 @@ def test_no_jump_without_a_host_ca(make: Make, tmp_path: Path) -> None:
     (denied,) = [each for each in events if each["kind"] == "command.denied"]
     assert denied["event"]["detail"]["destination"] == {"host": "box", "port": 22, "target": "box"}
     assert_balanced(events)
+
+
+@pytest.mark.parametrize("others", [(), ("other",)], ids=["one target", "several targets"])
+def test_a_gateway_that_stops_takes_no_new_session_inside(
+    make: Make, tmp_path: Path, others: tuple[str, ...]
+) -> None:
+    """A connection that is there already is no way around "no new sessions"; what runs inside may finish."""
+
+    def change(settings: Configuration) -> None:
+        jumping(settings, tmp_path, *others)
+        settings["gateway"]["drain_seconds"] = 30
+
+    through = make(change=change)
+    known = tmp_path / "known_hosts"
+    known.write_text(f"@cert-authority box {(tmp_path / 'host_ca.pub').read_text()}")
+    with Tunnel(through, "writer", "box:22") as tunnel:
+        client = ["ssh", "-F", "none", "-p", str(tunnel.port), "-o", "HostKeyAlias=box"]
+        client += ["-o", f"UserKnownHostsFile={known}", "ops@127.0.0.1"]
+        running = subprocess.Popen(
+            [*client, "echo begun; read line; echo $line"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert running.stdin is not None
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"begun\n"
+        through.gateway.send(signal.SIGTERM)
+        until(lambda: not listening("127.0.0.1", through.ssh.port), seconds=15, what="nobody listens there")
+        late = subprocess.run([*client, "echo in"], capture_output=True, timeout=30, check=False)
+        assert (late.returncode, late.stdout) == (255, b"")
+        assert "the gateway is shutting down" in tunnel.said
+        said, _ = running.communicate(b"to the end\n", timeout=30)
+        assert (running.returncode, said) == (0, b"to the end\n")
+    assert through.gateway.wait(30) == 0
+    events = through.gateway.events()
+    assert_whole(events)
+    assert_balanced(events)
+    (denied,) = [each for each in events if each["kind"] == "command.denied"]
+    assert (denied["event"]["code"], denied["reason"]) == ("shutdown", "the gateway is shutting down")
+    assert len([each for each in events if each["kind"] == "forward.opened"]) == 1

@@ -235,7 +235,8 @@ class SSHConversation(Conversation):
     def answered(self, question: Command, answer: object) -> Iterable[Command] | None:
         if isinstance(question, Decide):
             assert isinstance(answer, Verdict)  # the exchange gives nothing else
-            return self._connection.decided(answer) if self._connection is not None else ()
+            connection = self._connection
+            return self._nested.denied(answer) if connection is None else connection.decided(answer)
         if isinstance(question, Login):
             return self._after_login(question, answer)
         if isinstance(question, Connect):

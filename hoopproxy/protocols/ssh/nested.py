@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Final
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.events import REDACTIONS, CommandDenied, ForwardClosed, ForwardOpened
+from hoopproxy.events import REDACTIONS, ForwardClosed, ForwardOpened
 from hoopproxy.interfaces import ISession
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.codec import HEADER, PayloadCodec
@@ -127,6 +127,7 @@ class Nested:
         self.taken: Container[int] = ()
         """Numbers that the target has given, on the same connection of the client's."""
         self._asked: tuple[Wanted, Ask | None] | None = None
+        self._refused: Wanted | None = None
         self.carries: object = None
         self.now = 0
 
@@ -215,21 +216,20 @@ class Nested:
     ) -> Iterator[Command]:
         if ready is None:
             assert refusal is not None  # one of both is there
-            detail = {key: value for key, value in wanted.fields.items() if key != "range"}
+            self._refused = wanted
             verbs = ("FORWARD", "FORWARD direct-tcpip")
-            yield Note(
-                CommandDenied(
-                    verb=verbs[-1], verbs=verbs, detail=detail, range=wanted.where, code=refusal.code
-                ),
-                outcome="denied",
-                reason=refusal.sentence,
-            )
-            yield from self._refuse(wanted, ready, refusal)
+            yield Decide(verbs, 0, wanted.fields, refusal=refusal, kind=b"forward.opened")
             return
         number, session = ready
         # Its operation is called like the session inside: there is no verdict here that could give it a name.
         yield Note(ForwardOpened(**wanted.fields), op=session)  # type: ignore[arg-type]
         yield from self._begin(wanted, number, session, self.now)
+
+    def denied(self, verdict: Verdict) -> Iterator[Command]:
+        """In the lobby: the refusal is on record, and the client is told."""
+        wanted, self._refused = self._refused, None
+        if wanted is not None:
+            yield from self._refuse(wanted, None, verdict.refusal)
 
     def _refuse(
         self, wanted: Wanted, ready: tuple[int, str] | None, refusal: Refusal | None

@@ -240,6 +240,8 @@ def test_what_no_role_gives_is_refused_and_on_record(lobby: bool) -> None:
     (denied,) = played.journal.of("command.denied")
     assert denied["event"]["code"] == "authorization"
     assert denied["event"]["verb"] == "FORWARD direct-tcpip"
+    assert denied["op"] == denied["id"]
+    assert denied["id"].encode() in said
     assert not played.relay.inside
 
 
