@@ -70,7 +70,7 @@ class Carrying(Partings):
         if channel.client_eof:
             raise ProtocolViolation("data behind the end of data")
         if channel.parting is not None:
-            self._still_from_client(channel.parting, size)
+            self._still_from_client(channel, channel.parting, size)
             return
         if size > channel.target_window or size > channel.target_packet:
             raise ProtocolViolation("more data than the window has room for")
@@ -102,7 +102,7 @@ class Carrying(Partings):
         if channel.target_eof:
             raise ProtocolViolation("data behind the end of data")
         if channel.parting is not None:
-            yield from self._still_from_target(channel.parting, size)
+            yield from self._still_from_target(channel, channel.parting, size)
             return
         room = channel.client_window + channel.credit - channel.late_bytes
         if channel.steps is not None:
@@ -150,6 +150,7 @@ class Carrying(Partings):
     def _target_eof(self, frame: Frame) -> Iterator[Command]:
         channel = self._at_end(frame, self.channels.of_target)
         if channel.parting is not None:
+            channel.parting.target_eof = True
             yield WITHHOLD
         elif not channel.target_eof:
             channel.target_eof = True

@@ -94,15 +94,16 @@ class Parting:
 
     :ivar line: what is left to be said on standard error. :ivar said: messages that go before it.
     :ivar from_client: bytes of data that the client may still send, which go nowhere. :ivar from_target: the same of
-        the target. :ivar due: whether it is its turn. :ivar over: whether all of it was said.
+        the target. :ivar target_eof: it has said that it sends no more; the client doesn't hear of it.
+    :ivar due: whether it is its turn. :ivar over: whether all of it was said.
     """
 
-    __slots__ = ("due", "from_client", "from_target", "line", "over", "said")
+    __slots__ = ("due", "from_client", "from_target", "line", "over", "said", "target_eof")
 
     def __init__(self, line: bytes, from_client: int, from_target: int) -> None:
         self.line, self.from_client, self.from_target = line, from_client, from_target
         self.said: list[bytes] = []
-        self.due = self.over = False
+        self.due = self.over = self.target_eof = False
 
 
 class Channel:

@@ -101,15 +101,17 @@ class Partings(Dialogue):
 
     # --- what both still say -------------------------------------------------------------------------
 
-    def _still_from_client(self, parting: Parting, size: int) -> None:
+    def _still_from_client(self, channel: Channel, parting: Parting, size: int) -> None:
         """Data for a program that was refused: it was on its way, and goes nowhere."""
-        if size > parting.from_client:
+        if size > parting.from_client or size > channel.target_packet:
             raise ProtocolViolation("more data than the window has room for")
         parting.from_client -= size
 
-    def _still_from_target(self, parting: Parting, size: int) -> Iterator[Command]:
+    def _still_from_target(self, channel: Channel, parting: Parting, size: int) -> Iterator[Command]:
         """Data of a channel in which nothing runs. The client would see it behind the end."""
-        if size > parting.from_target:
+        if parting.target_eof:
+            raise ProtocolViolation("data behind the end of data")
+        if size > parting.from_target or size > channel.client_packet:
             raise ProtocolViolation("more data than the window has room for")
         parting.from_target -= size
         yield WITHHOLD

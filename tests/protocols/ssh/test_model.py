@@ -175,7 +175,7 @@ def message(match: Match, client: bool, what: int, which: int, how: int) -> byte
         if client and how % 3 == 2:
             kind = "direct-tcpip"
             more = string("db" if which % 2 else "no"), uint32(1), string("c"), uint32(9)
-        mine = which if how == 7 else free(leg, end, which)
+        mine = which if how == 7 else free(leg, end, which % 2)
         return packet(n.CHANNEL_OPEN, string(kind), uint32(mine), uint32(window), uint32(64), *more)
     if what <= 3:
         waits = [each for each in leg.lanes[other].values() if not each.confirmed and each.opener == other]
