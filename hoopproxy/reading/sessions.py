@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -238,8 +238,9 @@ def session_events(found: Found, wanted: Filter, scope: Scope) -> Iterator[Told]
 def recording(found: Found, scope: Scope) -> Iterator[Answer]:
     """A session's events and chunks, in an order that can be shown as it comes.
 
-    Events lead and chunks follow behind them, so that a reader knows of each result (its command, its tag,
-    its error) before its bytes come: after ``command.result`` come all the chunks up to the end of its range.
+    Commands and their results lead and chunks follow behind them, so that a reader knows of each result (its command,
+    its tag, its error) before its bytes come: after ``command.result`` come all the chunks up to the end of its range.
+    What was seen in the bytes comes behind them.
     Two passes go through the journal side by side; neither holds more than one record.
     """
     with found.reader() as ahead, found.reader() as behind:
@@ -250,7 +251,7 @@ def recording(found: Found, scope: Scope) -> Iterator[Answer]:
                 if line is None or not scope.covers(line.event):
                     continue
                 kind = line.event.get("kind")
-                if kind in _AFTER_CHUNKS:
+                if kind in _AFTER_CHUNKS or _ends_a_channel(line):
                     yield from chunks.until(record.jseq)
                 yield line
                 if kind == "command.result":
@@ -284,7 +285,22 @@ def exported(
 
 OF_EVENTS: Final = ("jsonl", "csv")
 """Formats of an export that are made of the events alone."""
-_AFTER_CHUNKS: Final = ("session.end", "session.interrupted", "session.violation")
+_AFTER_CHUNKS: Final = frozenset(
+    (
+        *("session.end", "session.interrupted", "session.violation", "session.input", "command.observed"),
+        *("transfer.opened", "transfer.completed", "forward.opened", "forward.closed"),
+    )
+)
+"""Kinds that are told behind the bytes that they came of; the others lead."""
+
+
+def _ends_a_channel(line: EventLine) -> bool:
+    """Whether what ran in a channel ended: no result of it was told, so its bytes wait for nothing."""
+    said = line.event.get("event")
+    if line.event.get("kind") != "command.completed" or not isinstance(said, Mapping):
+        return False
+    detail = said.get("detail")
+    return isinstance(detail, Mapping) and "channel" in detail and not said.get("results")
 
 
 def _end_of(line: EventLine) -> int:

@@ -165,6 +165,11 @@ def test_a_refused_connection_says_where_it_was_to_go() -> None:
         ("window", {"channel": 0, "columns": 100, "rows": 30}, "the terminal is 100x30 now, channel 0"),
         ("environment", {"channel": 2, "name": "LANG", "value": "C"}, "environment LANG=C, channel 2"),
         ("signal", {"channel": 0, "name": "INT"}, "signal INT sent, channel 0"),
+        (
+            "terminal",
+            {"channel": 0, "inference": "not read: it costs too much"},
+            "commands in it: not read: it costs too much, channel 0",
+        ),
         ("agent", {"channel": 0}, "agent forwarding asked for, channel 0"),
         ("x11", {"channel": 0, "single": True}, "X11 forwarding asked for, channel 0"),
         ("request", {"name": "x@y", "refused": True}, "request x@y refused: it is not known here"),

@@ -230,7 +230,7 @@ def test_the_command_line_says_where_it_was(trail: Trail) -> None:
     assert f"{session.id[-8:]} alice@box recording.output [channel 0 at +0.0" in text
     assert "\\u202e hostile line" in text
     assert "\x9b" not in text
-    assert f"hoopproxy audit show {session.id[-8:]}" in text
+    assert f"hoopproxy audit replay {session.id[-8:]} --channel 0 --from 0.000 --state" in text
     (line,) = audit("search", "hostile", "--json").splitlines()
     assert json.loads(line)["event"]["channel"] == "0"
     assert "0| a \\x9b6n\\u202e hostile line" in audit("search", "hostile", "--replay", "1")

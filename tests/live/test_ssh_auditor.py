@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +14,12 @@ from hoopproxy.inert import inert
 
 from .certificates import Certificates
 from .ssh_day import SECRET, Day, day_folder
+from .terminals import Driven
 
 pytestmark = pytest.mark.live
+
+OURS = re.compile(r"\x1b\[(?:\d+;\d+H|[0-9;]*m|K|2J|\?25[hl])|\r|\n")
+"""All that a player writes besides text."""
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +125,26 @@ def test_what_was_shown_is_found_and_what_was_hidden_is_not(day: Day) -> None:
     assert stderr["event"]["text"] == "to-stderr"
     assert day.audit("search", SECRET.decode(), "--json") == ""
     assert SECRET.decode().split("-")[0].lower() not in day.audit("search", "hunter2", "--json").lower()
+
+
+def test_a_shell_is_played_as_it_looked_and_nothing_else_reaches_the_terminal(day: Day) -> None:
+    """On a real terminal: colours, the full screen, the new size; no clipboard, title, report or mode."""
+    gateway = day.through.gateway
+    (first, *_) = [json.loads(line)["session"] for line in day.audit("sessions", "--json").splitlines()]
+    argv = [gateway.python, "-m", "hoopproxy.cli", "audit", "replay", first, "--state", str(gateway.state)]
+    environment = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+    player = Driven([*argv, "--speed", "4"], day.folder, environment, r" end\x1b", (120, 40))
+    player.settle(1.0)
+    player.close()
+    played = b"".join(data for side, data in player.talk if side == 1).decode("utf-8", "replace")
+    _, _, played = played.partition("\x1b[2J")
+    assert "seen-42" in played
+    assert "\x1b[0;1;31mred" in played
+    assert "\x1b[0;48;5;24mblue" in played
+    assert "root:x:0:0" in played
+    assert "100x30" in played
+    assert "17 characters" in played
+    rest = OURS.sub("", played)
+    assert rest == inert(rest)
+    assert "owned" not in rest.replace("\\033]0;owned", "")
+    assert SECRET.decode() not in rest

@@ -38,6 +38,7 @@ _BINARY: Final = ("pcapng",)
     help="Where to; mode 0600, in place only when it is whole. Default: standard output.",
 )
 @click.option("--typed", is_flag=True, help="asciicast: with what was typed, passwords included.")
+@click.option("--channel", default=None, metavar="N", help="asciicast: whose terminal. [default: the first]")
 @click.pass_context
 def export(
     ctx: click.Context,
@@ -50,6 +51,7 @@ def export(
     form: str,
     out: Path | None,
     typed: bool,
+    channel: str | None,
 ) -> None:
     """Export SESSION: an id, the beginning or the end of one, or `last`.
 
@@ -70,6 +72,8 @@ def export(
       hoopproxy audit export 9f3a01c2 --config gateway.toml --format pcapng -o session.pcapng
     """
     source = made_source(config, control, state, journal)
+    if channel is not None and not form.startswith("asciicast"):
+        raise click.UsageError("--channel is for asciicast: other formats are of all channels")
     if out is None and form in _BINARY and sys.stdout.isatty():
         raise click.UsageError(f"{form} is not for a terminal; say where to with --out FILE")
     if out is None and form == "bundle":
@@ -80,7 +84,9 @@ def export(
     with screen.closing(ctx):
         question = Question(action="export", session=session, format=form)
         with Spool(screen.pieces(source.ask(question)), screen) as spool:
-            recording = Recording(spool, made=_now(), by=f"unix:{getpass.getuser()}", typed=typed)
+            recording = Recording(
+                spool, made=_now(), by=f"unix:{getpass.getuser()}", typed=typed, channel=channel
+            )
             if form == "bundle" and out is not None:
                 screen.note(f"{write_bundle(recording, out)} of {spool.events} events are proven in it")
             else:

@@ -30,12 +30,15 @@ _SIZE: Final = (80, 24)
 
 
 class Recording:
-    """A session that was read. :param made: when the export was asked for, :param by: by whom."""
+    """A session that was read. :param made: when the export was asked for, :param by: by whom. :param channel: whose
+    terminal; ``None``: the first."""
 
-    def __init__(self, spool: Spool, *, made: str, by: str, typed: bool = False) -> None:
+    def __init__(
+        self, spool: Spool, *, made: str, by: str, typed: bool = False, channel: str | None = None
+    ) -> None:
         if spool.first is None:
             raise HoopproxyError("there is no event of it that you may read")
-        self.spool, self.typed = spool, typed
+        self.spool, self.typed, self.channel = spool, typed, channel
         event = spool.first.event
         self.event = event
         self.start = began(event)
@@ -61,14 +64,14 @@ class Recording:
         """Whether an analyser can decode this protocol's recordings."""
         return hasattr(self.plugin, "wire") and not getattr(self.plugin, "encrypted", False)
 
-    def offered(self, hook: str, lacking: str) -> Any:
+    def offered(self, hook: str, lacking: str, **more: object) -> Any:
         """What the protocol's plugin makes of the recording. :raises HoopproxyError: it can't."""
         make = getattr(self.plugin, hook, None)
         if make is None:
             raise HoopproxyError(
                 f"session {self.about.session} {lacking}: it is {self.protocol or 'of no protocol'}"
             )
-        return make(self.plain())
+        return make(self.plain(), **more)
 
 
 def _jsonl(recording: Recording) -> Iterator[bytes]:
@@ -112,12 +115,17 @@ def _as_recorded(pieces: Iterable[Any]) -> Iterator[tuple[int, int, bytes, str]]
 
 
 def _asciicast(recording: Recording, version: int = 2) -> Iterator[bytes]:
+    channel = recording.channel
+
     def shown() -> Iterator[Shown]:
-        return (Shown(*each) for each in recording.offered("terminal", "has no terminal"))
+        return (Shown(*each) for each in recording.offered("terminal", "has no terminal", channel=channel))
 
     first = next(shown(), None)
     if first is None:
-        raise HoopproxyError(f"session {recording.about.session} has no terminal: none was asked for in it")
+        where = "it" if channel is None else f"its channel {channel}"
+        raise HoopproxyError(
+            f"session {recording.about.session} has no terminal: none was asked for in {where}"
+        )
     columns, _, rows = next(
         (each.data.partition(b"x") for each in shown() if each.what == "r"), (b"", b"", b"")
     )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
+from hoopproxy.cli.audit.movie import Course, Player, play
 from hoopproxy.cli.audit.options import as_json, made_source, source_options
 from hoopproxy.cli.audit.paint import Line
 from hoopproxy.cli.audit.screen import Screen
 from hoopproxy.cli.audit.story import Story
+from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.chunks import Chunk
 from hoopproxy.reading.answers import Answer, EventLine, Question, encode_line
 
@@ -22,6 +25,7 @@ __all__ = ["paced", "replay", "shown", "transcript"]
 
 _LINE: Final = 200
 _CELL: Final = 60
+_LOOKED_AT: Final = 8 << 20  # bytes of a session in which a terminal is looked for; then its lines are shown
 _LEAST: Final = 0.02  # seconds; shorter pauses are not worth a call
 
 
@@ -39,6 +43,21 @@ _LEAST: Final = 0.02  # seconds; shorter pauses are not worth a call
     help="Longest pause, in seconds.",
 )
 @click.option("--no-wait", is_flag=True, help="Without pauses; so it is if the output is no terminal.")
+@click.option(
+    "--channel",
+    default=None,
+    metavar="N",
+    help="Only this channel of an SSH session, as `audit show` names it; the second with a number: 0.2.",
+)
+@click.option(
+    "--from",
+    "begin",
+    default=0.0,
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="From so long after the session's start.",
+)
+@click.option("--text", is_flag=True, help="Lines, also of a shell on a terminal.")
 @click.option(
     "--cell",
     default=None,
@@ -58,6 +77,9 @@ def replay(
     speed: float,
     idle_limit: float,
     no_wait: bool,
+    channel: str | None,
+    begin: float,
+    text: bool,
     cell: int | None,
     as_json: bool,
 ) -> None:
@@ -66,8 +88,12 @@ def replay(
     SESSION is an id, the beginning or the end of one, or `last`. What was redacted is shown as
     [redacted N bytes]. With --json: the events, and the recorded chunks in base64.
 
+    On a terminal, a shell is played as it looked: its first terminal, or that of --channel. What is drawn is
+    the picture alone; nothing that the session said to a terminal besides reaches yours. Ctrl-C ends it.
+
     \b
       hoopproxy audit replay last --config gateway.toml
+      hoopproxy audit replay 9f3a01c2 --config gateway.toml --channel 0 --from 90 --speed 4
       hoopproxy audit replay 9f3a01c2 --config gateway.toml --speed 10 --idle-limit 1
       hoopproxy audit replay last --state /var/lib/hoopproxy --no-wait > session.txt
     """
@@ -79,20 +105,86 @@ def replay(
         if as_json:
             screen.json(encode_line(piece) for piece in pieces)
             return
+        start = int(begin * 1e9)
+        if waiting and not text:
+            course, pieces = _terminal_of(pieces, channel)
+            if course is not None:
+                player = Player(screen.put, _window, title=_title(session, channel), colour=screen.colour)
+                play(course, player, speed=speed, idle_limit=idle_limit, start=start)
+                return
         if waiting:
-            pieces = paced(pieces, speed, idle_limit)
+            pieces = paced(pieces, speed, idle_limit, start=start)
         width = cell if cell is not None else _CELL if screen.is_terminal else 0
-        screen.lines(shown(pieces, width), paged=not waiting)
+        lines = shown(pieces, width, channel=channel, start=start)
+        first = next(lines, None)
+        if first is None and channel is not None:
+            raise HoopproxyError(f"nothing was said in a channel {channel} of this session")
+        screen.lines(chain(() if first is None else (first,), lines), paged=not waiting)
+
+
+def _window() -> tuple[int, int]:
+    found = shutil.get_terminal_size()
+    return found.columns, found.lines
+
+
+def _title(session: str, channel: str | None) -> str:
+    return f"session {session}" + (f" channel {channel}" if channel is not None else "")
+
+
+class _NoTerminalYet(Exception):
+    """The beginning of a session has no terminal."""
+
+
+def _terminal_of(pieces: Iterator[Answer], channel: str | None) -> tuple[Course | None, Iterator[Answer]]:
+    """The course of a session's terminal, if it begins with one; else the pieces, none of them lost."""
+    kept: list[Answer] = []
+    looking, size = True, 0
+
+    def looked_at() -> Iterator[Any]:
+        nonlocal size
+        for piece in pieces:
+            if looking:
+                kept.append(piece)
+                size += 1000 + (len(piece.data) if isinstance(piece, Chunk) else 0)
+                if size > _LOOKED_AT:
+                    raise _NoTerminalYet
+            if isinstance(piece, (EventLine, Chunk)):
+                yield piece.event if isinstance(piece, EventLine) else piece
+
+    source = looked_at()
+    try:
+        before: list[Any] = []
+        for piece in source:
+            before.append(piece)
+            if isinstance(piece, Mapping):
+                break
+        protocol = str(before[-1].get("protocol", "")) if before and isinstance(before[-1], Mapping) else ""
+        hook = getattr(_plugin(protocol), "terminal", None)
+        if hook is not None:
+            course: Iterator[tuple[str, int, bytes]] = hook(chain(before, source), channel)
+            begun = next(course, None)
+            if begun is not None:
+                looking = False
+                kept.clear()
+                return chain((begun,), course), pieces
+    except _NoTerminalYet:
+        pass
+    return None, chain(kept, pieces)
 
 
 def paced(
-    pieces: Iterable[Answer], speed: float, idle_limit: float, sleep: Callable[[float], None] = time.sleep
+    pieces: Iterable[Answer],
+    speed: float,
+    idle_limit: float,
+    sleep: Callable[[float], None] = time.sleep,
+    start: int = 0,
 ) -> Iterator[Answer]:
-    """The same pieces, with the pauses that there were between them, divided by ``speed``."""
+    """The same pieces, with the pauses that there were between them, divided by ``speed``; none before ``start``
+    (ns)."""
     last: int | None = None
     for piece in pieces:
         mono = piece.event.get("mono") if isinstance(piece, EventLine) else getattr(piece, "mono", None)
-        if isinstance(mono, int):
+        if isinstance(mono, int) and mono >= start:
             pause = min((mono - last) / 1e9 / speed, idle_limit) if last is not None else 0.0
             if pause >= _LEAST:
                 sys.stdout.flush()
@@ -101,14 +193,38 @@ def paced(
         yield piece
 
 
-def shown(pieces: Iterable[Answer], cell_width: int = 0) -> Iterator[Line]:
-    """The lines that the session's own protocol makes of its pieces; of an unknown one, a transcript."""
-    source = iter(pieces)
+def shown(
+    pieces: Iterable[Answer], cell_width: int = 0, *, channel: str | None = None, start: int = 0
+) -> Iterator[Line]:
+    """The lines that the session's own protocol makes of its pieces; of an unknown one, a transcript.
+
+    :param channel: only of this one. :param start: ns since the session's start; what was before is left out.
+    :raises HoopproxyError: a channel is asked for, and the protocol has none.
+    """
+    now = 0
+
+    def clocked() -> Iterator[Answer]:
+        nonlocal now
+        for piece in pieces:
+            mono = piece.event.get("mono") if isinstance(piece, EventLine) else getattr(piece, "mono", None)
+            now = mono if isinstance(mono, int) else now
+            yield piece
+
+    return (line for line in _lines_of(clocked(), cell_width, channel) if now >= start)
+
+
+def _lines_of(source: Iterator[Answer], cell_width: int, channel: str | None) -> Iterator[Line]:
     first = next((piece for piece in source if isinstance(piece, EventLine)), None)
     if first is None:
         return
-    replayer = _replayer(str(first.event.get("protocol", "")))
+    protocol = str(first.event.get("protocol", ""))
+    plugin = _plugin(protocol)
+    replayer: Callable[..., Iterator[Line]] | None = getattr(plugin, "replay", None)
     everything = chain((first,), source)
+    if channel is not None and not hasattr(plugin, "terminal"):
+        raise HoopproxyError(
+            f"--channel is for SSH: a session of {protocol or 'no protocol'} has no channels"
+        )
     if replayer is None:
         yield from transcript(everything)
         return
@@ -117,18 +233,16 @@ def shown(pieces: Iterable[Answer], cell_width: int = 0) -> Iterator[Line]:
         for piece in everything
         if isinstance(piece, (EventLine, Chunk))
     )
-    yield from replayer(plain, cell_width=cell_width)
+    of_channel = {} if channel is None else {"channel": channel}
+    yield from replayer(plain, cell_width=cell_width, **of_channel)
 
 
-def _replayer(protocol: str) -> Callable[..., Iterator[Line]] | None:
-    """What a protocol's plugin offers as ``replay``; see
-    :func:`hoopproxy.protocols.postgres.replay.replay`."""
+def _plugin(protocol: str) -> Any:
+    """The protocol's plugin: its ``replay`` makes lines, see :func:`hoopproxy.protocols.postgres.replay.replay`."""
     from hoopproxy.discovery import plugins_of
     from hoopproxy.interfaces import IAuditableProtocol
 
-    replayer: Callable[..., Iterator[Line]] | None
-    replayer = getattr(plugins_of(IAuditableProtocol, "name").get(protocol), "replay", None)
-    return replayer
+    return plugins_of(IAuditableProtocol, "name").get(protocol)
 
 
 def transcript(pieces: Iterable[Answer]) -> Iterator[Line]:

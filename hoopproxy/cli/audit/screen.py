@@ -82,6 +82,12 @@ class Screen:
         self._write(f"{inert_json(line) if self.is_terminal else line}\n" for line in made)
 
     @staticmethod
+    def put(text: str) -> None:
+        """Write at once what was made for a terminal; the caller answers for every byte of it."""
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    @staticmethod
     def _write(texts: Iterable[str]) -> None:
         for text in texts:
             sys.stdout.write(text)

@@ -26,6 +26,7 @@ from hoopproxy.cli.audit.source import Source
 from hoopproxy.cli.audit.story import generic
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.index.saying import texts_of
+from hoopproxy.index.screens import KIND
 from hoopproxy.index.words import Query, words_of
 from hoopproxy.reading.answers import Answer, EventLine, Question
 from hoopproxy.reading.filters import Envelope
@@ -34,6 +35,7 @@ from hoopproxy.reading.sessions import short_id
 __all__ = ["search", "session_of"]
 
 _COMMANDS: Final = 5  # sessions whose commands are spelled out
+_EARLIER: Final = 2_000_000_000  # ns of a replay before what was found
 _BEFORE: Final = 24  # characters of context before what was found
 
 
@@ -138,10 +140,20 @@ def _open(screen: Screen, source: Source, match: EventLine, replayed: bool) -> N
     question = Question(action="replay" if replayed else "show", session=session)
     pieces = screen.pieces(source.ask(question))
     screen.note(f"the session of {match.event.get('kind')} at {match.event.get('time')}")
-    if replayed:
+    if replayed and match.event.get("kind") == KIND:
+        channel, start = _where(match.event)
+        screen.lines(shown(pieces, channel=channel, start=start))
+    elif replayed:
         screen.lines(shown(pieces))
     else:
         screen.lines(told(_events(pieces)))
+
+
+def _where(event: Envelope) -> tuple[str, int]:
+    """The channel of what was shown, and a moment before it (ns since the session's start)."""
+    said, mono = event.get("event"), event.get("mono")
+    channel = str(said.get("channel")) if isinstance(said, Mapping) else ""
+    return channel, max(mono - _EARLIER, 0) if isinstance(mono, int) else 0
 
 
 def _events(pieces: Iterable[Answer]) -> Iterator[EventLine]:
@@ -156,19 +168,27 @@ def _lines(found: Sequence[EventLine], query: Query, where: str, width: int) -> 
         yield (("faint", "nothing matches"),)
         return
     digits = len(str(len(found)))
-    sessions: dict[str, None] = {}
+    sessions: dict[str, str] = {}
     for number, each in zip(range(len(found), 0, -1), found, strict=True):
         lead = f"#{number}".rjust(digits + 1)
         yield [("faint", f"{lead} "), *_one_match(each.event, query, max(width - digits - 2, 0))]
         session = session_of(each.event)
         if session is not None:
             sessions.pop(session, None)
-            sessions[session] = None
+            sessions[session] = _command(each.event, short_id(session))
     yield ()
-    for session in list(sessions)[-_COMMANDS:]:
-        yield (("faint", f"hoopproxy audit show {short_id(session)} {where}"),)
+    for command in list(sessions.values())[-_COMMANDS:]:
+        yield (("faint", f"hoopproxy audit {command} {where}"),)
     if len(sessions) > _COMMANDS:
         yield (("faint", f"and {len(sessions) - _COMMANDS} more sessions; --show N tells that of match N"),)
+
+
+def _command(event: Envelope, session: str) -> str:
+    """What opens a match: its session's story, or the replay of what was shown from a moment before."""
+    if event.get("kind") != KIND:
+        return f"show {session}"
+    channel, start = _where(event)
+    return f"replay {session} --channel {shlex.quote(channel)} --from {start / 1e9:.3f}"
 
 
 def _one_match(event: Envelope, query: Query, width: int) -> Line:

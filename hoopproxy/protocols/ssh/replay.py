@@ -34,30 +34,38 @@ _TOLD: Final = {
 _FACTS: Final = ("text", "path", "type", "destination", "read", "written", "exit_status", "code")
 
 
-def replay(pieces: Iterable[Mapping[str, Any] | RecordedChunk], *, cell_width: int = 60) -> Iterator[Line]:
-    """The lines of one session. :param pieces: events (as objects) and chunks, in the order of their record."""
+def replay(
+    pieces: Iterable[Mapping[str, Any] | RecordedChunk], *, cell_width: int = 60, channel: str | None = None
+) -> Iterator[Line]:
+    """The lines of one session.
+
+    :param pieces: events (as objects) and chunks, in the order of their record. :param channel: the label of the only
+        one that is told; without what is no channel's.
+    """
+    wanted = channel
     shown: dict[str, _Terminal | _Plain] = {}
     files = FileLines()
     for each in said(pieces):
         if not isinstance(each, Said):
-            told = files.tell(each)
-            yield from _event(each) if told is None else told
+            if wanted is None:
+                told = files.tell(each)
+                yield from _event(each) if told is None else told
             continue
-        channel = each.channel
-        if channel is None:
+        of = each.channel
+        if of is None:
             yield (("warn", "[bytes are missing in the recording here]"),)
             continue
-        current = shown.get(channel.label)
+        if wanted is not None and of.label != wanted:
+            continue
+        current = shown.get(of.label)
         if current is None and each.what in ("pty", "start", "data", "stderr"):
-            current = shown[channel.label] = (
-                _Plain(channel) if channel.pty is None else _Terminal(channel, channel.pty)
-            )
+            current = shown[of.label] = _Plain(of) if of.pty is None else _Terminal(of, of.pty)
         if each.what == "start":
-            yield _heading(channel)
+            yield _heading(of)
         elif current is not None:
             yield from current.tell(each)
             if each.what == "close":
-                del shown[channel.label]
+                del shown[of.label]
     for current in shown.values():
         yield from current.rest()
     yield from files.rest()

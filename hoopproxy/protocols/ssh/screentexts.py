@@ -29,6 +29,9 @@ MAX_CHUNK: Final = 256 << 10
 MAX_LINE: Final = 4096
 """Characters of a text that are given."""
 
+MAX_WORK: Final = 500_000
+"""Units of work (see :mod:`hoopproxy.protocols.ssh.terminal.effort`) that laying out one message may cost."""
+
 _ALTERNATE: Final = frozenset((47, 1047, 1049))
 _COLOUR: Final = re.compile(rb"\x1b\[[0-9;:]*m")
 _WITHIN: Final = re.compile(rb"\x1b\[[0-9;]*[CGKXPJ@]|\t")
@@ -160,8 +163,7 @@ class _Terminal:
     """A terminal. ``found``: lines that the cursor left."""
 
     def __init__(self, size: tuple[int, int], stood: Any) -> None:
-        self._screen = Screen(*size, self)
-        self._screen.watched = True
+        self._begin(*size)
         self._found: list[str] = []
         self._since: int | None = None  # where the alternate screen began, in what is fed
         self._apart: list[tuple[int, int]] = []
@@ -171,9 +173,20 @@ class _Terminal:
             grid.put(line)
             grid.to(grid.row, column)
 
+    def _begin(self, columns: int, lines: int) -> None:
+        self._screen = Screen(columns, lines, self)
+        self._screen.watched = True
+
     def feed(self, data: bytes, stderr: bool) -> Iterator[str]:
-        self._since = 0 if self._screen.alternate else None
-        self._screen.feed(data, 0)
+        screen = self._screen
+        self._since = 0 if screen.alternate else None
+        screen.limit, screen.grid.work = MAX_WORK, 0
+        screen.feed(data, 0)
+        if screen.tired:  # made to be dear: its words are taken as they come, and the screen is empty then
+            self._found, self._apart = [], []
+            self._begin(screen.grid.columns, screen.grid.lines)
+            yield from _printed(data)
+            return
         if self._since is not None:
             self._apart.append((self._since, len(data)))
         found, self._found = self._found, []

@@ -12,11 +12,11 @@ __all__ = ["Shown"]
 class Shown:
     """Mixed into the plugin's object."""
 
-    def replay(self, pieces: Any, *, cell_width: int = 60) -> Any:
+    def replay(self, pieces: Any, *, cell_width: int = 60, channel: str | None = None) -> Any:
         """A session's lines; see :func:`hoopproxy.protocols.ssh.replay.replay`."""
         from hoopproxy.protocols.ssh.replay import replay
 
-        return replay(pieces, cell_width=cell_width)
+        return replay(pieces, cell_width=cell_width, channel=channel)
 
     def terminal(self, pieces: Any, channel: str | None = None) -> Any:
         """What happened on a terminal, for asciicast; see :func:`hoopproxy.protocols.ssh.replay.terminal`."""

@@ -77,6 +77,25 @@ def test_a_terminal_has_its_sizes_its_output_and_what_was_kept_of_its_input(reco
     assert list(terminal(recording.chunks, "1")) == []
 
 
+def test_one_channel_is_told_alone(recording: Recording) -> None:
+    """What others said meanwhile, and what is of no channel, is left out; a number that is used again is another."""
+    recording.opened(1, 8)
+    recording.pty(8)
+    recording.asks(8, "exec", string("top"))
+    recording.data(1, 1, b"load\r\n")
+    event = {"kind": "command.observed", "event": {"text": "ls"}}
+
+    def told(channel: str) -> list[str]:
+        lines = replay([*recording.chunks, event], channel=channel)
+        return ["".join(text for _, text in line) for line in lines]
+
+    assert told("1") == ["1| exec id -u", "1| > input", "1| 0", "1| ! a warning", "1| exit 3"]
+    assert told("1.2") == ["1.2| exec top, terminal 80x24", "1.2| load"]
+    assert told("9") == []
+    assert [data for what, _, data in terminal(recording.chunks, "1.2") if what == "o"] == [b"load\r\n"]
+    assert list(terminal(recording.chunks, "1")) == []
+
+
 def test_reading_goes_on_behind_a_gap(recording: Recording) -> None:
     """A best-effort target may lack some chunks."""
     lines = texts([each for number, each in enumerate(recording.chunks) if number != 8])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -121,6 +122,18 @@ def test_what_is_read_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_long_line_is_given_in_pieces() -> None:
     """A line without an end is no reason to hold it."""
     assert len(max((text for _, text in shown(line("x" * 9000))), key=len)) == screentexts.MAX_LINE
+
+
+def test_a_screen_that_is_made_to_be_dear_is_read_without_laying_it_out() -> None:
+    """Work is counted: hundreds of scrolled rows for six bytes are no reason to stop the reader process."""
+    made = terminal()
+    made.asks(7, "window-change", *(uint32(each) for each in (1000, 500, 0, 0)))
+    made.data(1, 0, b"word\x1b[500S\x1b[500T" * 10_000 + b"\r\nlast")
+    made.data(1, 0, b"\r\nafter it\r\n")
+    began = time.process_time()
+    found = [text for _, text in shown(made.chunks)]
+    assert {"word", "last", "after it"} <= set(found)
+    assert time.process_time() - began < 10
 
 
 def line(text: str) -> list[Chunk]:

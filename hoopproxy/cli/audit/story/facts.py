@@ -143,6 +143,8 @@ def noted(what: str, detail: Fields) -> str | None:
         return f"agent forwarding asked for{where}"
     if what == "x11":
         return f"X11 forwarding asked for{where}"
+    if what == "terminal" and "inference" in detail:
+        return f"commands in it: {text(detail['inference'])}{where}"
     if what == "request" and detail.get("refused"):
         return f"request {text(detail.get('name', '?'))} refused: it is not known here"
     if what == "disconnect":
