@@ -13,7 +13,7 @@ from hoopproxy.journal.format import PLAIN, REWRITTEN, Kind
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.recovery import sound_segments
-from hoopproxy.journal.watermark import read_mark
+from hoopproxy.journal.watermark import Mark, read_mark
 
 __all__ = ["Checked", "Figures", "check", "survey"]
 
@@ -77,26 +77,44 @@ class Checked:
 
 
 def check(folder: Folder) -> Checked:
-    """Read every byte: each block's checksums, the numbers without a gap, the chain from segment to segment.
+    """Read every byte: each block's checksums, the numbers without a gap, the chain from segment to segment, up to
+    where the watermark says; and the key file.
 
     :raises Damaged: names the file and the byte. ``UnsupportedFormat``, ``OSError``.
     """
     kinds: dict[str, int] = {}
-    for kind in _kinds(folder):
+    mark = read_mark(folder.files, folder.watermark)
+    for kind in _kinds(folder, mark):
         kinds[kind] = kinds.get(kind, 0) + 1
     return Checked(records=sum(kinds.values()), kinds=kinds, rewritten=tuple(rewritten(folder)))
 
 
-def _kinds(folder: Folder) -> Iterator[str]:
-    expected = 0
+def _kinds(folder: Folder, mark: Mark) -> Iterator[str]:
+    expected = keys = 0
     with JournalReader(folder) as reader:
         for record in reader:
             # Only a gap that an operator accepted may be missing, and the record that says so comes next.
             if expected and record.jseq != expected and record.kind != Kind.GAP:
                 path = str(folder.segment(record.segment))
                 raise Damaged(path, record.offset, f"record {expected} was expected, {record.jseq} is there")
-            expected = record.jseq + 1
+            expected, keys = record.jseq + 1, max(keys, record.key_id)
             yield _NAMES.get(record.kind, f"kind {record.kind}")
+
+    if mark.jseq >= max(expected, 1):
+        what = f"the segments end before record {mark.jseq}, which was durable: one is missing, or was cut"
+        raise Damaged(str(folder.path), 0, what)
+    _check_keys(folder, keys)
+
+
+def _check_keys(folder: Folder, last: int) -> None:
+    """Every entry of the key file, up to the last that a record speaks of."""
+    file = KeyFile.open(folder.files, folder.keys, folder.id)
+    try:
+        for _ in file.all():
+            pass
+        file.get(last)
+    finally:
+        file.close()
 
 
 _NAMES = {int(kind): kind.name.lower() for kind in Kind}

@@ -118,6 +118,12 @@ class FileSink:
     # -- the file
 
     def _open(self) -> None:
+        try:
+            self._open_or_make()
+        except OSError as problem:
+            raise FileUnusable(f"{self.path}: {problem.strerror}") from None
+
+    def _open_or_make(self) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
         try:
             handle = os.open(self.path, flags | os.O_CREAT | os.O_EXCL, MODE)

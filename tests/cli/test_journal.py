@@ -107,6 +107,32 @@ def test_check_names_file_and_byte_of_damage(tmp_path: Path) -> None:
     assert f"{path}: damaged at byte" in result.output
 
 
+@pytest.mark.parametrize(
+    ("which", "said"),
+    [("all", "before record 12, which was durable"), ("last", "the durable record 9 was expected")],
+)
+def test_check_misses_a_segment_that_is_gone(tmp_path: Path, which: str, said: str) -> None:
+    """What is left may be sound; the watermark knows that there was more."""
+    folder = written(tmp_path).folder
+    for number in folder.segments() if which == "all" else folder.segments()[-1:]:
+        folder.segment(number).unlink()
+    result = run("check", "--state", tmp_path)
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+@pytest.mark.parametrize("how", ["changed", "cut"])
+def test_check_reads_the_key_file(tmp_path: Path, how: str) -> None:
+    """Without a session's salt nothing of it can be proven any more: a journal like that isn't sound."""
+    path = written(tmp_path).folder.keys
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data if how == "changed" else data[:-1])
+    result = run("check", "--state", tmp_path)
+    assert result.exit_code == 1
+    assert f"{path}: damaged at byte" in result.output
+
+
 def test_accept_loss_first_says_what_it_would_do(tmp_path: Path) -> None:
     """Giving up evidence is not done by a slip."""
     written(tmp_path, stop=False)

@@ -24,7 +24,7 @@ __all__ = ["check"]
 def check(
     ctx: click.Context, config: Path | None, state: Path | None, journal_id: str | None, as_json: bool
 ) -> None:
-    """Check checksums, numbers and the chain of segments; exit with 1 at damage, which is named.
+    """Check checksums, numbers, the chain of segments and the key file; exit with 1 at damage, which is named.
 
     A journal that is being written is checked up to what is durable. That the trail is the one that was
     sealed is for `hoopproxy audit verify` to say.
