@@ -220,6 +220,7 @@ def follow() -> int:
     from hoopproxy.delivery.watchdog import Watchdog
 
     reactor: Any = installed
+    reactor.seconds = time.monotonic  # as in the gateway: a clock that is set back must hold nothing up
 
     def bark(name: str) -> None:
         os.write(out, encoded("stuck", name=name))

@@ -18,6 +18,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import time
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
@@ -79,7 +80,7 @@ class Sink:
         event = delivery.event
         said = {"type": delivery.kind, "timestamp": event["time"], "data": "EVENT"}
         body = json.dumps(said).encode().replace(b'"EVENT"', delivery.body)  # the very bytes that are sealed
-        stamp = str(int(self.context.reactor.seconds()))
+        stamp = str(int(time.time()))
         headers = {
             "content-type": "application/json",
             "webhook-id": message,

@@ -5,6 +5,9 @@ event is a call, and a turn without timers is a poll; what is rare (hang-ups, er
 goes Twisted's own way. Its stream listeners and connectors build the eager transport, so endpoint
 strings (``tcp:``, ``tcp6:``, ``unix:``, ``systemd:``) stay as they are.
 
+Its timers go by a clock that nobody sets (Twisted's go by the time of day: one that is set back by an hour would hold
+every deadline, delay and pause for an hour, one that is set forward would end every session as idle).
+
 It does nothing periodic: an idle process sleeps in one ``epoll_wait``.
 """
 
@@ -17,6 +20,7 @@ import errno
 import select
 import socket
 import sys
+import time
 from typing import Any
 
 from twisted.internet import epollreactor, error
@@ -48,6 +52,8 @@ class SlimEPollReactor(epollreactor.EPollReactor):
     # Twisted keeps these two untyped.
     _poller: Any
     _selectables: dict[int, Any]
+
+    seconds = staticmethod(time.monotonic)
 
     def mainLoop(self) -> None:
         while self._started:

@@ -7,6 +7,7 @@ the Realm never sees anybody who isn't through.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -52,11 +53,11 @@ class IIdentity(Interface):
 class Realm:
     """Turns what a checker vouches for into the avatar, or refuses it.
 
-    :param clock: ``seconds()`` is the time of day, for identities that expire.
+    :param wall: the time of day in seconds, for identities that expire.
     """
 
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
+    def __init__(self, wall: Callable[[], float]) -> None:
+        self._wall = wall
 
     def requestAvatar(
         self, avatarId: object, mind: object, *interfaces: object
@@ -67,7 +68,7 @@ class Realm:
         if admitted is None or check_identity(admitted.identity.id) is not None:
             raise LoginFailed("identity")
         expires = admitted.identity.expires
-        if expires is not None and expires <= self._clock.seconds():
+        if expires is not None and expires <= self._wall():
             raise LoginFailed("expired")
         return IIdentity, admitted, _no_logout
 
@@ -80,7 +81,7 @@ class Portal:
     """Who may come in. One for the whole gateway.
 
     :param checkers: in file order.
-    :param clock: the reactor, or a ``Clock`` in tests.
+    :param clock: the reactor, or a ``Clock`` in tests. :param wall: the time of day in seconds.
     :param hashes: where costly checks run.
     :param throttle: caps and delays; ``None``: none.
     """
@@ -92,10 +93,11 @@ class Portal:
         clock: IReactorTime,
         hashes: Hashes,
         throttle: Throttle | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._checkers = tuple(checkers)
         self._clock, self._throttle = clock, throttle
-        self._cred = CredPortal(Realm(clock))
+        self._cred = CredPortal(Realm(wall))
         offered: dict[Any, list[ICredentialsChecker]] = {}
         for checker in self._checkers:
             if IHashing.providedBy(checker):

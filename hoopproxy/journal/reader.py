@@ -98,6 +98,8 @@ class JournalReader:
 
     :param since: first ``jseq`` wanted.
     :param since_time: (Unix ns) leave out blocks that were written before; seldom a little more is given.
+    :param from_time: (Unix ns) begin with the segment that was being written then, and leave out nothing by its time:
+        a clock may have been set back since.
     :param keys: only records of these key ids; blocks without them are not even read.
 
     Raises ``Damaged`` where committed bytes are not what was written, ``UnsupportedFormat``, ``OSError``.
@@ -109,10 +111,13 @@ class JournalReader:
         *,
         since: int = 1,
         since_time: int = 0,
+        from_time: int = 0,
         keys: frozenset[int] | None = None,
     ) -> None:
         self.folder = folder
         self._since, self._since_time, self._keys = since, since_time, keys
+        self._from_time = max(since_time, from_time)
+        self._began: tuple[int, int] | None = None
         self._headers: list[SegmentHeader] = []
         self._numbers: list[int] = []
         self._segment: SegmentReader | None = None
@@ -144,6 +149,17 @@ class JournalReader:
         """
         self.close()
         self._since, self._keys, self._place, self._expected = since, keys, place, 0
+
+    def rewind(self) -> None:
+        """Go back to where this reader began, without a further look at the folder if it is in that segment yet."""
+        if self._began is None:
+            return
+        number, self._since = self._began
+        if self._segment is not None and self._segment.header.number == number:
+            self._offset, self._expected = HEADER_SIZE, self._segment.header.first_jseq
+        else:
+            self.close()
+            self._expected = 0
 
     @property
     def position(self) -> int:
@@ -184,6 +200,8 @@ class JournalReader:
             self._numbers = [header.number for header in self._headers]  # one being made isn't among them yet
         if self._segment is None and self._headers:
             self._open(self._first_wanted())
+            assert self._segment is not None
+            self._began = self._began or (self._segment.header.number, self._since)
             self._jump()
 
     def _jump(self) -> None:
@@ -203,8 +221,13 @@ class JournalReader:
 
     def _first_wanted(self) -> SegmentHeader:
         by_jseq = bisect.bisect_right(self._headers, self._since, key=lambda header: header.first_jseq) - 1
-        by_time = bisect.bisect_right(self._headers, self._since_time, key=lambda header: header.created) - 1
-        return self._headers[max(by_jseq, by_time, 0)]
+        return self._headers[max(by_jseq, self._by_time(), 0)]
+
+    def _by_time(self) -> int:
+        """The segment that was being written at a time. Where clocks were set back there are several: the first."""
+        created = [header.created for header in self._headers]
+        later = (index for index, time in enumerate(created) if time > self._from_time)
+        return next(later, created.index(max(created)) + 1) - 1
 
     def _open(self, header: SegmentHeader) -> None:
         self.close()

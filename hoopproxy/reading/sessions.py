@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Final
 
 import attrs
+import orjson
 
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.chunks import Chunk
@@ -122,7 +123,20 @@ class Found:
 
     def reader(self) -> JournalReader:
         """Its records. Close it."""
-        return JournalReader(self.folder, since_time=max(self.since - 1_000_000_000, 0), keys=self.keys)
+        found = JournalReader(self.folder, from_time=max(self.since - 1_000_000_000, 0), keys=self.keys)
+        if self._is_at_its_beginning(found):
+            found.rewind()
+            return found
+        # The clock was set back between this session's beginning and the next segment's.
+        found.close()
+        return JournalReader(self.folder, keys=self.keys)
+
+    def _is_at_its_beginning(self, reader: JournalReader) -> bool:
+        try:
+            first = next((each for each in reader if each.kind == Kind.EVENT), None)
+            return first is not None and orjson.loads(first.opened()).get("seq") == 1
+        except (HoopproxyError, OSError, ValueError):
+            return True  # who reads it is told
 
 
 def _known(folder: Folder) -> Iterator[Found]:

@@ -61,7 +61,8 @@ class SinkContext:
     :ivar name: the sink's name in the configuration. :ivar node: this gateway's.
     :ivar folder: its own, for what it must remember (mode 0700, exists).
     :ivar base: where relative paths of its options start.
-    :ivar reactor: time (``seconds``, ``callLater``) and endpoints; a ``Clock`` in tests.
+    :ivar reactor: time that never steps (``seconds``, ``callLater``) and endpoints; a ``Clock`` in tests. The time
+        of day is ``time.time()``.
     :ivar in_thread: ``in_thread(function, *arguments)`` calls what would block (a disk) in a thread; something to
         await. The others share the reactor's thread with this sink: who blocks it blocks them.
     :ivar secret: ``scheme:rest`` -> the secret's bytes now; fails with ``SecretUnavailable``. Ask again at each

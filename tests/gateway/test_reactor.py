@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ def test_install_puts_the_slim_reactor_where_none_is() -> None:
         """
     )
     assert said.split() == ["False", "SlimEPollReactor", "SlimEPollReactor", "SlimEPollReactor"]
+
+
+def test_timers_go_by_a_clock_that_nobody_sets() -> None:
+    """NTP sets the time of day back by minutes: no deadline, delay or pause may wait for that long."""
+    assert SlimEPollReactor.seconds is time.monotonic
 
 
 def test_install_leaves_a_chosen_reactor_alone() -> None:

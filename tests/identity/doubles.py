@@ -74,7 +74,10 @@ def portal(
     *checkers: Any, clock: Clock | None = None, hashes: Any = None, throttle: Throttle | None = None
 ) -> Portal:
     """A Portal over these checkers."""
-    return Portal(checkers, clock=clock or Clock(), hashes=hashes or CountingHashes(), throttle=throttle)
+    clock = clock or Clock()
+    return Portal(
+        checkers, clock=clock, hashes=hashes or CountingHashes(), throttle=throttle, wall=clock.seconds
+    )
 
 
 def file_portal(folder: Path, *users: User, **more: Any) -> Portal:

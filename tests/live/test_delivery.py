@@ -218,7 +218,7 @@ def test_a_required_sink_past_its_quota_stops_commands_until_it_is_back(
             nonlocal told
             done = through.hoopproxy("audit", "sinks", "--config", str(through.config), check=False)
             told = done.stdout
-            return done.returncode == 1 and "FileNotFoundError" in told
+            return done.returncode == 1 and f"{folder}" in told and "No such file" in told
 
         until(failing, seconds=20, what="the sink's error is told", step=0.5)
         assert "over quota" in told

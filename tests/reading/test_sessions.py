@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tracemalloc
+import uuid
 from pathlib import Path
 
 import pytest
 
 from hoopproxy.events import LoginFailed
 from hoopproxy.journal.erasure import erase_from, find
-from hoopproxy.journal.folder import journals
+from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import Kind
+from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.upkeep import Upkeep
+from hoopproxy.journal.writer import Journal
 from hoopproxy.reading.answers import (
     Answer,
     EventLine,
@@ -338,3 +342,37 @@ def test_an_erased_session_is_called_erased_and_only_to_who_may_know_of_it(trail
         find_session([folder], session, Scope(identities=frozenset({"alice"})))
     assert [each.identity for each in listed(trail.state)] == ["bob"]
     assert find_session([folder], "last", EVERYTHING).session not in found.sessions
+
+
+@pytest.mark.parametrize("steps", [[100, 90, 50, 40, 30], [100, 20, 30, 40, 50], [100, 200, 20, 30, 210]])
+def test_a_clock_that_is_set_back_hides_nothing_of_a_session(tmp_path: Path, steps: list[int]) -> None:
+    """Its records are written before it began, by the clock; segments aren't in the order of their times then."""
+    now = [1]
+    journal = Journal(
+        Folder.acquire(tmp_path),
+        wall=lambda: now[0] * 10**9,
+        options=JournalOptions(reserve_bytes=0, segment_bytes=600, compress=False),
+        threaded=False,
+    )
+    journal.start()
+    session = uuid.uuid4()
+    for number, now[0] in enumerate([5, 10, *steps, 220]):
+        if number == 2:
+            key = journal.open_key(session.bytes)
+        before = number < 2 or number == 7
+        event = {
+            "id": str(uuid.uuid4()),
+            "kind": "command.requested",
+            "journal": journal.id,
+            "jseq": number + 1,
+        }
+        event |= {} if before else {"session": str(session), "seq": number - 1}
+        journal.append_event(
+            json.dumps({**event, "event": {"text": "x" * 400}}).encode(), 0 if before else key
+        )
+        journal.commit_now()
+    assert len(journal.folder.segments()) > 3
+    journal.stop()
+    found = find_session(journals(tmp_path), str(session), EVERYTHING)
+    with found.reader() as reader:
+        assert [json.loads(record.body)["seq"] for record in reader] == [1, 2, 3, 4, 5]
