@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -365,3 +366,54 @@ def test_paramiko(through: Through) -> None:
     assert (changed["direction"], changed["written"]) == ("both", 7)
     assert changed["sha256_written"] == sha(b"changed")
     assert changed["detail"]["written_from"] == 10
+
+
+AHEAD = """
+import struct, sys, time, paramiko
+transport = paramiko.Transport(("127.0.0.1", int(sys.argv[1])))
+transport.connect(username="writer=box", password=sys.argv[2])
+channel = transport.open_session()
+channel.invoke_subsystem("sftp")
+stream = channel.makefile("rb")
+string = lambda data: struct.pack(">I", len(data)) + data
+send = lambda kind, rest: channel.sendall(string(bytes([kind]) + rest))
+def reply():
+    size, kind, id = struct.unpack(">IBI", stream.read(9))
+    return kind, id, stream.read(size - 5)
+send(1, struct.pack(">I", 3))
+reply()
+send(3, struct.pack(">I", 1) + string(sys.argv[3].encode()) + struct.pack(">II", 1, 0))
+handle = reply()[2]
+count = int(sys.argv[4])
+for number in range(count):
+    send(5, struct.pack(">I", 10 + number) + handle + struct.pack(">QI", number * 32_000 % 4_000_000, 32_000))
+time.sleep(0.5)  # nobody reads: the window is full
+send(15, struct.pack(">I", 5) + string(b"/anywhere"))
+told = [reply()[:2] for _ in range(count + 1)]
+print("answered behind", [kind for kind, id in told[: [id for _, id in told].index(5)]].count(103))
+print("all", sorted(id for kind, id in told if kind == 103) == list(range(10, 10 + count)))
+transport.close()
+"""
+
+
+def test_a_refusal_overtakes_what_the_target_has_not_sent_yet(through: Through) -> None:
+    """48 MB were asked for, and nobody reads: the answer to what is refused comes behind what was on its way (a window
+    of 2 MiB, and what lies in sockets), not behind the file."""
+    need.python_module("paramiko")
+    there = through.there / "large"
+    there.write_bytes(os.urandom(4_100_000))
+    there.chmod(0o666)
+    said = through.run(
+        sys.executable,
+        "-c",
+        AHEAD,
+        str(through.gateway.ssh.port),
+        PEOPLE["writer"].password,
+        str(there),
+        "1500",
+    )
+    assert "all True" in said
+    (behind,) = re.findall(r"answered behind (\d+)", said)
+    assert int(behind) < 300
+    (denied,) = [each for each in through.events() if each["kind"] == "command.denied"]
+    assert denied["event"]["verb"] == "SFTP RMDIR"

@@ -10,7 +10,7 @@ from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.late import comes_late
 from hoopproxy.protocols.ssh.packets import adjusted, framed, packet, string, uint32
-from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Say, Step
+from hoopproxy.protocols.ssh.watch import Answer, Ask, Between, Gate, Pass, Say, Step
 from hoopproxy.wire.commands import FORWARD, WITHHOLD, Command, ToClient, ToServer, Verdict
 
 if TYPE_CHECKING:
@@ -150,6 +150,11 @@ class Steps:
         self._answers.clear()
         self._waiting = 0
 
+    def _has_room(self, passing: int) -> bool:
+        """Whether the first answer that waits can be given behind so many bytes of the target."""
+        channel = self._channel
+        return channel.late is None and channel.client_window - passing >= len(self._answers[0])
+
     def _given(self) -> Iterator[Command]:
         """The answers that the client's window has room for, whole."""
         channel, answers = self._channel, self._answers
@@ -173,9 +178,14 @@ class Steps:
         left = self._left
         left[False] += len(data)
         parts: list[tuple[bytes, bool]] = []
+        self._gate.awaited, passing = bool(self._answers), 0
         for step in self._gate.server_steps(data, at, now, False):
             if isinstance(step, Pass):
                 parts.append((step.data, False))
+                passing += len(step.data)
+            elif isinstance(step, Between):
+                if self._has_room(passing):
+                    parts.append((b"", True))
             elif isinstance(step, Answer):
                 parts.append((step.data, True))
             elif isinstance(step, Say):
@@ -186,7 +196,7 @@ class Steps:
             yield WITHHOLD
             for piece, ours in parts:
                 if ours:
-                    yield from self._answer(piece)
+                    yield from self._answer(piece) if piece else self._given()
                 else:
                     yield from self._as_data(piece)
         else:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from hoopproxy.wire.commands import Command, Decide, Verdict
 
-__all__ = ["Answer", "Ask", "Gate", "Pass", "Say", "Step", "Watcher"]
+__all__ = ["Answer", "Ask", "Between", "Gate", "Pass", "Say", "Step", "Watcher"]
 
 
 class Ask(NamedTuple):
@@ -32,13 +32,17 @@ class Answer(NamedTuple):
     data: bytes
 
 
+class Between(NamedTuple):
+    """What was passed of the target's bytes ends where a message ends: what waits for that may be said here."""
+
+
 class Say(NamedTuple):
     """Put this on record (a ``Note``), or mark it (a ``Redact``)."""
 
     command: Command
 
 
-Step = Ask | Pass | Answer | Say
+Step = Ask | Pass | Answer | Between | Say
 
 
 class Watcher:
@@ -92,11 +96,21 @@ class Watcher:
 
 
 class Gate(Watcher):
-    """A watcher that decides what passes. Its iterators are run step by step, and may be left for a while at a step."""
+    """A watcher that decides what passes. Its iterators are run step by step, and may be left for a while at a step.
 
-    __slots__ = ()
+    :ivar awaited: answers wait for the end of a message of the target: :meth:`server_steps` is to say
+        :class:`Between` at each.
+    """
+
+    __slots__ = ("awaited",)
 
     gate = True
+
+    def __init__(
+        self, op: str, channel: int, command: bytes | None = None, options: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(op, channel, command, options)
+        self.awaited = False
 
     @property
     def held(self) -> int:

@@ -22,7 +22,7 @@ from hoopproxy.protocols.ssh.sftp.numbers import (
 from hoopproxy.protocols.ssh.sftp.replying import CAPTURED, Replies
 from hoopproxy.protocols.ssh.sftp.requesting import Requests
 from hoopproxy.protocols.ssh.sftp.stream import Held, head_of_reply, head_of_request
-from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Say, Step
+from hoopproxy.protocols.ssh.watch import Answer, Ask, Between, Gate, Pass, Say, Step
 from hoopproxy.wire.commands import Command, Redact, Verdict
 from hoopproxy.wire.frames import Span
 
@@ -40,7 +40,7 @@ class Sftp(Gate):
     """One SFTP subsystem (or ``sftp-server`` as a command).
 
     A request that policy refuses is answered by STATUS with SSH_FX_PERMISSION_DENIED, a sentence and the event's id;
-    the answer stands between two packets of the target.
+    the answer stands between two packets of the target, the next that the client gets to the end of.
 
     :raises ProtocolViolation: from both directions, for what can't be read or isn't legal; nothing of that packet was
         passed, of WRITE and of replies nothing of its header.
@@ -166,17 +166,13 @@ class Sftp(Gate):
         event = (refusal.event if refusal else None) or verdict.op
         code = UNSUPPORTED if refusal is not None and refusal.code == "violation" else PERMISSION_DENIED
         answer = packets.status(id, code, f"{sentence} (event {event})" if event else sentence)
-        if self._between_replies:
+        if self.between and self._state.version >= 0:
             yield Answer(answer)
         else:
             self._state.pending[id] = Pending(REFUSED, None)
             self._answers.append((id, answer))
 
     # --- target to client ----------------------------------------------------------------------------
-
-    @property
-    def _between_replies(self) -> bool:
-        return not self._to_come and not self._replying.bytes and self._state.version >= 0
 
     def server_steps(self, data: bytes, at: int, now: int, stderr: bool) -> Iterator[Step]:
         """Replies, in any pieces; all but an incomplete header goes on."""
@@ -222,13 +218,15 @@ class Sftp(Gate):
             if self._to_come:
                 continue
             said += self._replied(now)
-            if self._answers or self._state.newer:
+            if self._answers or self.awaited or self._state.newer:
                 if carried:
                     yield Pass(carried)
                     carried = b""
                 yield Pass(data[start:position])
                 start = position
                 yield from self._answer()
+                if self.awaited:
+                    yield Between()
                 if self._state.newer:
                     position = stop
         if carried:
