@@ -91,6 +91,8 @@ class IAuditableProtocol(Interface):
     # May also offer ``listener_problems(options, secrets, folder) -> list[str]``: what is wrong with a listener's
     # options and secrets together, asked by ``hoopproxy check`` where the secrets can be read at once. ``folder`` is
     # the protocol's in the state directory. Sentences begin with the option's key.
+    # And ``role_problems(options) -> list[str]``: the same of ``[role.options.NAME]``, which a protocol has that offers
+    # this; ``required(listener_options) -> tuple[str, ...]``: methods without which nobody logs in, in their order.
 
 
 class ICodec(Interface):
@@ -384,6 +386,10 @@ class ICheckerPlugin(Interface):
 
     def problems(options: Mapping[str, object], base: Path) -> list[str]:
         """Check the table: return sentences, an empty list when fine."""
+
+    # May also offer, so that a log-in that nobody can get through is found before anybody tries: ``takes``, a tuple of
+    # the methods that it takes, as a listener's ``login`` names them; ``follows``, true if it vouches for nobody
+    # without another proof; ``required(options) -> tuple[str, ...]``, methods that must follow.
 
 
 class ISecretSource(Interface):

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from hoopproxy.config import sections
 from hoopproxy.config.archive import read_archive
+from hoopproxy.config.chains import check_chains
 from hoopproxy.config.ledger import read_ledger
 from hoopproxy.config.model import VERSION, Config
 from hoopproxy.config.references import Entry, Parts, check_parts
@@ -188,6 +189,7 @@ def _assemble(
         if not found and not any(document.table.fills(key) for document in documents):
             documents[0].table.problem(key, f"is missing, so {what}; write at least one [[{key}]]")
     check_parts(parts, protocols, checkers)
+    check_chains(parts, protocols, checkers)
     check_sinks(outlets, {target.name: target for target in config.targets}, sinks, CATALOGUE)
     for entry in parts.targets:
         check_durable_at(entry, {sink.name: sink for sink in config.sinks}, sinks)

@@ -60,7 +60,7 @@ def check_parts(
         _ask_checker(checker, checkers)
     for role in parts.roles:
         _check_role(role, targets, parts.limits)
-        _ask_about_role(role, protocols)
+        _ask_about_role(role, protocols, targets)
 
 
 def unique(entries: Iterable[Entry[Any]], key: str, of: Callable[[Any], str | None]) -> None:
@@ -185,7 +185,17 @@ def _ask_protocol(
     ask_plugin(entry, "options.", plugin, listener, target)
 
 
-def _ask_about_role(entry: Entry[Role], plugins: Mapping[str, object] | None) -> None:
+def _failed(problem: Exception) -> str:
+    return f" could not be checked: the plugin failed ({type(problem).__name__})"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _ask_about_role(
+    entry: Entry[Role], plugins: Mapping[str, object] | None, targets: Mapping[str, Target]
+) -> None:
     for name, options in entry.value.options.items():
         plugin = (plugins or {}).get(name)
         ask: Callable[..., Iterable[str]] | None = getattr(plugin, "role_problems", None)
@@ -193,9 +203,19 @@ def _ask_about_role(entry: Entry[Role], plugins: Mapping[str, object] | None) ->
             if plugins is not None:
                 entry.table.problem(f"options.{name}", "is for no protocol that has options for roles")
             continue
-        for sentence in ask(options):
+        try:
+            sentences = list(ask(options))
+        except Exception as problem:
+            sentences = [_failed(problem)]
+        for sentence in sentences:
             key, _, rest = sentence.partition(" ")
-            entry.table.problem(f"options.{name}.{key}", rest)
+            entry.table.problem(f"options.{name}.{key}".rstrip("."), rest)
+        speaks = {targets[each].protocol for each in entry.value.targets if each in targets} - {""}
+        if speaks and name not in speaks:
+            entry.table.problem(
+                f"options.{name}",
+                f"is for a protocol that none of the role's targets speaks ({_listed(speaks)})",
+            )
 
 
 def _ask_checker(entry: Entry[CheckerConfig], plugins: Mapping[str, object] | None) -> None:
@@ -211,9 +231,7 @@ def ask_plugin(entry: Entry[Any], prefix: str, plugin: object, *arguments: objec
     try:
         sentences = list(ask(*arguments))
     except Exception as problem:  # a broken plugin is one more problem, not a traceback
-        entry.table.problem(
-            prefix.rstrip("."), f"could not be checked: the plugin failed ({type(problem).__name__})"
-        )
+        entry.table.problem(prefix.rstrip("."), _failed(problem).strip())
         return
     for sentence in sentences:
         key, _, rest = sentence.partition(" ")

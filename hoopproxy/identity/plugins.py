@@ -31,6 +31,7 @@ class FileCheckerPlugin:
     """
 
     name = "file"
+    takes = ("scram", "password", "certificate")
 
     def make(self, options: Options, base: Path, secret: bytes) -> ICredentialsChecker:
         return FileChecker(_users_file(options, base), secret, str(options.get("issuer", self.name)))
@@ -51,6 +52,7 @@ class CertificateCheckerPlugin:
     """
 
     name = "certificate"
+    takes = ("certificate",)
 
     def make(self, options: Options, base: Path, secret: bytes) -> ICredentialsChecker:
         groups = options.get("groups", ())
@@ -81,6 +83,8 @@ class CodeCheckerPlugin:
     """
 
     name = "totp"
+    takes = ("keyboard-interactive",)
+    follows = True
 
     def make(self, options: Options, base: Path, secret: bytes) -> ICredentialsChecker:
         drift = options.get("drift", DRIFT)

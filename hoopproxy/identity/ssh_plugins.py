@@ -33,6 +33,10 @@ class KeyCheckerPlugin:
     """
 
     name = "ssh-keys"
+    takes = ("publickey",)
+
+    def required(self, options: Options) -> tuple[str, ...]:
+        return _required(options)
 
     def make(self, options: Options, base: Path, secret: bytes) -> ICredentialsChecker:
         from hoopproxy.identity.ssh_keys import KeyChecker, keys_file
@@ -63,6 +67,10 @@ class AuthorityCheckerPlugin:
     """
 
     name = "ssh-ca"
+    takes = ("publickey",)
+
+    def required(self, options: Options) -> tuple[str, ...]:
+        return _required(options)
 
     def make(self, options: Options, base: Path, secret: bytes) -> ICredentialsChecker:
         from hoopproxy.identity.ssh_ca import AuthorityChecker, authorities_file
@@ -95,6 +103,11 @@ class AuthorityCheckerPlugin:
                 "ca is missing; name the file of the authority's public key (ssh-keygen's CA.pub)",
             ]
         return found + _unusable(options, "ca", lambda path: authorities_file(base / path))
+
+
+def _required(options: Options) -> tuple[str, ...]:
+    """The methods that must follow, as far as they are any."""
+    return tuple(each for each in _texts(options.get("require")) if each in _FURTHER)
 
 
 def _common(options: Options, base: Path, issuer: str) -> dict[str, Any]:

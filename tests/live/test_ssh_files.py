@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from . import need
 from .certificates import Certificates
 from .gateway import Configuration
 from .people import PEOPLE
+from .processes import work_folder
 from .ssh_gateway import SSHGateway
 from .sshd import Sshd
 from .trail import assert_balanced
@@ -129,10 +131,10 @@ def sshd() -> Iterator[Sshd]:
 
 
 @pytest.fixture
-def through(sshd: Sshd, certificates: Certificates, tmp_path: Path) -> Iterator[Through]:
-    """A fresh gateway."""
+def through(sshd: Sshd, certificates: Certificates) -> Iterator[Through]:
+    """A fresh gateway. The folders are not pytest's own: another run of it would shut the target's account out."""
     made = SSHGateway.make(certificates, sshd, change=_two_targets)
-    yield Through(made, tmp_path)
+    yield Through(made, Path(tempfile.mkdtemp(prefix="files-", dir=work_folder())))
     made.gateway.end()
 
 

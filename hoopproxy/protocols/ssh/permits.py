@@ -6,7 +6,7 @@ somewhere else is not, unless the role names it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -99,12 +99,54 @@ def problems(options: Mapping[str, object]) -> list[str]:
             isinstance(each, str) and each for each in value
         ):
             found.append(f'{key} must be a list of texts such as ["a", "b"]')
-        elif key == "allow":
-            for each in value:
-                if each not in _ALLOW and not each.startswith("subsystem:"):
-                    found.append(f'{key} holds "{each}"; use some of shell, exec, sftp, subsystem:NAME')
-        elif key in ("forwards", "remote_forwards"):
-            found += [
-                f'{key} holds "{each}"; write host:port, * for any' for each in value if ":" not in each
-            ]
+        else:
+            found += [f'{key} holds "{each}"; {why}' for each in value if (why := _CHECKS[key](each))]
+    if not found and "exec" not in options.get("allow", _ALLOW):  # type: ignore[operator]
+        found += [
+            f'{key} is for commands, and allow has no "exec"; add it, or leave {key} out'
+            for key in ("exec_allow", "exec_deny")
+            if options.get(key)
+        ]
     return found
+
+
+def _not_allowed(text: str) -> str:
+    fine = text in _ALLOW or (text.startswith("subsystem:") and text != "subsystem:")
+    return "" if fine else "use some of shell, exec, sftp, subsystem:NAME"
+
+
+def _no_place(text: str) -> str:
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port:
+        return "write host:port, * for any"
+    if host.startswith("[") and ":" in host:
+        return f"write an IPv6 address without brackets: {host.strip('[]')}:{port}"
+    if not any(each in port for each in "*?[") and not (
+        port.isascii() and port.isdigit() and int(port) < 65_536
+    ):
+        return f"{port} is no port; write a number up to 65535, or * for any"
+    return ""
+
+
+def _no_path(text: str) -> str:
+    return "" if text[0] in "/*?[" else "a socket's path begins with /"
+
+
+def _no_variable(text: str) -> str:
+    return "write the name of a variable alone" if "=" in text else ""
+
+
+def _any_text(text: str) -> str:
+    return ""
+
+
+_CHECKS: Mapping[str, Callable[[str], str]] = {
+    "allow": _not_allowed,
+    "exec_allow": _any_text,
+    "exec_deny": _any_text,
+    "forwards": _no_place,
+    "remote_forwards": _no_place,
+    "streamlocal": _no_path,
+    "env": _no_variable,
+}
+"""What is wrong with one text of a list, or nothing."""

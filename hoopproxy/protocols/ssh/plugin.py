@@ -33,6 +33,7 @@ class SSHProtocol(Shown):
     encrypted = True
     login_methods = userauth.METHODS
     role_problems = staticmethod(permits.problems)
+    required = staticmethod(userauth.required)
 
     def build_pair(self, session: ISession) -> Any:
         """Layers on conch's key exchange, and the stock relay over their streams."""

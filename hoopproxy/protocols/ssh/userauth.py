@@ -131,6 +131,12 @@ def problems(options: Mapping[str, object]) -> list[str]:
     return ["require names a method twice"] if len(set(require)) != len(require) else []
 
 
+def required(options: Mapping[str, object]) -> tuple[str, ...]:
+    """The methods that ``require`` demands, in order, as far as they are any."""
+    require = options.get("require", ())
+    return tuple(each for each in require if each in METHODS) if isinstance(require, (list, tuple)) else ()
+
+
 @attrs.frozen
 class _Request:
     """One USERAUTH_REQUEST: what all methods have in common, and where its own fields begin."""
