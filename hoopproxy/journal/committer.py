@@ -19,7 +19,7 @@ from hoopproxy.journal.blocks import BlockMaker
 from hoopproxy.journal.compress import Compressor
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import AES_256_GCM, PLAIN, SALT_SIZE, SegmentHeader
-from hoopproxy.journal.inbox import Inbox, Trouble
+from hoopproxy.journal.inbox import NEVER, Inbox, Trouble
 from hoopproxy.journal.keys import Key, KeyFile
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Before, Position
@@ -32,8 +32,9 @@ from hoopproxy.journal.watermark import WatermarkWriter
 __all__ = ["Committer"]
 
 _WRITE_BYTES: Final = 1 << 20  # of a large batch, bytes handed to the system at once
-_CROWD: Final = 3  # entries of a commit from which on there are sessions enough to wait for
-_MOST_GATHERING: Final = 1_000_000  # ns
+_CROWD: Final = 4  # sessions from which on it pays to wait for them
+_GATHERING_SECONDS: Final = 0.001  # at most
+_HOPEFUL: Final = 8  # times that those who were waited for came, before one more is waited for
 _MOST_BEHIND: Final = 32  # commits whose bookkeeping is left for later
 _MOST_BYTES_BEHIND: Final = 1 << 20  # of their records, about
 _ATTEMPTS: Final = 3  # as it is; with the reserve's space; in a new segment
@@ -68,10 +69,11 @@ class Committer:
         self._state = position.state
         self._compressor = Compressor(options.compress)
         self._batch: Batch | None = None
-        self.pause: Callable[[float], object] | None = (
-            None  # sleeps so many seconds; None: nobody waits for others
-        )
-        self._crowd = self._sync_ns = 0  # entries taken last; how long the last sync took
+        self.gather: Callable[[int, float], object] | None = None
+        """Waits until so many asked for a commit, or so many seconds; ``None``: this thread is the others' own."""
+        self._last: set[int] = set()  # key ids of the last commit's turns
+        self._crowd = 0  # sessions of the last two
+        self._came, self._times = NEVER, 0  # how many can be waited for, and how often in a row they came
         self._news = False  # something that the reactor's thread was not told of
         self._behind: list[Batch] = []  # durable, and not yet looked through
         self._bytes_behind = 0
@@ -120,7 +122,7 @@ class Committer:
         self._news = True
         while inbox.want or inbox.stop:
             retried = self._batch is not None
-            if not retried and self._crowd > _CROWD and not inbox.stop:
+            if not retried and not inbox.stop:
                 self._gather()
             inbox.want = retried  # what was asked for while the disk refused is still owed
             if not retried and not self._take():
@@ -135,14 +137,25 @@ class Committer:
             self._notify()
 
     def _gather(self) -> None:
-        """Many sessions are at work: let those in whose records are about to come, once more as long as the disk
-        takes. Half the commits are made then, and each costs as much as some commands."""
-        if self.pause is not None:
-            self.pause(min(self._sync_ns, _MOST_GATHERING) / 1e9)
+        """Many sessions are at work: let all of them in whose next command is about to come. A commit costs as much as
+        several commands, whatever is in it; but who is busy with something else is not waited for again and again."""
+        enough = min(self._crowd, self._came)
+        if self.gather is None or enough < _CROWD:
+            self._came = max(self._came, _CROWD)
+            return
+        self.gather(enough, _GATHERING_SECONDS)
+        came = self._inbox.asked
+        if came < enough:
+            self._came, self._times = came, 0
+        else:
+            self._times += 1
+            if self._times >= _HOPEFUL:
+                self._came, self._times = enough + 1, 0
 
     def _take(self) -> bool:
         inbox = self._inbox
-        waiting = self._crowd = len(inbox.flat) // WIDTH
+        waiting = len(inbox.flat) // WIDTH
+        inbox.asked = 0
         self.flight_mark, inbox.mark = inbox.mark, None
         room = self._options.batch_bytes
         if waiting and inbox.appended - self.durable_bytes > room:
@@ -153,7 +166,9 @@ class Committer:
         while inbox.keys:  # after the records: by now the key of each of them is in there
             self._new_keys.append(inbox.keys.popleft())
         if taken:
-            self._batch = Batch(taken)
+            self._batch = batch = Batch(taken)
+            before, self._last = self._last, set(batch.turns)
+            self._crowd = len(before | self._last)
         return bool(taken)
 
     # -- one commit, and what may go wrong with it
@@ -289,7 +304,7 @@ class Committer:
             segment.write(parts)
         started = time.perf_counter_ns()
         segment.sync()
-        self._sync_ns = sync_ns = time.perf_counter_ns() - started
+        sync_ns = time.perf_counter_ns() - started
         facts = CommitFacts(
             records=len(batch), blocks=blocks, raw_bytes=batch.size, stored_bytes=segment.end - before,
             sync_ns=sync_ns,
@@ -323,7 +338,7 @@ class Committer:
         self._unlooked += facts.stored_bytes
         self._bytes_behind += batch.size
         if (
-            self.pause is None
+            self.gather is None
             or self.refusal is not None
             or len(self._behind) >= _MOST_BEHIND
             or self._bytes_behind >= _MOST_BYTES_BEHIND

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from hoopproxy.journal.batch import WIDTH
 from hoopproxy.journal.keys import Key
 
-__all__ = ["Inbox", "Trouble"]
+__all__ = ["NEVER", "Inbox", "Trouble"]
+
+NEVER: Final = 1 << 62
+"""More often than anybody asks."""
 
 
 class Trouble(Exception):
@@ -31,15 +34,17 @@ class Inbox:
     ``lost`` has what was closed by an event that had to be dropped: the gap's ``jseq``, key id, what it was.
     ``roll`` asks for a new segment before anything more is written.
     ``mark`` is the monotonic time in ns of the first record that waits.
+    ``asked``: how often somebody asked for a commit since the last take; ``enough`` such wake the writer's thread.
     """
 
-    __slots__ = ("appended", "flat", "keys", "lost", "mark", "roll", "stop", "want")
+    __slots__ = ("appended", "asked", "enough", "flat", "keys", "lost", "mark", "roll", "stop", "want")
 
     def __init__(self) -> None:
         self.flat: list[Any] = []
         self.keys: deque[Key] = deque()
         self.lost: deque[tuple[int, int, bytes]] = deque()
         self.appended = 0
+        self.asked, self.enough = 0, NEVER
         self.mark: int | None = None
         self.roll = False
         self.want = False

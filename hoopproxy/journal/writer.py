@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ from hoopproxy.journal.committer import Committer
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import CLOSES, MAX_BODY, OPENS, Kind
 from hoopproxy.journal.gap import Gap
-from hoopproxy.journal.inbox import Inbox, Trouble
+from hoopproxy.journal.inbox import NEVER, Inbox, Trouble
 from hoopproxy.journal.keyring import Keyring
 from hoopproxy.journal.keys import Key
 from hoopproxy.journal.options import CommitFacts, JournalOptions
@@ -141,7 +142,7 @@ class Journal:
         self._next_key = committer.next_key
         self._refusals.judge(committer.refusal, committer.session_refusal, 0)
         if self._threaded:
-            committer.pause = time.sleep
+            committer.gather = self._gather
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
         if recovered.lost is not None:
@@ -204,6 +205,15 @@ class Journal:
             committer.refusal = Trouble("io", f"the journal's writer failed ({type(error).__name__})")
             committer.alarms.append(committer.refusal.sentence)
             self._notify()
+
+    def _gather(self, enough: int, seconds: float) -> None:
+        """Wait until a commit was asked for ``enough`` times, or that long."""
+        inbox = self._inbox
+        inbox.enough = enough
+        if inbox.asked < enough and not inbox.stop:
+            with suppress(Empty):
+                self._wake.get(timeout=seconds)
+        inbox.enough = NEVER
 
     def _notify(self) -> None:
         if not self._notified:
@@ -472,8 +482,12 @@ class Journal:
         """Have what waits made durable as soon as the commit that is under way, if any, is done."""
         inbox = self._inbox
         inbox.want = True
+        inbox.asked = asked = inbox.asked + 1
         if self._idle:
             self._idle = False
+            self._wake.put(None)
+        elif asked >= inbox.enough:
+            inbox.enough = NEVER
             self._wake.put(None)
         elif not self._threaded and not self._working and self._committer is not None:
             self._work(self._committer)
