@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ _LONGEST = 1024
 )
 @click.option("--delete", is_flag=True, help="Remove the user.")
 @click.option("--list", "list_users", is_flag=True, help="List the users, without their hashes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def passwd(
     file: Path,
     user: str | None,
@@ -53,6 +55,7 @@ def passwd(
     from_stdin: bool,
     delete: bool,
     list_users: bool,
+    as_json: bool,
 ) -> None:
     """Add USER to the users FILE or change the password, asking for it twice.
 
@@ -60,7 +63,7 @@ def passwd(
     are unless they are given.
     """
     if list_users:
-        _list(file)
+        _list(file, as_json)
         return
     if user is None:
         raise click.UsageError("name a USER")
@@ -69,11 +72,15 @@ def passwd(
         raise click.UsageError(f"the user name {problem or 'begins with #'}")
     if delete:
         edit_users(file, lambda text: _without(file, text, user))
-        click.echo(f"{user} is deleted from {file}")
+        _tell(file, user, "deleted", f"{user} is deleted from {file}", as_json)
         return
     password = None if keep else _ask(user, from_stdin)
     edit_users(file, lambda text: _changed(text, user, groups, certificates, scram, password))
-    click.echo(f"{user} is written to {file}")
+    _tell(file, user, "written", f"{user} is written to {file}", as_json)
+
+
+def _tell(file: Path, user: str, state: str, sentence: str, as_json: bool) -> None:
+    click.echo(json.dumps({"file": str(file), "user": user, "state": state}) if as_json else sentence)
 
 
 def _changed(
@@ -125,7 +132,7 @@ def _ask(user: str, from_stdin: bool) -> bytes:
     return password
 
 
-def _list(file: Path) -> None:
+def _list(file: Path, as_json: bool) -> None:
     text, _ = read_text(file)
     for user in parse_users(text, str(file)).values():
         kinds = [
@@ -137,4 +144,7 @@ def _list(file: Path) -> None:
             )
             if there
         ]
+        if as_json:
+            click.echo(json.dumps({"user": user.name, "groups": list(user.groups), "log_in": kinds}))
+            continue
         click.echo(f"{user.name}\t{','.join(user.groups) or '-'}\t{','.join(kinds) or 'no log-in'}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import getpass
+import hashlib
 import os
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import orjson
 
 from hoopproxy.cli.audit.bundling import write_bundle
 from hoopproxy.cli.audit.exporting import FORMATS, Recording
@@ -39,6 +41,7 @@ _BINARY: Final = ("pcapng",)
 )
 @click.option("--typed", is_flag=True, help="asciicast: with what was typed, passwords included.")
 @click.option("--channel", default=None, metavar="N", help="asciicast: whose terminal. [default: the first]")
+@click.option("--json", "as_json", is_flag=True, help="With --out: one JSON object about what was written.")
 @click.pass_context
 def export(
     ctx: click.Context,
@@ -52,6 +55,7 @@ def export(
     out: Path | None,
     typed: bool,
     channel: str | None,
+    as_json: bool,
 ) -> None:
     """Export SESSION: an id, the beginning or the end of one, or `last`.
 
@@ -74,6 +78,10 @@ def export(
     source = made_source(config, control, state, journal)
     if channel is not None and not form.startswith("asciicast"):
         raise click.UsageError("--channel is for asciicast: other formats are of all channels")
+    if as_json and out is None:
+        raise click.UsageError(
+            "--json is about the file that --out names; the export itself is on standard output"
+        )
     if out is None and form in _BINARY and sys.stdout.isatty():
         raise click.UsageError(f"{form} is not for a terminal; say where to with --out FILE")
     if out is None and form == "bundle":
@@ -87,27 +95,39 @@ def export(
             recording = Recording(
                 spool, made=_now(), by=f"unix:{getpass.getuser()}", typed=typed, channel=channel
             )
+            written: dict[str, object]
             if form == "bundle" and out is not None:
-                screen.note(f"{write_bundle(recording, out)} of {spool.events} events are proven in it")
+                proven = write_bundle(recording, out)
+                written = {"proven": proven}
+                screen.note(f"{proven} of {spool.events} events are proven in it")
             else:
-                _written(FORMATS[form](recording), out)
+                written = _written(FORMATS[form](recording), out)
             for cover in spool.covers:
                 screen.note(cover.sentence)
+            if as_json:
+                about = {"session": recording.about.session, "format": form, "file": str(out), **written}
+                covers = recording.about.as_json()["checkpoints"]
+                screen.json([orjson.dumps({**about, "events": spool.events, "checkpoints": covers})])
 
 
 def _now() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _written(data: Iterable[bytes], out: Path | None) -> None:
+def _written(data: Iterable[bytes], out: Path | None) -> dict[str, object]:
+    """Write it; what there is to say of the file."""
+    digest, size = hashlib.sha256(), 0
     if out is None:
         for part in data:
             sys.stdout.buffer.write(part)
         sys.stdout.buffer.flush()
-        return
+        return {}
     with _in_place(out) as write:
         for part in data:
             write(part)
+            digest.update(part)
+            size += len(part)
+    return {"bytes": size, "sha256": digest.hexdigest()}
 
 
 @contextlib.contextmanager

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import attrs
 import click
+import orjson
 
+from hoopproxy.cli.audit.options import as_json
 from hoopproxy.cli.audit.paint import Piece
 from hoopproxy.cli.audit.screen import Screen
 from hoopproxy.cli.audit.table import aligned
@@ -45,14 +48,17 @@ _RIGHT: Final = frozenset(_NAMES[1:6])
     help="The gateway's configuration, which names the directory and the targets whose rows are indexed.",
 )
 @click.option("--rebuild", is_flag=True, help="Throw the index away and make it again from the journals.")
+@as_json
 @click.pass_context
-def index(ctx: click.Context, /, state: Path | None, config: Path | None, rebuild: bool) -> None:
+def index(
+    ctx: click.Context, /, state: Path | None, config: Path | None, rebuild: bool, as_json: bool
+) -> None:
     """Show what the search index knows, or make it again from the journals.
 
     The index holds nothing that the journals don't: it can be deleted at any time. The gateway's reader process
     makes it again by itself; --rebuild is for a state directory that no gateway runs on.
     """
-    screen = Screen()
+    screen = Screen(as_json)
     with screen.closing(ctx):
         state = state_of(config, state)
         shelf, folders = Shelf(folder_of(state)), at_rest(state)
@@ -60,7 +66,24 @@ def index(ctx: click.Context, /, state: Path | None, config: Path | None, rebuil
             made = _made(shelf, config)
             for _ in screen.pieces(_rebuilt(made, shelf, folders)):
                 pass
-        screen.lines(aligned(_NAMES, [_row(shelf, folder) for folder in folders], _RIGHT))
+        known = [_known(shelf, folder) for folder in folders]
+        if as_json:
+            screen.json(orjson.dumps(attrs.asdict(each)) for each in known)
+        else:
+            screen.lines(aligned(_NAMES, [_row(each) for each in known], _RIGHT))
+
+
+@attrs.frozen(kw_only=True)
+class _Known:
+    """What the index knows of a journal. ``records``: up to which one; ``state``: sound, none or damaged."""
+
+    journal: str
+    parts: int
+    events: int
+    documents: int
+    records: int
+    bytes: int
+    state: str
 
 
 def _made(shelf: Shelf, path: Path | None) -> Index:
@@ -94,10 +117,13 @@ def _rebuilt(made: Index, shelf: Shelf, folders: list[Folder]) -> Iterator[Answe
     made.stop()
 
 
-def _row(shelf: Shelf, folder: Folder) -> list[Piece]:
+_STYLES: Final = {"sound": "good", "none": "warn", "damaged": "bad"}
+
+
+def _known(shelf: Shelf, folder: Folder) -> _Known:
     parts = shelf.parts(folder.id)
     events = documents = used = 0
-    state, position = ("good", "sound") if parts else ("warn", "none"), 1
+    state, position = "sound" if parts else "none", 1
     for part in parts:
         used += sum(path.stat().st_size for path in part.files if path.exists())
         try:
@@ -105,15 +131,27 @@ def _row(shelf: Shelf, folder: Folder) -> list[Piece]:
                 _, some, more = reader.counts
                 position = reader.position
         except (BadPart, OSError):
-            state = "bad", "damaged"
+            state = "damaged"
             continue
         documents, events = documents + some, events + more
+    return _Known(
+        journal=folder.path.name,
+        parts=len(parts),
+        events=events,
+        documents=documents,
+        records=position - 1,
+        bytes=used,
+        state=state,
+    )
+
+
+def _row(known: _Known) -> list[Piece]:
     return [
-        ("title", folder.path.name),
-        ("", str(len(parts))),
-        ("", f"{events:,}"),
-        ("", f"{documents:,}"),
-        ("", f"{position - 1:,}"),
-        ("", size(used).replace(" bytes", " B").replace(" byte", " B")),
-        state,
+        ("title", known.journal),
+        ("", str(known.parts)),
+        ("", f"{known.events:,}"),
+        ("", f"{known.documents:,}"),
+        ("", f"{known.records:,}"),
+        ("", size(known.bytes).replace(" bytes", " B").replace(" byte", " B")),
+        (_STYLES[known.state], known.state),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -23,33 +24,35 @@ __all__ = ["accept_loss"]
 @click.command()
 @place_options
 @click.option("--yes", is_flag=True, help="Do it. Without this, say what would be lost.")
-def accept_loss(config: Path | None, state: Path | None, journal_id: str | None, yes: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def accept_loss(
+    config: Path | None, state: Path | None, journal_id: str | None, yes: bool, as_json: bool
+) -> None:
     """Have a damaged journal continued after the damage. What is behind it in that segment is given up.
 
     The damaged segment stays as it is. A gap record and an `audit.gap` event, with who accepted it, take the
     place of what is lost. The gateway must not be running.
     """
     for folder in chosen(state_of(config, state), journal_id, config):
-        _accept(folder, yes)
+        told, sentence = _accept(folder, yes)
+        name = folder.path.name
+        click.echo(json.dumps({"journal": name, **told}) if as_json else f"{name}: {sentence}")
 
 
-def _accept(folder: Folder, yes: bool) -> None:
-    name = folder.path.name
+def _accept(folder: Folder, yes: bool) -> tuple[dict[str, object], str]:
+    """What was found and done, and the same as a sentence."""
     locked = Folder(folder.path, folder.files, RealFiles().lock(folder.lock_file))
     locked.keyring = folder.keyring
     if not locked.is_locked:
-        click.echo(f"{name}: a gateway writes it, so it isn't damaged; left alone")
-        return
+        return {"state": "live"}, "a gateway writes it, so it isn't damaged; left alone"
     try:
         damage = _damage(locked)
         if damage is None:
-            click.echo(f"{name}: not damaged; left alone")
-        elif not yes:
-            click.echo(
-                f"{name}: {damage}\n  what follows in that segment would be given up; say --yes to do it"
-            )
-        else:
-            _continue(locked)
+            return {"state": "sound"}, "not damaged; left alone"
+        if not yes:
+            sentence = f"{damage}\n  what follows in that segment would be given up; say --yes to do it"
+            return {"state": "damaged", "problem": str(damage)}, sentence
+        return _continue(locked)
     finally:
         locked.release()
 
@@ -63,7 +66,7 @@ def _damage(folder: Folder) -> Damaged | None:
     return None
 
 
-def _continue(folder: Folder) -> None:
+def _continue(folder: Folder) -> tuple[dict[str, object], str]:
     try:
         journal = Journal(folder, options=JournalOptions(), threaded=False, sealing=sealing_at_rest(folder))
         recovered = journal.start(accept_loss=True)
@@ -84,4 +87,5 @@ def _continue(folder: Folder) -> None:
     if failed:
         raise failed[0]
     what = f"records {lost.first} to {last}" if count else "no record that was known of"
-    click.echo(f"{folder.path.name}: continues after record {last}; lost: {what}")
+    told = {"state": "continued", "last": last, "lost": count, "first_lost": lost.first if count else None}
+    return told, f"continues after record {last}; lost: {what}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ _NICENESS = 15
 @click.option("--events-days", type=int, help="With --state: as [retention] events_days.")
 @click.option("--payload-days", type=int, help="With --state: as [retention] payload_days.")
 @click.option("--nice", is_flag=True, help="At low priority.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_context
 def compact(
     ctx: click.Context,
@@ -42,6 +44,7 @@ def compact(
     events_days: int | None,
     payload_days: int | None,
     nice: bool,
+    as_json: bool,
 ) -> None:
     """Let expire what is over the time of `[retention]`: bodies become stubs, whole segments are removed.
 
@@ -57,11 +60,22 @@ def compact(
     for folder in chosen(where, journal_id, config):
         needed = needed_from(where, folder.id)
         try:
-            _compact(folder, policy, holds, needed, control_of(config, state), dry_run)
+            done = _compact(folder, policy, holds, needed, control_of(config, state), dry_run)
         except HoopproxyError as problem:
-            click.echo(f"{folder.path.name}: {problem}", err=True)
             failed = True
+            told: dict[str, object] = {"state": "failed", "problem": str(problem)}
+            _tell(folder, told, str(problem), as_json, err=True)
+        else:
+            _tell(folder, *done, as_json)
     ctx.exit(1 if failed else 0)
+
+
+def _tell(folder: Folder, told: dict[str, object], sentence: str, as_json: bool, err: bool = False) -> None:
+    name = folder.path.name
+    if as_json:
+        click.echo(json.dumps({"journal": name, **told}))
+    else:
+        click.echo(f"{name}: {sentence}", err=err)
 
 
 def _read(path: Path) -> Config:
@@ -92,26 +106,35 @@ def _policy(config: Config | None, events_days: int | None, payload_days: int | 
     )
 
 
-def _compact(folder: Folder, policy: Policy, holds: Holds, needed: int, control: Path, dry_run: bool) -> None:
+def _compact(
+    folder: Folder, policy: Policy, holds: Holds, needed: int, control: Path, dry_run: bool
+) -> tuple[dict[str, object], str]:
+    """What was done, and the same as a sentence."""
     now, name = time.time_ns(), folder.path.name
     with Upkeep(folder) as upkeep:
         numbers = due(folder, policy, holds, now=now, needed_from=needed)
         if folder.is_live and numbers:
             numbers = [number for number in numbers if number != folder.segments()[-1]]
         if not numbers:
-            click.echo(f"{name}: nothing is due")
-            return
+            return {"state": "nothing_due"}, "nothing is due"
         if dry_run:
-            click.echo(f"{name}: {len(numbers)} segments are due, {numbers[0]} to {numbers[-1]}")
-            return
+            told = {"state": "due", "segments": len(numbers), "first": numbers[0], "last": numbers[-1]}
+            return told, f"{len(numbers)} segments are due, {numbers[0]} to {numbers[-1]}"
         ordered = AuditRetention(state="ordered", journal=name, segments=len(numbers))
         jseq = put_on_record(folder, ordered, control)
         done = carry_out(upkeep, policy, holds, now=now, needed_from=needed, ordered_by=jseq)
         put_on_record(folder, _completed(name, done), control)
-    click.echo(
-        f"{name}: {done.stubs} records expired in {done.rewritten} segments,"
+    sentence = (
+        f"{done.stubs} records expired in {done.rewritten} segments,"
         f" {done.segments_removed} segments removed, {done.bytes_freed / (1 << 20):.1f} MiB freed"
     )
+    return {
+        "state": "compacted",
+        "records": done.stubs,
+        "segments": done.rewritten,
+        "segments_removed": done.segments_removed,
+        "bytes_freed": done.bytes_freed,
+    }, sentence
 
 
 def _completed(name: str, done: Done) -> AuditRetention:

@@ -32,6 +32,7 @@ _NAMED: int = 500
 @click.option("--identity", metavar="ID", help="All sessions of one identity.")
 @click.option("--reason", required=True, help="For the record, which keeps it: write nothing personal here.")
 @click.option("--yes", is_flag=True, help="Do it. Without this, say what would be erased.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def erase(
     config: Path | None,
     state: Path | None,
@@ -40,6 +41,7 @@ def erase(
     identity: str | None,
     reason: str,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Erase what sessions did and said: events and recordings become stubs, salts and data keys are destroyed.
 
@@ -58,10 +60,11 @@ def erase(
     if not plans:
         raise HoopproxyError(f"no {what} of that id is in the trail, or all of it is erased already")
     _check(plans, Holds(where))
+    copies = [name for name in readers_of(where) if name not in _WITHOUT_COPIES]
     for folder, found in plans:
         if not yes:
-            told = _counted(len(found.sessions), "session")
-            click.echo(f"{folder.path.name}: {told} would be erased; say --yes to do it")
+            sentence = f"{_counted(len(found.sessions), 'session')} would be erased; say --yes to do it"
+            _tell(folder, {"state": "would_erase", **_whose(found), "copies": copies}, sentence, as_json)
             continue
         with Upkeep(folder) as upkeep:
             ordered = AuditErasure(
@@ -85,12 +88,26 @@ def erase(
                 keys=done.keys,
             )
             put_on_record(folder, completed, control)
-        click.echo(
-            f"{folder.path.name}: {_counted(done.records, 'record')} of"
+        sentence = (
+            f"{_counted(done.records, 'record')} of"
             f" {_counted(len(found.sessions), 'session')} erased in {_counted(done.segments, 'segment')},"
             f" {_counted(done.keys, 'key')} destroyed"
         )
-    _tell_copies(where)
+        counts = {"records": done.records, "segments": done.segments, "keys": done.keys}
+        _tell(folder, {"state": "erased", **_whose(found), **counts, "copies": copies}, sentence, as_json)
+    if copies and not as_json:
+        click.echo(
+            "These readers of the trail may have copies, which are not erased by this: " + ", ".join(copies)
+        )
+
+
+def _whose(found: Found) -> dict[str, object]:
+    return {"sessions": sorted(found.sessions)}
+
+
+def _tell(folder: Folder, told: dict[str, object], sentence: str, as_json: bool) -> None:
+    name = folder.path.name
+    click.echo(json.dumps({"journal": name, **told}) if as_json else f"{name}: {sentence}")
 
 
 def _plans(
@@ -122,11 +139,3 @@ _WITHOUT_COPIES: Final = ("ledger", "index")
 
 def _counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _tell_copies(state: Path) -> None:
-    names = [name for name in readers_of(state) if name not in _WITHOUT_COPIES]
-    if names:
-        click.echo(
-            "These readers of the trail may have copies, which are not erased by this: " + ", ".join(names)
-        )

@@ -51,6 +51,7 @@ def _what(session: str | None, identity: str | None, target: str | None) -> tupl
 @place_options
 @_what_options
 @click.option("--reason", required=True, help="For the record: a case, a request.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def add(
     config: Path | None,
     state: Path | None,
@@ -59,6 +60,7 @@ def add(
     identity: str | None,
     target: str | None,
     reason: str,
+    as_json: bool,
 ) -> None:
     """Put a hold in force."""
     kind, value = _what(session, identity, target)
@@ -70,13 +72,14 @@ def add(
         raise HoopproxyError(f"there is a hold on {kind} {value} already")
     _record(where, config, AuditHold(action="add", what=kind, value=value, reason=reason))
     holds.add(made)
-    click.echo(inert(f"held: {kind} {value}"))
+    _tell("add", made, f"held: {kind} {value}", as_json)
 
 
 @hold.command()
 @place_options
 @_what_options
 @click.option("--reason", required=True, help="For the record: why it may go now.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def remove(
     config: Path | None,
     state: Path | None,
@@ -85,16 +88,18 @@ def remove(
     identity: str | None,
     target: str | None,
     reason: str,
+    as_json: bool,
 ) -> None:
     """Lift a hold. What is over its time may go the next time that the journals are compacted."""
     kind, value = _what(session, identity, target)
     where = state_of(config, state)
     holds = Holds(where)
-    if not any((each.kind, each.value) == (kind, value) for each in holds):
+    lifted = next((each for each in holds if (each.kind, each.value) == (kind, value)), None)
+    if lifted is None:
         raise HoopproxyError(f"there is no hold on {kind} {value}")
     _record(where, config, AuditHold(action="remove", what=kind, value=value, reason=reason))
     holds.remove(kind, value)
-    click.echo(inert(f"lifted: {kind} {value}"))
+    _tell("remove", lifted, f"lifted: {kind} {value}", as_json)
 
 
 @hold.command("list")
@@ -107,6 +112,10 @@ def list_(config: Path | None, state: Path | None, journal_id: str | None, as_js
             click.echo(json.dumps(attrs.asdict(each)))
         else:
             click.echo(inert(f"{each.kind} {each.value}  since {each.since} by {each.by}: {each.reason}"))
+
+
+def _tell(action: str, about: Hold, sentence: str, as_json: bool) -> None:
+    click.echo(json.dumps({"action": action, **attrs.asdict(about)}) if as_json else inert(sentence))
 
 
 def _record(state: Path, config: Path | None, event: AuditHold) -> None:
