@@ -6,13 +6,22 @@ somewhere else is not, unless the role names it.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-__all__ = ["Permits", "problems"]
+__all__ = ["SHELL", "Permits", "problems"]
+
+SHELL: Final = "\n\r;&|<>`$()"
+"""What lets a POSIX shell run, read or write something else than the command that a text begins with."""
+
+_SHELL = re.compile(f"[{re.escape(SHELL)}]")
+_ONE = re.compile(r"\[([^]!])\]")
+"""A pattern's way to write one character as itself."""
 
 _ALLOW = ("shell", "exec", "sftp")
 _ENV = ("LANG", "LC_*", "TERM", "COLORTERM")
@@ -20,10 +29,13 @@ _ENV = ("LANG", "LC_*", "TERM", "COLORTERM")
 
 @attrs.frozen(kw_only=True)
 class Permits:
-    """What one role permits. Patterns are those of a shell (``*``, ``?``, ``[...]``), over the whole text.
+    """What one role permits. Patterns are those of a shell (``*``, ``?``, ``[...]``), over the whole text. Nothing with
+    a NUL byte is permitted by any: some servers take what is before it for the whole.
 
     :ivar allow: of ``shell``, ``exec``, ``sftp`` and ``subsystem:NAME``.
-    :ivar exec_allow: texts that a command must match, if there are any. :ivar exec_deny: texts that it must not match.
+    :ivar exec_allow: texts that a command must match, if there are any; a wildcard stands for none of what lets a
+        shell run something else (:data:`SHELL`), unless it is all of the pattern.
+    :ivar exec_deny: texts that it must not match.
     :ivar forwards: ``host:port`` of connections through the target. :ivar remote_forwards: ``address:port`` that the
         target may listen on. :ivar streamlocal: paths of sockets. :ivar targets: whether what is
         a target of the gateway may be connected to (``-J``, ``-L`` to a database): a role must give that one, too.
@@ -51,9 +63,11 @@ class Permits:
         """Why a command must not run, or ``None``."""
         if "exec" not in self.allow:
             return "the role permits no commands (exec)"
-        if self.exec_allow and not _matches(text, self.exec_allow):
+        if "\0" in text:
+            return "a command that holds a NUL byte is not the same for everybody who reads it"
+        if self.exec_allow and not any(_runs(text, pattern) for pattern in self.exec_allow):
             return "the role permits other commands only"
-        if _matches(text, self.exec_deny):
+        if _matches(text, self.exec_deny) or _matches(text.strip(), self.exec_deny):
             return "the role denies this command"
         return None
 
@@ -73,16 +87,31 @@ class Permits:
         return None if fine else f"the role permits no remote forward of {host or '*'}:{port}"
 
     def socket(self, path: str) -> str | None:
-        """Why no connection may go to this socket, or ``None``."""
-        return None if _matches(path, self.streamlocal) else f"the role permits no forward to {path}"
+        """Why no connection may go to this socket, or ``None``. A path that climbs is none that a pattern is about."""
+        fine = ".." not in path.split("/") and _matches(path, self.streamlocal)
+        return None if fine else f"the role permits no forward to {path}"
 
     def variable(self, name: str) -> str | None:
         """Why a variable must not be set, or ``None``."""
-        return None if _matches(name, self.env) else f"the role does not permit the variable {name}"
+        fine = "=" not in name and _matches(name, self.env)
+        return None if fine else f"the role does not permit the variable {name}"
 
 
 def _matches(text: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(text, pattern) for pattern in patterns)
+    return "\0" not in text and any(fnmatchcase(text, pattern) for pattern in patterns)
+
+
+def _runs(text: str, pattern: str) -> bool:
+    """Whether a command is what a pattern of ``exec_allow`` means.
+
+    ``id *`` must not permit ``id x; rm y``. What a shell would go on with must stand in the pattern itself: as often as
+    in the text, so that no wildcard has stood for it.
+    """
+    if not pattern.strip("*"):
+        return True
+    return fnmatchcase(text, pattern) and Counter(_SHELL.findall(text)) == Counter(
+        _SHELL.findall(_ONE.sub(r"\1", pattern))
+    )
 
 
 def problems(options: Mapping[str, object]) -> list[str]:

@@ -178,6 +178,8 @@ class Requests(Partings):
         reader.end()
         detail = {"name": safe_text(name), "value": safe_text(value)}
         refused = self.permits.variable(name.decode("utf-8", "replace"))
+        if refused is None and b"\0" in value:
+            refused = "a variable's value holds a NUL byte"
         yield from self._noted(channel, "environment", detail, refused)
         yield from self._ask(frame, channel, "ENV", wants, detail, refused, is_command=False)
 
