@@ -862,7 +862,7 @@ class AuditEpoch(Event):
 @catalogued("audit.checkpoint")
 @attrs.frozen(kw_only=True)
 class AuditCheckpoint(Event):
-    """The ledger signed the head of a tree: ``size`` records of ``journal`` have the root ``root`` (base 64).
+    """The ledger signed the head of a tree: ``size`` leaves of ``journal`` have the root ``root`` (base 64).
 
     ``note`` is the signed checkpoint, as ``c2sp.org/tlog-checkpoint`` says: keep it elsewhere, and nobody can
     change what it covers unseen. ``last`` is the highest ``jseq`` in it.

@@ -6,8 +6,8 @@ numbers, each at least once. It goes at its own pace: nobody waits for another, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol, SupportsIndex, TypeAlias, overload
 
 import orjson
 from twisted.internet.defer import Deferred
@@ -15,15 +15,18 @@ from twisted.internet.defer import Deferred
 from hoopproxy.events import Event
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
-from hoopproxy.journal.reader import Record
+from hoopproxy.journal.handed import HandedTurn
+from hoopproxy.journal.reader import Record, records_of
+from hoopproxy.journal.turns import Told
 from hoopproxy.reading.journals import event_of
 
-__all__ = ["Consumer", "Emit", "Taken"]
+__all__ = ["Consumer", "Emit", "Entry", "Records", "Taken", "TakenTurn"]
 
 Emit = Callable[[Event], None]
 """Gives an event to the gateway's writer (never waits, never raises). It comes back as a record of the journal."""
 
 _NOT_LOOKED: Final[Any] = object()
+_LIKES_KEPT: Final = 4096  # sessions; one takes about 4 KB
 _CHUNK: Final = int(Kind.CHUNK)
 _EVENT: Final = int(Kind.EVENT)
 
@@ -96,6 +99,119 @@ class Taken:
         return found
 
 
+class TakenTurn(HandedTurn):
+    """A turn on its way to the consumers, which share it. It is a :class:`~hoopproxy.export.turned.Half`.
+
+    :ivar journal: the journal's id, 16 bytes.
+    """
+
+    __slots__ = ("_folder", "_records", "_session_of")
+
+    def __init__(self, told: Told, folder: Folder, session_of: Callable[[int], bytes | None]) -> None:
+        """:param session_of: as of :class:`Taken`."""
+        self.told, self._folder, self._session_of = told, folder, session_of
+        self._said = None
+        self._records: list[Taken] | None = None
+
+    @property
+    def journal(self) -> bytes:
+        return self._folder.id
+
+    def records(self) -> list[Taken]:
+        """Its records, the same ones for everybody."""
+        found = self._records
+        if found is None:
+            folder, session_of = self._folder, self._session_of
+            found = self._records = [Taken(record, folder, session_of) for record in records_of(self.told)]
+        return found
+
+    # -- as half of an operation
+
+    @property
+    def op(self) -> str:
+        return self.told.op.decode()
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.told.lines))
+
+    @property
+    def like(self) -> Mapping[str, Any]:
+        told = self.told
+        envelope = told.envelope
+        kept = _likes.get(id(envelope))
+        if kept is not None and kept[0] is envelope:
+            return kept[1]
+        if len(_likes) >= _LIKES_KEPT:
+            _likes.clear()
+        event = orjson.loads(told.lines[0])
+        _likes[id(envelope)] = envelope, event
+        return event  # type: ignore[no-any-return]
+
+    @property
+    def events(self) -> Sequence[Mapping[str, Any]]:
+        return [taken.event for taken in self.records()[1:] if taken.event is not None]
+
+    @property
+    def said(self) -> Sequence[bytes]:
+        return self.told.said
+
+    @property
+    def decided(self) -> bytes:
+        return self.told.decided
+
+    @property
+    def last_id(self) -> bytes:
+        return self.told.last[0]
+
+    @property
+    def last_jseq(self) -> int:
+        return self.told.last[1]
+
+    @property
+    def last_seq(self) -> int:
+        return self.told.last[2]
+
+    @property
+    def time(self) -> bytes:
+        return self.told.said_time
+
+
+_likes: dict[int, tuple[Any, Mapping[str, Any]]] = {}
+"""An event of each envelope, told by the very object, which is held here so that no other can be taken for it."""
+
+Entry: TypeAlias = Taken | TakenTurn
+
+
+class Records(Sequence[Taken]):
+    """Consecutive records, of which some are still told as turns; each becomes records when somebody looks."""
+
+    __slots__ = ("entries",)
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+
+    def __len__(self) -> int:
+        return sum([len(each.told) if isinstance(each, TakenTurn) else 1 for each in self.entries])
+
+    def __iter__(self) -> Iterator[Taken]:
+        for each in self.entries:
+            if isinstance(each, TakenTurn):
+                yield from each.records()
+            else:
+                yield each
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Taken: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Taken]: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Taken | Sequence[Taken]:
+        if index == 0 or index == -1:  # what is asked for of every batch
+            each = self.entries[0 if index == 0 else -1]
+            return each.records()[0 if index == 0 else -1] if isinstance(each, TakenTurn) else each
+        return list(self)[index]
+
+
 class Consumer(Protocol):
     """Somebody who takes the whole trail. All methods are called on the reader process's reactor thread.
 
@@ -115,8 +231,9 @@ class Consumer(Protocol):
         durably. ``None``: the follower keeps it, in a cursor file; 1 is the first record ever written."""
 
     def take(self, journal: bytes, records: Sequence[Taken]) -> Deferred[None] | None:
-        """Take consecutive records of one journal. ``None`` or a Deferred that fires when they need not come
-        again; only then come the next, of whichever journal. If it fails, the same come again after a pause.
+        """Take consecutive records of one journal; :func:`~hoopproxy.journal.handed.entries_of` tells which of them
+        were written as one turn. ``None`` or a Deferred that fires when they need not come again; only then come the
+        next, of whichever journal. If it fails, the same come again after a pause.
 
         Numbers that are missing before the first are of segments that are gone; who counts on having all
         compares with the last number it had.

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hoopproxy.config.model import Sink
 from hoopproxy.delivery.claim import fitted
-from hoopproxy.delivery.consumer import Taken
+from hoopproxy.delivery.consumer import Taken, TakenTurn
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import canonical
 from hoopproxy.export import FORMATS, Join, Operation, alone, render
+from hoopproxy.journal.handed import entries_of
 from hoopproxy.sinks import Delivery
 
 __all__ = ["NoFormat", "Selection", "batches"]
@@ -24,6 +25,31 @@ MAX_EVENT_BYTES = 921_600
 
 class NoFormat(HoopproxyError):
     """The format of a sink is not there."""
+
+
+_TURNS = ("command.requested", "command.result", "command.completed")
+"""What an operation that comes in turns is made of."""
+
+
+class TurnedDelivery(Delivery):
+    """Of an operation that came in turns. Its event is parsed when somebody asks for it."""
+
+    __slots__ = ("turn",)
+    turn: TakenTurn
+
+    def __init__(self, body: bytes, turn: TakenTurn, format_name: str) -> None:
+        put = object.__setattr__  # it is as frozen as any delivery
+        put(self, "body", body)
+        put(self, "format", format_name)
+        put(self, "turn", turn)
+
+    @property
+    def event(self) -> Mapping[str, object]:
+        return self.turn.events[-1]
+
+    @property
+    def id(self) -> str:
+        return self.turn.last_id.decode()
 
 
 class Selection:
@@ -38,16 +64,18 @@ class Selection:
             raise NoFormat(f"there is no format {format_name}; known are {', '.join(FORMATS)}")
         self._format, self._limit = found, sink.max_event_bytes or most
         self._kinds, self._targets = frozenset(sink.kinds), frozenset(sink.targets)
+        self._tells_turns = found.joins and not self._targets
+        self._wants_commands = any(self._is_wanted({"kind": kind}) for kind in _TURNS)
         self._joins: dict[bytes, Join] = {}
         self._failed: list[tuple[bytes, int, str]] = []
 
     # -- records
 
-    def take(self, records: Iterable[Taken]) -> list[Delivery]:
+    def take(self, records: Sequence[Taken]) -> list[Delivery]:
         """What becomes complete by these records."""
         made: list[Delivery] = []
         limit, targets, joins, name = self._limit, self._targets, self._format.joins, self._format.name
-        for record in records:
+        for record in self._untold(records, made):
             event = record.event
             if event is None or (targets and not self._is_of_targets(event)):
                 continue
@@ -67,6 +95,36 @@ class Selection:
             except Exception as problem:  # one event that a mapper can't take must not stop those behind it
                 self._failed.append((record.journal, record.jseq, type(problem).__name__))
         return made
+
+    def _untold(self, records: Sequence[Taken], made: list[Delivery]) -> Iterator[Taken]:
+        """Every record that isn't told as part of a turn; of turns the deliveries go to ``made`` at once."""
+        if not self._tells_turns:
+            yield from records
+            return
+        for entry in entries_of(records):
+            if not isinstance(entry, TakenTurn):
+                yield entry
+            elif max(map(len, entry.told.lines)) > self._limit:
+                yield from entry.records()
+            else:
+                try:
+                    made += self._turn(entry)
+                except Exception as problem:
+                    self._failed.append((entry.journal, entry.told.last_jseq, type(problem).__name__))
+
+    def _turn(self, turn: TakenTurn) -> Iterable[Delivery]:
+        join = self._join_of(turn.journal)
+        if len(turn.said) == 1:
+            return self._wanted(join.feed_asked(turn))
+        found = join.feed_answered(turn)
+        if isinstance(found, list):
+            return self._wanted(found)
+        if not self._wants_commands:
+            return ()
+        line = self._format.turned(found)
+        if line is None or len(line) > self._limit:
+            return self._wanted([found.operation()])
+        return (TurnedDelivery(line, turn, self._format.name),)
 
     def failures(self) -> list[tuple[bytes, int, str]]:
         """What could not be made since this was asked last: journal, number, kind of error."""

@@ -13,20 +13,23 @@ from typing import Final
 
 import attrs
 
-from hoopproxy.delivery.consumer import Taken
+from hoopproxy.delivery.consumer import Entry, Records, Taken, TakenTurn
 from hoopproxy.errors import Damaged
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keys import GATEWAY_KEY, KeyFile
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import Entry as Read
+from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.recovery import sound_segments
+from hoopproxy.journal.turns import Told
 from hoopproxy.journal.watermark import NO_MARK, Mark, read_mark
 
 __all__ = ["Batch", "Place", "Stream", "View"]
 
-BATCH_RECORDS: Final = 2048
+BATCH_ENTRIES: Final = 2048
 BATCH_BYTES: Final = 1 << 20
 WINDOW_BYTES: Final = 4 << 20
 _RECORD_OVERHEAD: Final = 300  # bytes of memory that a decoded record takes beside its body
+_TURN_OVERHEAD: Final = 1500
 _KEYS_KEPT: Final = 65536
 _TRIES: Final = 3
 
@@ -42,36 +45,45 @@ class Place:
 
 @attrs.frozen
 class Batch:
-    """Consecutive records. ``size``: bytes of memory."""
+    """Consecutive records, all that is wanted of each block. ``size``: bytes of memory."""
 
-    records: tuple[Taken, ...]
+    entries: tuple[Entry, ...]
     size: int
+    records: Records = attrs.field(init=False)
+
+    @records.default
+    def _records(self) -> Records:
+        return Records(self.entries)
 
     @property
     def first(self) -> int:
         """The first record's number."""
-        return self.records[0].jseq
+        return self.entries[0].jseq
 
     @property
     def last(self) -> int:
         """The last record's number."""
-        return self.records[-1].jseq
+        last = self.entries[-1]
+        return last.told.last_jseq if isinstance(last, TakenTurn) else last.jseq
 
     @property
     def place(self) -> Place:
         """Where it begins."""
-        return _place(self.records[0].record)
+        first = self.entries[0]
+        read = first.told if isinstance(first, TakenTurn) else first.record
+        return Place(read.segment, read.offset, read.time)
 
     def since(self, position: int) -> Batch:
         """Without what comes before ``position``."""
         if position <= self.first:
             return self
-        left = tuple(taken for taken in self.records if taken.jseq >= position)
-        return Batch(left, self.size * len(left) // len(self.records))
-
-
-def _place(record: Record) -> Place:
-    return Place(record.segment, record.offset, record.time)
+        left: list[Entry] = []
+        for entry in self.entries:
+            if entry.jseq >= position:
+                left.append(entry)
+            elif isinstance(entry, TakenTurn) and entry.told.last_jseq >= position:
+                left += [taken for taken in entry.records() if taken.jseq >= position]
+        return Batch(tuple(left), self.size * len(left) // len(self.entries))
 
 
 class _Reading:
@@ -79,25 +91,32 @@ class _Reading:
 
     def __init__(self, stream: Stream, since: int) -> None:
         self._stream, self._reader = stream, JournalReader(stream.folder, since=since)
-        self._records: Iterator[Record] | None = None
+        self._blocks: Iterator[list[Read]] | None = None
 
     def close(self) -> None:
-        self._records = None
+        self._blocks = None
         self._reader.close()
 
     def read(self) -> Batch | None:
         """The next records, ``None`` at the end of what is durable. Raises as the reader does."""
-        if self._records is None:
-            self._records = iter(self._reader)
-        found: list[Taken] = []
+        if self._blocks is None:
+            self._blocks = self._reader.blocks()
+        found: list[Entry] = []
         size = 0
-        for record in self._records:
-            found.append(self._stream.taken(record))
-            size += len(record.body) + _RECORD_OVERHEAD
-            if len(found) >= BATCH_RECORDS or size >= BATCH_BYTES:
+        folder, session_of = self._stream.folder, self._stream.session_of
+        for block in self._blocks:
+            for entry in block:
+                if isinstance(entry, Told):
+                    found.append(TakenTurn(entry, folder, session_of))
+                    lines = entry.lines
+                    size += len(entry.chunk) + len(lines[0]) * len(lines) + _TURN_OVERHEAD
+                else:
+                    found.append(Taken(entry, folder, session_of))
+                    size += len(entry.body) + _RECORD_OVERHEAD
+            if len(found) >= BATCH_ENTRIES or size >= BATCH_BYTES:
                 break
         else:
-            self._records = None
+            self._blocks = None
         return Batch(tuple(found), size) if found else None
 
 
@@ -135,11 +154,8 @@ class Stream:
 
     # -- records
 
-    def taken(self, record: Record) -> Taken:
-        """A record, as it is handed out."""
-        return Taken(record, self.folder, self._session_of)
-
-    def _session_of(self, key_id: int) -> bytes | None:
+    def session_of(self, key_id: int) -> bytes | None:
+        """The session of a key, 16 bytes; ``None`` for the gateway's own."""
         if key_id not in self._keys:
             if len(self._keys) > _KEYS_KEPT:
                 self._keys = {GATEWAY_KEY: None}

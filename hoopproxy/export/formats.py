@@ -12,6 +12,7 @@ from hoopproxy.events import canonical
 from hoopproxy.export import cef, ecs, leef, ocsf
 from hoopproxy.export.bounds import within
 from hoopproxy.export.operation import Operation
+from hoopproxy.export.turned import Turned
 
 __all__ = ["FORMATS", "Format", "render"]
 
@@ -23,12 +24,14 @@ class Format:
     :ivar joins: whether records are to be joined first. Where not, each is given as it is (``alone``).
     :ivar media_type: for transports that name it.
     :ivar write: one line of UTF-8 without an end. Pure. :func:`render` bounds it.
+    :ivar turned: the very same of an operation that comes in halves; gives ``None`` where it can't.
     """
 
     name: str
     joins: bool = True
     media_type: str = "application/json"
     write: Callable[[Operation], bytes]
+    turned: Callable[[Turned], bytes | None] = lambda turned: None
 
 
 def _native(operation: Operation) -> bytes:
@@ -42,7 +45,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         each.name: each
         for each in (
             Format(name="native", joins=False, write=_native),
-            Format(name="ocsf", write=ocsf.write),
+            Format(name="ocsf", write=ocsf.write, turned=ocsf.turned),
             Format(name="ecs", write=ecs.write),
             Format(name="cef", media_type="text/plain", write=cef.write),
             Format(name="leef", media_type="text/plain", write=leef.write),

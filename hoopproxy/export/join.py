@@ -27,6 +27,7 @@ from hoopproxy.export.operation import (
     alone,
     outcome_of,
 )
+from hoopproxy.export.turned import Half, Turned
 
 __all__ = ["AGE", "BadState", "Join"]
 
@@ -64,12 +65,29 @@ class BadState(HoopproxyError):
 class _Open:
     """An operation without its end."""
 
-    __slots__ = ("records", "session", "since", "size", "told")
+    __slots__ = ("_records", "asked", "session", "since", "size", "told")
 
-    def __init__(self, records: list[Record], session: str, size: int, since: float | None) -> None:
-        self.records, self.session, self.size, self.since = records, session, size, since
+    def __init__(
+        self,
+        records: list[Record] | None,
+        session: str,
+        size: int,
+        since: float | None,
+        asked: Half | None = None,
+    ) -> None:
+        """:param asked: in place of ``records``."""
+        self._records, self.asked = records, asked
+        self.session, self.size, self.since = session, size, since
         self.told = 0
         """How many of the records were exported already, as started."""
+
+    @property
+    def records(self) -> list[Record]:
+        """What is there so far. Who adds to it forgets ``asked``, which is the first of them."""
+        if self._records is None:
+            assert self.asked is not None
+            self._records = list(self.asked.events)
+        return self._records
 
 
 class Join:
@@ -128,6 +146,23 @@ class Join:
             return []  # it is held already
         return self._add(op, found, event, size)
 
+    def feed_asked(self, half: Half) -> list[Operation]:
+        """As :meth:`feed`, of a ``command.requested`` that was told as half of a turn."""
+        op = half.op
+        if op in self._open:
+            return self.feed(half.events[0], half.size)
+        return self._open_it(op, _Open(None, half.like.get("session", ""), half.size, self._now, half))
+
+    def feed_answered(self, half: Half) -> Turned | list[Operation]:
+        """As :meth:`feed`, of the result and the end that were told as the other half."""
+        op = half.op
+        found = self._open.get(op)
+        if found is None or found.asked is None:
+            result, end = half.events
+            return self.feed(result) + self.feed(end)
+        self._forget(op, found)
+        return Turned(found.asked, half, self._facts_of(found.session))
+
     def due(self, now: float) -> list[Operation]:
         """What is open for longer than ``age``, once: as started.
 
@@ -168,8 +203,11 @@ class Join:
 
     def _begin(self, op: str, event: Record, size: int) -> list[Operation]:
         size = size or len(canonical(event))
-        session = event.get("session", "")
-        entry = self._open[op] = _Open([event], session, size, self._now)
+        return self._open_it(op, _Open([event], event.get("session", ""), size, self._now))
+
+    def _open_it(self, op: str, entry: _Open) -> list[Operation]:
+        self._open[op] = entry
+        session, size = entry.session, entry.size
         of = self._of.get(session)
         if of is None:
             self._of[session] = {op: None}
@@ -185,6 +223,7 @@ class Join:
         if len(entry.records) >= self._max_records:
             return [Operation((event,), STARTED, NO_ROOM, self._facts_of(entry.session))]
         entry.records.append(event)
+        entry.asked = None
         entry.size += size
         self.bytes += size
         return self._make_room(op, entry) if self.bytes > self._max_bytes else []

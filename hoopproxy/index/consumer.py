@@ -128,7 +128,7 @@ class Index:
         if gathering.is_empty:
             self._begun[journal] = self._clock()
         wanted = gathering.position
-        if records and records[0].record.jseq < wanted:
+        if records and records[0].record.jseq < wanted:  # some of them; told as turns they are cut here
             records = [taken for taken in records if taken.record.jseq >= wanted]
         gathering.extend(records)
         return self._write([journal]) if gathering.is_full else None

@@ -21,7 +21,9 @@ from hoopproxy.index.saying import QUIET, names_of, said_in
 from hoopproxy.index.screens import KIND, MAX_BYTES, Screens
 from hoopproxy.index.words import words_of
 from hoopproxy.journal.format import Kind
+from hoopproxy.journal.handed import HandedTurn, entries_of
 from hoopproxy.journal.reader import Record, chunk_of
+from hoopproxy.journal.turns import Told
 
 __all__ = ["Gathering"]
 
@@ -49,6 +51,11 @@ MAX_STREAMS: Final = 20_000
 """Sessions that something is remembered of; one takes some 500 bytes."""
 
 _EVENT, _CHUNK = int(Kind.EVENT), int(Kind.CHUNK)
+_KINDS_OF: Final[tuple[tuple[tuple[bytes, bytes | None], ...], ...]] = (
+    ((b"command.requested", None),),
+    ((b"command.result", None), (b"command.completed", b"success")),
+)
+"""Kind and outcome of a turn's events, by how many there are."""
 _TURNS: Final = frozenset((b"session.end", b"command.result"))
 _ALL_NAMED: Final = 4  # of a document: identity and target are among its words
 _CACHE: Final = 2000
@@ -98,48 +105,99 @@ class Gathering:
         """Take the next records, in order."""
         if not batch:
             return
-        first, last = batch[0].record, batch[-1].record
+        entries = entries_of(batch)
+        first, last = _read(entries[0]), _read(entries[-1])
         if not self._records:
             self._first, self._since = first.jseq, first.time
-        self._records += len(batch)
-        opened, facts_at = self._open, _FACTS
-        for taken in batch:
-            record = taken.record
-            if record.kind == _EVENT:
-                body = record.body
-                facts = facts_at(body, body.rfind(_KIND))
-                if facts is None:
-                    self._unusual(taken)
-                    continue
-                kind, outcome = facts.groups()
-                key = record.key_id, kind, outcome
-                document = opened.get(key)
-                if document is None:
-                    document = opened[key] = self._begin(taken, record, kind, outcome)
-                document.count += 1
-                document.last, document.until = record.jseq, record.time
-                if kind not in QUIET or b'"error":' in body or b'"detail":' in body:
-                    said = _said(body) if document.named == _ALL_NAMED else None
-                    if said is not None:
-                        self._words_of(document, said)
-                    elif (event := taken.event) is not None:
-                        self._say(document, event)
-                if kind in _TURNS:
-                    self._turn(taken, document, kind)
-                if document.count >= MAX_EVENTS or len(document.words) > MAX_WORDS:
-                    del opened[key]
-                    self._close(document)
-            elif record.kind == _CHUNK:
-                if self._rows_held:
-                    stream = self._streams.get(record.key_id)
-                    if stream is not None and stream.rows is not None:
-                        stream.rows.feed(record)
-                if self._screens_of is not None and not record.is_closed:
-                    self._show(taken)
+        for entry in entries:
+            if not isinstance(entry, HandedTurn):
+                self._records += 1
+                self._take(entry)
+            elif self._needs_chunks(entry.told.key):
+                for taken in entry.records():
+                    self._records += 1
+                    self._take(taken)
             else:
-                self._unusual(taken)
-        self.position, self._until = last.jseq + 1, last.time
+                self._records += len(entry.told)
+                self._take_turn(entry)
+        self.position = (last.last_jseq if isinstance(last, Told) else last.jseq) + 1
+        self._until = last.time
         self._place = last.segment, last.offset
+
+    def _needs_chunks(self, key: int) -> bool:
+        """Whether more than the events of a session is looked at, or may be."""
+        stream = self._streams.get(key)
+        if stream is None or self._rows_held:
+            return True
+        return self._screens_of is not None and (stream.target is None or stream.screens is not None)
+
+    def _take(self, taken: Taken) -> None:
+        record = taken.record
+        if record.kind == _EVENT:
+            body = record.body
+            facts = _FACTS(body, body.rfind(_KIND))
+            if facts is None:
+                self._unusual(taken)
+                return
+            kind, outcome = facts.groups()
+            document = self._document(taken, record.key_id, kind, outcome, record.jseq, record)
+            if kind not in QUIET or b'"error":' in body or b'"detail":' in body:
+                said = _said(body) if document.named == _ALL_NAMED else None
+                if said is not None:
+                    self._words_of(document, said)
+                elif (event := taken.event) is not None:
+                    self._say(document, event)
+            if kind in _TURNS:
+                self._turn(taken, document, kind)
+            self._close_full(document, (record.key_id, kind, outcome))
+        elif record.kind == _CHUNK:
+            if self._rows_held:
+                stream = self._streams.get(record.key_id)
+                if stream is not None and stream.rows is not None:
+                    stream.rows.feed(record)
+            if self._screens_of is not None and not record.is_closed:
+                self._show(taken)
+        else:
+            self._unusual(taken)
+
+    def _take_turn(self, turn: HandedTurn) -> None:
+        """The same for the events of a turn, of a session that was met before and whose chunks nobody looks into."""
+        told = turn.told
+        jseq = told.jseq
+        for number, (kind, outcome) in enumerate(_KINDS_OF[len(told.lines) - 1]):
+            key = told.key, kind, outcome
+            document = self._document(turn, told.key, kind, outcome, jseq + 1 + number, told)
+            if kind not in QUIET:
+                if document.named == _ALL_NAMED:
+                    self._words_of(document, said_in({"event": turn.first_said}))
+                else:
+                    self._say(document, turn.records()[1].event)
+            elif b'"error":' in told.said[number] or b'"detail":' in told.said[number]:
+                self._say(document, turn.records()[1 + number].event)
+            self._close_full(document, key)
+
+    def _document(
+        self,
+        taken: Taken | HandedTurn,
+        key_id: int,
+        kind: bytes,
+        outcome: bytes | None,
+        jseq: int,
+        read: Record | Told,
+    ) -> Document:
+        """The one that an event belongs to, which counts it."""
+        key = key_id, kind, outcome
+        document = self._open.get(key)
+        if document is None:
+            document = self._open[key] = self._begin(taken, key_id, jseq, read, kind, outcome)
+        document.count += 1
+        document.last, document.until = jseq, read.time
+        return document
+
+    def _close_full(self, document: Document, key: tuple[int, bytes, bytes | None]) -> None:
+        if document.count >= MAX_EVENTS or len(document.words) > MAX_WORDS:
+            del self._open[key]
+            self._close(document)
 
     def _turn(self, taken: Taken, document: Document, kind: bytes) -> None:
         """What changes more than words."""
@@ -157,27 +215,31 @@ class Gathering:
         if event is None:
             return
         kind, outcome = str(event.get("kind", "?")).encode(), event.get("outcome")
-        key = record.key_id, kind, None if outcome is None else str(outcome).encode()
-        document = self._open.get(key)
-        if document is None:
-            document = self._open[key] = self._begin(taken, record, kind, key[2])
-        document.count += 1
-        document.last, document.until = record.jseq, record.time
+        said = None if outcome is None else str(outcome).encode()
+        document = self._document(taken, record.key_id, kind, said, record.jseq, record)
         self._say(document, event)
         self._turn(taken, document, kind)
 
-    def _begin(self, taken: Taken, record: Record, kind: bytes, outcome: bytes | None) -> Document:
-        stream = self._streams.get(record.key_id)
+    def _begin(
+        self,
+        taken: Taken | HandedTurn,
+        key_id: int,
+        jseq: int,
+        read: Record | Told,
+        kind: bytes,
+        outcome: bytes | None,
+    ) -> Document:
+        stream = self._streams.get(key_id)
         if stream is None:
-            stream = self._streams[record.key_id] = Stream(record.key_id, taken.session)
+            stream = self._streams[key_id] = Stream(key_id, taken.session)
         return Document(
             stream=stream,
             kind=kind.decode("utf-8", "replace"),
             outcome=outcome.decode("utf-8", "replace") if outcome else "",
-            first=record.jseq,
-            segment=record.segment,
-            offset=record.offset,
-            since=record.time,
+            first=jseq,
+            segment=read.segment,
+            offset=read.offset,
+            since=read.time,
         )
 
     def _close(self, document: Document) -> None:
@@ -274,7 +336,7 @@ class Gathering:
             return
         document = self._shown.get(record.key_id)
         if document is None:
-            document = self._begin(taken, record, KIND.encode(), None)
+            document = self._begin(taken, record.key_id, record.jseq, record, KIND.encode(), None)
             document.mark = screens.mark()
             for name in (stream.identity, stream.target):
                 document.words.update(words_of(name or ""))
@@ -316,6 +378,11 @@ class Gathering:
             self._streams.clear()  # what is known of those that go on is learned again
         self._words = self._records = 0
         return window
+
+
+def _read(entry: Any) -> Record | Told:
+    found: Record | Told = entry.told if isinstance(entry, HandedTurn) else entry.record
+    return found
 
 
 def _said(body: bytes) -> list[str] | None:

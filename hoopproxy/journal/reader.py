@@ -7,8 +7,8 @@ sound is, after a sync of the last segment: what a reader has shown must not be 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -25,16 +25,16 @@ from hoopproxy.journal.format import (
     StoredRecord,
     Stub,
     commitment,
-    decode_records,
 )
 from hoopproxy.journal.keyring import Sealed
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.recovery import is_committed, sound_segments
 from hoopproxy.journal.sealing import SegmentSeal
 from hoopproxy.journal.segment import SegmentReader
+from hoopproxy.journal.turns import Told
 from hoopproxy.journal.watermark import Mark, read_mark
 
-__all__ = ["JournalReader", "Record", "chunk_of"]
+__all__ = ["Entry", "JournalReader", "Record", "chunk_of", "records_of"]
 
 _NO_LIMIT: Final = 1 << 64
 
@@ -84,6 +84,26 @@ class Record:
         if self.kind == Kind.STUB:
             return Stub.decode(self.body).commitment
         return commitment(salt, self.jseq, self.kind, self.stored)
+
+
+Entry: TypeAlias = Record | Told
+
+
+def records_of(turn: Told) -> list[Record]:
+    """A turn's records."""
+    return [
+        Record(
+            jseq=jseq,
+            kind=kind,
+            flags=flags,
+            key_id=key_id,
+            body=body,
+            segment=turn.segment,
+            offset=turn.offset,
+            time=turn.time,
+        )
+        for jseq, (kind, flags, key_id, body) in enumerate(turn.records(), turn.jseq)
+    ]
 
 
 def chunk_of(record: Record) -> Chunk:
@@ -179,6 +199,20 @@ class JournalReader:
             keys.close()
 
     def __iter__(self) -> Iterator[Record]:
+        for entries in self.blocks():
+            self._since = entries[0].jseq
+            for entry in entries:
+                if isinstance(entry, Told):
+                    for record in records_of(entry):
+                        self._since = record.jseq + 1
+                        yield record
+                else:
+                    self._since = entry.jseq + 1
+                    yield entry
+
+    def blocks(self) -> Iterator[list[Entry]]:
+        """The same, what is wanted of each block at once (never nothing), and turns left together where all of
+        their records are wanted. Who stops in between goes on behind the block."""
         live = self.folder.is_live
         mark = read_mark(self.folder.files, self.folder.watermark)
         if live and self._segment is not None and mark.jseq < self._expected:
@@ -255,7 +289,7 @@ class JournalReader:
 
     # -- blocks of one segment
 
-    def _blocks(self, limit: int, mark: Mark, live: bool) -> Iterator[Record]:
+    def _blocks(self, limit: int, mark: Mark, live: bool) -> Iterator[list[Entry]]:
         segment = self._segment
         assert segment is not None
         following = self._following()
@@ -274,66 +308,105 @@ class JournalReader:
                     segment.sync()
                     self._synced = True
                 try:
-                    yield from self._records(segment, block, stop)
+                    found = self._wanted(segment, block, stop)
                 except ValueError:
                     self._judge(segment, following, mark, live)
                     return
+                yield from found
             self._expected += block.count
             self._offset += block.size
 
-    def _records(self, segment: SegmentReader, block: BlockHeader, stop: int) -> Iterator[Record]:
-        keys = self._keys
+    def _wanted(self, segment: SegmentReader, block: BlockHeader, stop: int) -> Iterator[list[Entry]]:
+        """What is wanted of a block, in one piece if there is any. ``ValueError`` at once."""
         if block.last < self._since or block.time < self._since_time:
-            return
-        if keys is not None and not block.may_hold(keys):
-            return
-        records = decode_records(segment.payload(self._offset, block), block.count)
-        if self._seal is not None:
-            yield from self._sealed_records(segment, block, records, stop, self._seal)
-            return
-        for jseq, (kind, flags, key_id, body) in enumerate(records, block.first):
-            if self._since <= jseq < stop and (keys is None or key_id in keys):
-                self._since = jseq + 1
-                yield Record(
-                    jseq=jseq,
-                    kind=kind,
-                    flags=flags,
-                    key_id=key_id,
-                    body=body,
-                    segment=segment.header.number,
-                    offset=self._offset,
-                    time=block.time,
-                )
+            return iter(())
+        if self._keys is not None and not block.may_hold(self._keys):
+            return iter(())
+        entries = segment.entries(self._offset, block)
+        if self._seal is None:
+            return self._plain(segment, block, entries, stop)
+        records = [entry for entry in entries if not isinstance(entry, Told)]
+        if len(records) != len(entries):
+            raise segment.damaged(self._offset, "a sealed segment has a block with folded records")
+        return self._opened(segment, block, records, stop, self._seal)
 
-    def _sealed_records(
+    def _plain(
+        self, segment: SegmentReader, block: BlockHeader, entries: Sequence[Told | StoredRecord], stop: int
+    ) -> Iterator[list[Entry]]:
+        since, keys = self._since, self._keys
+        number, offset, time = segment.header.number, self._offset, block.time
+        found: list[Entry] = []
+        jseq = block.first
+        for entry in entries:
+            if isinstance(entry, Told):
+                following = jseq + 1 + len(entry.lines)
+                if since <= jseq and following <= stop:
+                    if keys is None or entry.key in keys:
+                        entry.jseq, entry.segment, entry.offset, entry.time = jseq, number, offset, time
+                        found.append(entry)
+                    jseq = following
+                    continue
+                records: Sequence[StoredRecord] = entry.records()
+            else:
+                records = (entry,)
+            for kind, flags, key_id, body in records:
+                if since <= jseq < stop and (keys is None or key_id in keys):
+                    found.append(
+                        Record(
+                            jseq=jseq,
+                            kind=kind,
+                            flags=flags,
+                            key_id=key_id,
+                            body=body,
+                            segment=number,
+                            offset=offset,
+                            time=time,
+                        )
+                    )
+                jseq += 1
+        if found:
+            self._since = max(since, min(block.last + 1, stop))
+            yield found
+
+    def _opened(
         self,
         segment: SegmentReader,
         block: BlockHeader,
         records: list[StoredRecord],
         stop: int,
         seal: SegmentSeal,
-    ) -> Iterator[Record]:
+    ) -> Iterator[list[Entry]]:
+        """The same of sealed records; of a block in which one can't be opened those before it come first."""
+        found: list[Entry] = []
+        problem = None
         keys = self._keys
         for jseq, (kind, flags, key_id, stored) in enumerate(records, block.first):
             if not self._since <= jseq < stop or (keys is not None and key_id not in keys):
                 continue
             try:
                 body = seal.open(jseq, kind | flags << 8, key_id, stored)
-            except ValueError as problem:
-                raise segment.damaged(self._offset, str(problem)) from None
-            self._since = jseq + 1
-            yield Record(
-                jseq=jseq,
-                kind=kind,
-                flags=flags,
-                key_id=key_id,
-                body=b"" if body is None else body,
-                segment=segment.header.number,
-                offset=self._offset,
-                time=block.time,
-                sealed=None if kind == Kind.STUB else stored,
-                is_closed=body is None,
+            except ValueError as error:
+                problem = segment.damaged(self._offset, str(error))
+                break
+            found.append(
+                Record(
+                    jseq=jseq,
+                    kind=kind,
+                    flags=flags,
+                    key_id=key_id,
+                    body=b"" if body is None else body,
+                    segment=segment.header.number,
+                    offset=self._offset,
+                    time=block.time,
+                    sealed=None if kind == Kind.STUB else stored,
+                    is_closed=body is None,
+                )
             )
+        if found:
+            self._since = found[-1].jseq + 1
+            yield found
+        if problem is not None:
+            raise problem
 
     def _judge(self, segment: SegmentReader, following: SegmentHeader | None, mark: Mark, live: bool) -> None:
         """No sound block where one should be: the end, a tail that nobody relied on, or damage."""

@@ -18,9 +18,11 @@ from hoopproxy.journal.format import (
     BlockHeader,
     Compression,
     SegmentHeader,
+    StoredRecord,
+    decode_records,
     read_payload,
 )
-from hoopproxy.journal.turns import unfold
+from hoopproxy.journal.turns import Told, told, unfold
 
 __all__ = ["SegmentReader", "SegmentWriter", "is_full"]
 
@@ -178,6 +180,14 @@ class SegmentReader:
         stored = self._files.pread(self._handle, block.stored, offset + block.payload_offset)
         payload = read_payload(block, stored, self.header.seed)
         return unfold(payload) if block.compression is Compression.FOLDED else payload
+
+    def entries(self, offset: int, block: BlockHeader) -> Sequence[Told | StoredRecord]:
+        """What is in the block of records that starts there, turns as they are told; ``ValueError`` as above."""
+        stored = self._files.pread(self._handle, block.stored, offset + block.payload_offset)
+        payload = read_payload(block, stored, self.header.seed)
+        if block.compression is Compression.FOLDED:
+            return told(payload, block.count)
+        return decode_records(payload, block.count)
 
     def digest(self, size: int) -> bytes:
         """The SHA-256 of the file's first ``size`` bytes."""

@@ -30,15 +30,16 @@ from __future__ import annotations
 
 import re
 import struct
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from hoopproxy.journal.chunks import HEADER_SIZE, Streams, place
-from hoopproxy.journal.format import CLOSES, OPENS, Kind, encode_records
+from hoopproxy.journal.chunks import Streams, place
+from hoopproxy.journal.format import CLOSES, OPENS, Kind, StoredRecord, encode_records
 
-__all__ = ["ASK", "RECORDS", "expanded", "fold", "operation", "request", "unfold"]
+__all__ = ["ASK", "RECORDS", "Told", "expanded", "fold", "operation", "request", "told", "unfold"]
 
 ASK: Final = 0
 """The direction of a turn towards the target; 1 is towards the client."""
@@ -55,19 +56,84 @@ _REQUESTED: Final = (
     b'%b%b%b%b,"id":"%b%b%d,"kind":"command.requested","mono":%d%b,"op":"%b"%b,"seq":%d%b%b%06dZ","v":1}'
 )
 _RESULT: Final = (
-    b'%b%b%b,"id":"%b%012x%b%d,"kind":"command.result","mono":%d%b,"op":"%b"%b,"seq":%d%b%b%06dZ","v":1}'
+    b'%b%b%b,"id":"%b%b%d,"kind":"command.result","mono":%d%b,"op":"%b"%b,"seq":%d%b%b%06dZ","v":1}'
 )
 _COMPLETED: Final = (
-    b'%b%b%b,"id":"%b%012x%b%d,"kind":"command.completed","mono":%d%b,"op":"%b","outcome":"success"'
+    b'%b%b%b,"id":"%b%b%d,"kind":"command.completed","mono":%d%b,"op":"%b","outcome":"success"'
     b'%b,"seq":%d%b%b%06dZ","v":1}'
 )
 _HOLES: Final = re.compile(rb"(?:[^%]|%[bd%])*")
+_FORMS_KEPT: Final = 1000
+_ENVELOPES_KEPT: Final = 4096  # sessions; one takes about 1 KB
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 Turn = Sequence[Any]
 Envelope = Sequence[Any]
+
+
+class Told:
+    """A turn as its readers see it: everything that is in its records, and the parts that they were made of.
+
+    :ivar key: the key id of all its records. :ivar parts: the turn, as this module says. :ivar op: the operation's id.
+    :ivar chunk: the chunk's body. :ivar lines: the events, canonical JSON; ``ids``: theirs; ``said``: their own parts.
+    :ivar jseq: the chunk's number. ``segment``, ``offset`` and ``time``: where its block is, and of when (Unix ns); a
+        journal's reader knows.
+    """
+
+    __slots__ = (
+        "chunk", "envelope", "ids", "jseq", "key", "lines", "offset", "op", "parts", "said", "segment", "time",
+    )  # fmt: skip
+
+    def __init__(self, key: int, envelope: Envelope, parts: Turn, chunk: bytes) -> None:
+        self.key, self.envelope, self.parts, self.chunk = key, envelope, parts, chunk
+        self.jseq = self.segment = self.offset = self.time = 0
+        if parts[0] == ASK:
+            said = parts[10] % tuple(parts[11])
+            self.op, line = _request(envelope, parts, said)
+            self.ids: tuple[bytes, ...] = (self.op,)
+            self.lines: tuple[bytes, ...] = (line,)
+            self.said: tuple[bytes, ...] = (said,)
+        else:
+            said, end = parts[11] % tuple(parts[12]), parts[13] % tuple(parts[14])
+            self.op, self.ids, self.lines = _outcome(envelope, parts, said, end)
+            self.said = said, end
+
+    @property
+    def last_jseq(self) -> int:
+        """Its last record's number."""
+        return self.jseq + len(self.lines)
+
+    def __len__(self) -> int:
+        """How many records it is."""
+        return len(self.lines) + 1
+
+    @property
+    def said_time(self) -> bytes:
+        """When, as its events say it: RFC 3339."""
+        parts = self.parts
+        second_at, second = parts[7:9]
+        return b"%b%06dZ" % (second, (parts[2] - second_at) // 1000)
+
+    @property
+    def decided(self) -> bytes:
+        """What the request says of ``decision``, as it stands there; empty for an answer."""
+        found: bytes = self.parts[9] if self.parts[0] == ASK else b""
+        return found
+
+    @property
+    def last(self) -> tuple[bytes, int, int]:
+        """``id``, ``jseq`` and ``seq`` of its last event."""
+        parts, more = self.parts, len(self.lines) - 1
+        return self.ids[-1], parts[3] + more, parts[4] + more
+
+    def records(self) -> tuple[StoredRecord, ...]:
+        """Its records."""
+        key, chunk, lines = self.key, self.chunk, self.lines
+        if len(lines) == 1:
+            return (_CHUNK, 0, key, chunk), (_EVENT, OPENS, key, lines[0])
+        return (_CHUNK, 0, key, chunk), (_EVENT, 0, key, lines[0]), (_EVENT, CLOSES, key, lines[1])
 
 
 def operation(turn: Turn) -> bytes:
@@ -77,46 +143,51 @@ def operation(turn: Turn) -> bytes:
 
 def request(envelope: Envelope, turn: Turn) -> bytes:
     """The ``command.requested`` of a turn towards the target, canonical JSON."""
-    _, _, now, jseq, seq, number, prefix, second_at, second, decision, form, fields = turn
+    return _request(envelope, turn, turn[10] % tuple(turn[11]))[1]
+
+
+def _request(envelope: Envelope, turn: Turn, said: bytes) -> tuple[bytes, bytes]:
+    _, _, now, jseq, seq, number, prefix, second_at, second, decision, _, _ = turn
     head, before_event, after_id, after_mono, before_seq, after_seq, started, _ = envelope
     op = b"%b%012x" % (prefix, number)
-    return _REQUESTED % (
-        head, decision, before_event, form % tuple(fields), op, after_id, jseq, now - started, after_mono,
+    return op, _REQUESTED % (
+        head, decision, before_event, said, op, after_id, jseq, now - started, after_mono,
         op, before_seq, seq, after_seq, second, (now - second_at) // 1000,
     )  # fmt: skip
 
 
-def _outcome(envelope: Envelope, turn: Turn) -> tuple[bytes, bytes, bytes]:
-    """The operation's id, the ``command.result`` and the ``command.completed`` of a turn towards the client."""
-    (
-        _, _, now, jseq, seq, number, prefix, second_at, second, op_number, op_prefix, form, fields, end_form,
-        end_fields,
-    ) = turn  # fmt: skip
+def _outcome(
+    envelope: Envelope, turn: Turn, said: bytes, ended: bytes
+) -> tuple[bytes, tuple[bytes, bytes], tuple[bytes, bytes]]:
+    """The operation's id; the ids and the lines of ``command.result`` and ``command.completed``."""
+    _, _, now, jseq, seq, number, prefix, second_at, second, op_number, op_prefix, _, _, _, _ = turn
     head, before_event, after_id, after_mono, before_seq, after_seq, started, _ = envelope
     mono, micros, op = now - started, (now - second_at) // 1000, b"%b%012x" % (op_prefix, op_number)
+    first, last = b"%b%012x" % (prefix, number), b"%b%012x" % (prefix, number + 1)
     result = _RESULT % (
-        head, before_event, form % tuple(fields), prefix, number, after_id, jseq, mono, after_mono,
+        head, before_event, said, first, after_id, jseq, mono, after_mono,
         op, before_seq, seq, after_seq, second, micros,
     )  # fmt: skip
     end = _COMPLETED % (
-        head, before_event, end_form % tuple(end_fields), prefix, number + 1, after_id, jseq + 1, mono, after_mono,
+        head, before_event, ended, last, after_id, jseq + 1, mono, after_mono,
         op, before_seq, seq + 1, after_seq, second, micros,
     )  # fmt: skip
-    return op, result, end
+    return op, (first, last), (result, end)
 
 
 def expanded(key: int, envelope: Envelope, turn: Turn, data: bytes, streams: Streams) -> list[Any]:
     """A turn as entries of a flat list of records (:data:`hoopproxy.journal.batch.WIDTH`)."""
     direction, offset, now = turn[:3]
     at = place(streams[envelope[7], direction], offset, now - envelope[6])
-    found: list[Any] = [_CHUNK, key, HEADER_SIZE + len(data), None, at, data]
-    if direction == ASK:
-        line = request(envelope, turn)
-        found += (_OPENING, key, len(line), operation(turn), line, b"")
+    found = Told(key, envelope, turn, at)
+    lines = found.lines
+    flat: list[Any] = [_CHUNK, key, len(at) + len(data), None, at, data]
+    if turn[0] == ASK:
+        flat += (_OPENING, key, len(lines[0]), found.op, lines[0], b"")
     else:
-        op, line, end = _outcome(envelope, turn)
-        found += (_EVENT, key, len(line), None, line, b"", _CLOSING, key, len(end), op, end, b"")
-    return found
+        flat += (_EVENT, key, len(lines[0]), None, lines[0], b"")
+        flat += (_CLOSING, key, len(lines[1]), found.op, lines[1], b"")
+    return flat
 
 
 def fold(entries: Sequence[tuple[Any, ...]], envelopes: dict[int, Envelope]) -> bytes:
@@ -124,40 +195,101 @@ def fold(entries: Sequence[tuple[Any, ...]], envelopes: dict[int, Envelope]) -> 
     return _encode((_VERSION, tuple(envelopes.items()), entries))
 
 
+def told(payload: bytes, count: int) -> list[Told | StoredRecord]:
+    """What is in a folded block of so many records: its turns, and the records that are none.
+
+    :raises ValueError: it is no folded payload, or one of another number of records.
+    """
+    found, records = _read(payload)
+    if records != count:
+        raise ValueError("the folded records are not as many as the block has")
+    return found
+
+
+def _read(payload: bytes) -> tuple[list[Told | StoredRecord], int]:
+    try:
+        return _told(*_decode(payload))
+    except (msgspec.DecodeError, struct.error, TypeError, KeyError, IndexError, OverflowError) as error:
+        raise ValueError("the folded records can't be read") from error
+
+
 def unfold(payload: bytes) -> bytes:
     """The raw payload that an unfolded block with the same records would have.
 
     :raises ValueError: it is no folded payload.
     """
-    try:
-        return _unfolded(*_decode(payload))
-    except (msgspec.DecodeError, struct.error, TypeError, KeyError, IndexError, OverflowError) as error:
-        raise ValueError("the folded records can't be read") from error
+    records: list[StoredRecord] = []
+    for entry in _read(payload)[0]:
+        if isinstance(entry, Told):
+            records += entry.records()
+        else:
+            records.append(entry)
+    return encode_records(
+        [kind | flags << 8 for kind, flags, _, _ in records],
+        [key for _, _, key, _ in records],
+        [len(body) for _, _, _, body in records],
+        [body for _, _, _, body in records],
+    )
 
 
-def _unfolded(version: int, envelopes: Sequence[Any], entries: Sequence[Any]) -> bytes:
+def _told(
+    version: int, envelopes: Sequence[Any], entries: Sequence[Any]
+) -> tuple[list[Told | StoredRecord], int]:
+    """What there is, and how many records that are."""
     if version != _VERSION:
         raise ValueError(f"folded records of the unknown version {version}")
-    known, streams = dict(envelopes), Streams()
-    flat: list[Any] = []
-    checked: set[bytes] = set()
+    known = {key: _kept_envelope(key, envelope) for key, envelope in envelopes}
+    streams = _of_thread.streams
+    found: list[Told | StoredRecord] = []
+    count = 0
     for entry in entries:
         if len(entry) == 4:
             code, key, head, tail = entry
-            flat += (code, key, len(head) + len(tail), None, head, tail)
+            found.append((code & 0xFF, code >> 8, key, head + tail))
+            count += 1
             continue
         key, turn, data = entry
-        for form in turn[10:11] if turn[0] == ASK else turn[11:14:2]:
-            if form not in checked:
+        direction = turn[0]
+        for form in turn[10:11] if direction == ASK else turn[11:14:2]:
+            if form not in _checked:
                 _check(form)
-                checked.add(form)
-        flat += expanded(key, known[key], turn, data, streams)
-    pieces: list[bytes] = [b""] * (len(flat) // 3)
-    pieces[0::2], pieces[1::2] = flat[4::6], flat[5::6]
-    return encode_records(flat[0::6], flat[1::6], flat[2::6], pieces)
+        envelope = known[key]
+        chunk = place(streams[envelope[7], direction], turn[1], turn[2] - envelope[6]) + data
+        found.append(Told(key, envelope, turn, chunk))
+        count += 2 if direction == ASK else 3
+    return found, count
+
+
+class _OfThread(threading.local):
+    """Each thread's own."""
+
+    def __init__(self) -> None:
+        self.streams = Streams()
+
+
+_of_thread: Final = _OfThread()
+_envelopes: dict[tuple[int, int], Envelope] = {}
+
+
+def _kept_envelope(key: int, envelope: Envelope) -> Envelope:
+    """The very same object for the same envelope, most often: what was made of it needs not be made again."""
+    place = key, envelope[6]
+    kept = _envelopes.get(place)
+    if kept == envelope:
+        return kept
+    if len(_envelopes) >= _ENVELOPES_KEPT:
+        _envelopes.clear()
+    _envelopes[place] = envelope
+    return envelope
+
+
+_checked: set[bytes] = set()
 
 
 def _check(form: bytes) -> None:
     """Only holes that take what they are given as it is: a width could ask for any amount of memory."""
     if not isinstance(form, bytes) or _HOLES.fullmatch(form) is None:
         raise ValueError("a form has an impossible hole")
+    if len(_checked) >= _FORMS_KEPT:
+        _checked.clear()
+    _checked.add(form)

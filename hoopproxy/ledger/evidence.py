@@ -1,8 +1,8 @@
 """One record, proven to somebody who has nothing but a public key. No reactor here.
 
 The proof is a ``c2sp.org/tlog-proof`` file. Its ``extra`` is JSON, believed only as far as the rest proves it:
-the leaf, the record with its salt (both can be left out), and the notes of the epochs, by which the key that the
-asker trusts vouches for the one that signed.
+the leaf, which of its records is meant, that record with its salt (both can be left out), and the notes of the epochs,
+by which the key that the asker trusts vouches for the one that signed.
 """
 
 from __future__ import annotations
@@ -22,32 +22,40 @@ from hoopproxy.journal.reader import JournalReader
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.epoch import Epochs
 from hoopproxy.ledger.folder import CHECKPOINT, COSIGNED, LedgerFolder
-from hoopproxy.ledger.leaf import Leaf, event_id, kind_name, marker_of
+from hoopproxy.ledger.leaf import BadLeaf, Leaf, Sealed, event_id, marker_of
 from hoopproxy.ledger.merkle import BadProof, inclusion
 from hoopproxy.ledger.note import BadNote, Note, VerifierKey
 from hoopproxy.ledger.proof import LogProof
 from hoopproxy.ledger.sealer import Salts
 from hoopproxy.ledger.tiles import WIDTH, Tiles
 
-__all__ = ["NotSealed", "Proven", "check", "find", "prove"]
+__all__ = ["NotSealed", "Place", "Proven", "check", "find", "place_of", "prove"]
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 class NotSealed(HoopproxyError):
     """The event is in no tree, or not under a checkpoint yet."""
 
 
+@attrs.frozen
+class Place:
+    """Where a record is sealed: in the leaf of that index, with that number."""
+
+    index: int
+    jseq: int
+
+
 @attrs.frozen(kw_only=True)
 class Proven:
-    """What a proof proves: ``leaf`` is number ``index`` of the log that ``head`` is the head of.
+    """What a proof proves: ``sealed`` is said by leaf number ``index`` of the log that ``head`` is the head of.
 
     ``body`` is the record (an event's canonical JSON), if the proof brings it and it isn't encrypted; ``None`` else.
     """
 
     head: Checkpoint
     index: int
-    leaf: Leaf
+    sealed: Sealed
     journal: str
     signer: VerifierKey
     epoch: int
@@ -63,9 +71,9 @@ def heads(ledger: LedgerFolder) -> Iterator[tuple[bytes, Checkpoint]]:
             yield data, Checkpoint.of(Note.parse(data))
 
 
-def find(ledger: LedgerFolder, event: str) -> int | None:
-    """The leaf of the event with that id; ``None`` if it isn't in this tree. :raises BadTile: ``OSError``."""
-    wanted = b'"id":"%b"' % event.encode("ascii", "replace")
+def find(ledger: LedgerFolder, event: str) -> Place | None:
+    """Where the event with that id is; ``None`` if it isn't in this tree. :raises BadTile: ``OSError``."""
+    wanted = b'"%b"' % event.encode("ascii", "replace")
     size = max((head.size for _, head in heads(ledger)), default=0)
     tiles = Tiles(ledger.read, size)
     for number in reversed(range(-(-size // WIDTH))):
@@ -73,15 +81,36 @@ def find(ledger: LedgerFolder, event: str) -> int | None:
             continue
         for place, leaf in enumerate(tiles.leaves(number)):
             if wanted in leaf:
-                return number * WIDTH + place
+                for sealed in Leaf.decode(leaf).records:
+                    if sealed.id == event:
+                        return Place(number * WIDTH + place, sealed.jseq)
     return None
 
 
-def prove(folder: Folder, ledger: LedgerFolder, index: int, *, with_record: bool = True) -> LogProof:
-    """The proof that the leaf is in the tree, under a witnessed checkpoint if there is one that covers it.
+def place_of(tiles: Tiles, jseq: int) -> Place | None:
+    """Where a record is, by its number; ``None`` if it isn't in this tree. Numbers rise from leaf to leaf.
+
+    :raises BadTile: :raises BadLeaf:
+    """
+    low, high = 0, min(jseq, tiles.size)
+    while low < high:
+        middle = (low + high) // 2
+        leaf = Leaf.decode(tiles.leaf(middle))
+        if leaf.jseq <= jseq <= leaf.last:
+            return Place(middle, jseq)
+        if leaf.last < jseq:
+            low = middle + 1
+        else:
+            high = middle
+    return None
+
+
+def prove(folder: Folder, ledger: LedgerFolder, place: Place, *, with_record: bool = True) -> LogProof:
+    """The proof that the record is in the tree, under a witnessed checkpoint if there is one that covers it.
 
     :raises NotSealed: no checkpoint covers it. :raises BadTile: :raises Damaged: ``OSError``.
     """
+    index = place.index
     covering = ((data, head) for data, head in heads(ledger) if index < head.size)
     found = next(covering, None)
     if found is None:
@@ -93,11 +122,12 @@ def prove(folder: Folder, ledger: LedgerFolder, index: int, *, with_record: bool
     extra: dict[str, Any] = {
         "epochs": epochs,
         "journal": folder.path.name,
+        "jseq": place.jseq,
         "leaf": leaf.decode(),
         "v": VERSION,
     }
     if with_record:
-        extra.update(_record(folder, Leaf.decode(leaf).jseq))
+        extra.update(_record(folder, place.jseq))
     path = inclusion(index, head.size, tiles.hash_of)
     return LogProof(
         index=index,
@@ -121,7 +151,7 @@ def _record(folder: Folder, jseq: int) -> dict[str, str | bool]:
     return {
         "body": b64encode(record.stored).decode(),
         "encrypted": record.sealed is not None,
-        "kind": kind_name(record).decode(),
+        "kind": Kind(record.kind).name.lower(),
         "salt": b64encode(salt).decode(),
     }
 
@@ -133,25 +163,28 @@ def check(proof: LogProof, pins: Sequence[VerifierKey], witnesses: Sequence[Veri
     """
     try:
         extra = orjson.loads(proof.extra)
-        leaf_bytes, journal = extra["leaf"].encode(), str(extra["journal"])
+        if extra["v"] != VERSION:
+            raise BadProof(f"the proof is of version {extra['v']}; this hoopproxy reads version {VERSION}")
+        leaf_bytes, journal, jseq = extra["leaf"].encode(), str(extra["journal"]), int(extra["jseq"])
         notes = [str(note).encode() for note in extra["epochs"]]
         body = b64decode(extra["body"], validate=True) if "body" in extra else None
         salt = b64decode(extra.get("salt", ""), validate=True)
         is_encrypted = bool(extra.get("encrypted"))
-        if extra["v"] != VERSION:
-            raise BadProof(f"the proof is of version {extra['v']}; this hoopproxy reads version {VERSION}")
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadProof("the proof doesn't bring the leaf that it is about") from None
     head = proof.check(leaf_bytes)
-    leaf = Leaf.decode(leaf_bytes)
+    try:
+        sealed = Leaf.decode(leaf_bytes).record(jseq)
+    except BadLeaf as error:
+        raise BadProof(str(error)) from None
     note = Note.parse(proof.checkpoint)
     signer, number = _signer(head, note, notes, pins)
     if body is not None:
-        _check_record(leaf, journal, salt, body, is_encrypted)
+        _check_record(sealed, journal, salt, body, is_encrypted)
     return Proven(
         head=head,
         index=proof.index,
-        leaf=leaf,
+        sealed=sealed,
         journal=journal,
         signer=signer,
         epoch=number,
@@ -174,11 +207,11 @@ def _witnesses(note: Note, keys: Sequence[VerifierKey]) -> tuple[VerifierKey, ..
     return note.verified(keys) if keys else ()
 
 
-def _check_record(leaf: Leaf, journal: str, salt: bytes, body: bytes, is_encrypted: bool) -> None:
-    kind = Kind[leaf.kind.upper()] if leaf.kind.upper() in Kind.__members__ else None
+def _check_record(sealed: Sealed, journal: str, salt: bytes, body: bytes, is_encrypted: bool) -> None:
+    kind = Kind[sealed.kind.upper()] if sealed.kind.upper() in Kind.__members__ else None
     if kind is None:
-        raise BadProof(f"records of kind {leaf.kind[:20]} are not known here")
-    if not hmac.compare_digest(open_commitment(salt, leaf.jseq, kind, body), leaf.commitment):
+        raise BadProof(f"records of kind {sealed.kind[:20]} are not known here")
+    if not hmac.compare_digest(open_commitment(salt, sealed.jseq, kind, body), sealed.commitment):
         raise BadProof("the record in the proof is not the one that was sealed")
-    if kind is Kind.EVENT and not is_encrypted and event_id(body, marker_of(journal)).decode() != leaf.id:
+    if kind is Kind.EVENT and not is_encrypted and event_id(body, marker_of(journal)).decode() != sealed.id:
         raise BadProof("the record in the proof has another id than its leaf")

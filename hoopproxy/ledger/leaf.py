@@ -1,12 +1,16 @@
-"""A leaf: what the tree says of one record of the journal. Pure.
+"""A leaf: what the tree says of some consecutive records of the journal. Pure.
 
 Canonical JSON (RFC 8785), without anything that a client said and without personal data::
 
-    {"commitment":"...","id":"01920000-...","jseq":17,"kind":"event","v":1}
+    {"commitments":"...","ids":["01920000-..."],"jseq":17,"kinds":[2,1],"v":2}
 
-``commitment`` (base 64) is the record's (:func:`hoopproxy.journal.format.commitment`), ``id`` an event's own,
-absent for what has none, ``kind`` the record's kind, ``jseq`` its number in the journal. Numbers may jump where
-an operator accepted a loss: a leaf's place in the tree is its own, and says nothing of ``jseq``.
+``commitments`` (base 64) are those of the records (:func:`hoopproxy.journal.format.commitment`), 32 bytes each, one
+behind the other, ``kinds`` the records' kinds, ``jseq`` the number of the first; the others follow it without a gap.
+``ids`` are the events' own, in their order, empty for one that has none.
+
+A leaf has the records of one block of the journal, which is what one commit put there, or of a part of a large one
+(:data:`MOST`). So the same journal makes the same tree, whenever it is read. Whoever verifies goes by what the leaf
+says.
 """
 
 from __future__ import annotations
@@ -23,11 +27,24 @@ import orjson
 
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.format import Kind, Stub, commitment
-from hoopproxy.journal.reader import Record
+from hoopproxy.journal.reader import Entry, Record
+from hoopproxy.journal.turns import Told
 
-__all__ = ["BadLeaf", "Leaf", "Mismatch", "commitment_of", "event_id", "leaves_of", "marker_of"]
+__all__ = [
+    "MOST",
+    "BadLeaf",
+    "Leaf",
+    "Mismatch",
+    "Sealed",
+    "commitment_of",
+    "event_id",
+    "leaves_of",
+    "marker_of",
+]
 
-VERSION: Final = 1
+VERSION: Final = 2
+MOST: Final = 64
+"""Records of a leaf, two more where a turn ends it. A leaf costs as much as three records do, and a proof brings it."""
 _ID_SIZE: Final = 36
 _LONGEST_ID: Final = 64
 _ID: Final = b'"id":"'
@@ -37,12 +54,13 @@ _BRACE: Final = ord("}")
 _QUOTE: Final = ord('"')
 _COMMITTED = struct.Struct("<QBI")  # as in hoopproxy.journal.format; a test compares
 
-_NAMES: Final = {int(kind): kind.name.lower().encode() for kind in Kind}
+_NAMES: Final = {int(kind): kind.name.lower() for kind in Kind}
+_COMMITMENT_SIZE: Final = 32
 
 _CHUNK, _EVENT, _STUB = int(Kind.CHUNK), int(Kind.EVENT), int(Kind.STUB)
-_CHUNK_LEAF: Final = b'{"commitment":"%b","jseq":%d,"kind":"chunk","v":1}'
-_EVENT_LEAF: Final = b'{"commitment":"%b","id":"%b","jseq":%d,"kind":"event","v":1}'
-_LEAF: Final = b'{"commitment":"%b","jseq":%d,"kind":"%b","v":1}'
+_LEAF: Final = b'{"commitments":"%b","ids":[%b],"jseq":%d,"kinds":[%b],"v":2}'
+_KINDS: Final = {kind: b"%d" % kind for kind in range(256)}
+_OF_TURNS: Final = (b"%d,%d" % (_CHUNK, _EVENT), b"%d,%d,%d" % (_CHUNK, _EVENT, _EVENT))
 
 SaltOf = Callable[[int], bytes]
 """Key id -> its salt."""
@@ -99,64 +117,79 @@ def marker_of(journal: str) -> bytes:
     return _MARKER % journal.encode()
 
 
-def leaves_of(records: Iterable[Record], salt_of: SaltOf, marker: bytes) -> list[bytes]:
-    """The leaves of records, in their order. :param marker: :func:`marker_of` the journal.
+def leaves_of(entries: Iterable[Entry], salt_of: SaltOf, marker: bytes, most: int = MOST) -> list[bytes]:
+    """The leaves of whole blocks, in their order. :param marker: :func:`marker_of` the journal.
 
     The commitment is :func:`commitment_of`, written out here: it is made for every record that there is.
 
+    :param most: a leaf is full with so many records; one is never cut in a turn.
     :raises ValueError: a stub is cut.
     """
     leaves: list[bytes] = []
-    append, pack, hash_of, encode = leaves.append, _COMMITTED.pack, sha256, b2a_base64
-    for record in records:
-        jseq, kind, body, stored = record.jseq, record.kind, record.body, record.sealed
-        if stored is None:
-            stored = body
-        if kind == _STUB:
-            committed = commitment_of(record, b"")
-        else:
-            salt = hash_of(salt_of(record.key_id) + jseq.to_bytes(8, "little")).digest()[:16]
-            committed = hash_of(salt + pack(jseq, kind, len(stored)) + stored).digest()
-        if kind == _CHUNK:
-            append(_CHUNK_LEAF % (encode(committed, newline=False), jseq))
+    pack, hash_of = _COMMITTED.pack, sha256
+    committed: list[bytes] = []
+    ids: list[bytes] = []
+    kinds: list[bytes] = []
+    first = expected = offset = segment = 0
+    for entry in entries:
+        jseq = entry.jseq
+        if committed and (
+            jseq != expected or len(committed) >= most or entry.offset != offset or entry.segment != segment
+        ):
+            leaves.append(_leaf(committed, ids, first, kinds))
+            committed, ids, kinds = [], [], []
+        if not committed:
+            first, offset, segment = jseq, entry.offset, entry.segment
+        if isinstance(entry, Told):
+            salt, body, lines = salt_of(entry.key), entry.chunk, entry.lines
+            own = hash_of(salt + jseq.to_bytes(8, "little")).digest()[:16]
+            committed.append(hash_of(own + pack(jseq, _CHUNK, len(body)) + body).digest())
+            for body in lines:
+                jseq += 1
+                own = hash_of(salt + jseq.to_bytes(8, "little")).digest()[:16]
+                committed.append(hash_of(own + pack(jseq, _EVENT, len(body)) + body).digest())
+            ids += entry.ids
+            kinds.append(_OF_TURNS[len(lines) - 1])
+            expected = jseq + 1
             continue
-        id_ = event_id(body, marker) if kind == _EVENT else b""
-        if id_:
-            append(_EVENT_LEAF % (encode(committed, newline=False), id_, jseq))
+        expected = jseq + 1
+        kind, stored = entry.kind, entry.sealed
+        if stored is None:
+            stored = entry.body
+        if kind == _STUB:
+            committed.append(commitment_of(entry, b""))
+            kind = kind_of(entry)
+            if kind == _EVENT:
+                ids.append(b"")
         else:
-            append(_LEAF % (encode(committed, newline=False), jseq, kind_name(record)))
+            own = hash_of(salt_of(entry.key_id) + jseq.to_bytes(8, "little")).digest()[:16]
+            committed.append(hash_of(own + pack(jseq, kind, len(stored)) + stored).digest())
+            if kind == _EVENT:
+                ids.append(event_id(entry.body, marker))
+        kinds.append(_KINDS[kind])
+    if committed:
+        leaves.append(_leaf(committed, ids, first, kinds))
     return leaves
 
 
-def kind_name(record: Record) -> bytes:
-    """What a leaf calls the record's kind; a stub is what it was."""
-    kind = Stub.decode(record.body).kind if record.kind == Kind.STUB else record.kind
-    return _NAMES.get(kind, b"%d" % kind)
+def _leaf(committed: list[bytes], ids: list[bytes], first: int, kinds: list[bytes]) -> bytes:
+    quoted = b'"%b"' % b'","'.join(ids) if ids else b""
+    return _LEAF % (b2a_base64(b"".join(committed), newline=False), quoted, first, b",".join(kinds))
+
+
+def kind_of(record: Record) -> int:
+    """The record's kind; a stub is what it was."""
+    return Stub.decode(record.body).kind if record.kind == Kind.STUB else record.kind
 
 
 @attrs.frozen(kw_only=True)
-class Leaf:
-    """A leaf, read. ``id`` is empty where there is none."""
+class Sealed:
+    """What a leaf says of one record. ``kind`` is its name, ``id`` is empty where there is none."""
 
     commitment: bytes
     jseq: int
     kind: str
     id: str = ""
-
-    @classmethod
-    def decode(cls, leaf: bytes) -> Leaf:
-        """:raises BadLeaf: it isn't one."""
-        try:
-            said: dict[str, Any] = orjson.loads(leaf)
-            version, jseq, kind, id_ = said["v"], said["jseq"], said["kind"], said.get("id", "")
-            committed = b64decode(said["commitment"], validate=True)
-        except (ValueError, KeyError, TypeError) as error:
-            raise BadLeaf("the entry is no leaf of a journal") from error
-        if version != VERSION:
-            raise BadLeaf(f"the leaf is of version {version}; this hoopproxy reads version {VERSION}")
-        if not (isinstance(jseq, int) and isinstance(kind, str) and isinstance(id_, str)):
-            raise BadLeaf("the entry is no leaf of a journal")
-        return cls(commitment=committed, jseq=jseq, kind=kind, id=id_)
 
     def check(self, record: Record, salt: bytes, marker: bytes) -> None:
         """:raises Mismatch: the record isn't the one that was sealed here. :raises ValueError: a stub is cut."""
@@ -168,7 +201,7 @@ class Leaf:
         """As :meth:`check`, without a look at the body: what can be said when its salt was destroyed."""
         if record.jseq != self.jseq:
             raise Mismatch(f"record {self.jseq} was sealed here, but record {record.jseq} is in its place")
-        if kind_name(record).decode() != self.kind:
+        if _name(kind_of(record)) != self.kind:
             raise Mismatch(f"record {self.jseq} was sealed as {self.kind}, and is something else now")
         if (
             record.kind == Kind.EVENT
@@ -176,3 +209,68 @@ class Leaf:
             and event_id(record.body, marker).decode() != self.id
         ):
             raise Mismatch(f"record {self.jseq} was sealed under another id")
+
+
+def _name(kind: int) -> str:
+    return _NAMES.get(kind, str(kind))
+
+
+@attrs.frozen(kw_only=True)
+class Leaf:
+    """A leaf, read. ``jseq`` is its first record's number; ``ids`` has one text for each event."""
+
+    jseq: int
+    commitments: bytes
+    kinds: tuple[int, ...]
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """How many records it is about."""
+        return len(self.kinds)
+
+    @property
+    def last(self) -> int:
+        """Its last record's number."""
+        return self.jseq + len(self.kinds) - 1
+
+    @property
+    def records(self) -> tuple[Sealed, ...]:
+        """What it says of each record, in order."""
+        ids = iter(self.ids)
+        return tuple(
+            Sealed(
+                commitment=self.commitments[at * _COMMITMENT_SIZE : (at + 1) * _COMMITMENT_SIZE],
+                jseq=self.jseq + at,
+                kind=_name(kind),
+                id=next(ids) if kind == _EVENT else "",
+            )
+            for at, kind in enumerate(self.kinds)
+        )
+
+    def record(self, jseq: int) -> Sealed:
+        """What it says of that record. :raises BadLeaf: nothing."""
+        if not self.jseq <= jseq <= self.last:
+            raise BadLeaf(f"the leaf says nothing of record {jseq}")
+        return self.records[jseq - self.jseq]
+
+    @classmethod
+    def decode(cls, leaf: bytes) -> Leaf:
+        """:raises BadLeaf: it isn't one."""
+        try:
+            said: dict[str, Any] = orjson.loads(leaf)
+            version, jseq = said["v"], said["jseq"]
+            if version != VERSION:
+                raise BadLeaf(f"the leaf is of version {version}; this hoopproxy reads version {VERSION}")
+            kinds, ids = tuple(said["kinds"]), tuple(said["ids"])
+            committed = b64decode(said["commitments"], validate=True)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadLeaf("the entry is no leaf of a journal") from error
+        if (
+            not kinds
+            or len(committed) != _COMMITMENT_SIZE * len(kinds)
+            or not all(isinstance(each, int) for each in (jseq, *kinds))
+            or not all(isinstance(each, str) for each in ids)
+            or len(ids) != kinds.count(_EVENT)
+        ):
+            raise BadLeaf("the entry is no leaf of a journal")
+        return cls(jseq=jseq, commitments=committed, kinds=kinds, ids=ids)

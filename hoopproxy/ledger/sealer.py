@@ -17,11 +17,12 @@ from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.events import AuditCheckpoint, AuditEpoch, AuditGap, Event
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keys import KeyFile
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import Entry, JournalReader, records_of
+from hoopproxy.journal.turns import Told
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.epoch import Epoch, Epochs, Why, origin_of
 from hoopproxy.ledger.folder import CHECKPOINT, LedgerFolder
-from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, leaves_of, marker_of
+from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, Sealed, leaves_of, marker_of
 from hoopproxy.ledger.merkle import EMPTY
 from hoopproxy.ledger.note import BadNote, Note, SigningKey
 from hoopproxy.ledger.tiles import BadTile, Tiles
@@ -39,7 +40,7 @@ SOONEST_SECONDS: Final = 0.5
 """Between checkpoints: each costs some waits for the disk, and an event."""
 
 MOST: Final = 50_000
-"""Leaves in memory without a checkpoint, when a journal is read up: about 10 MB."""
+"""Records without a checkpoint, when a journal is read up: about 5 MB of leaves in memory."""
 
 HEARTBEAT_SECONDS: Final = 3600.0
 _BEHIND_SECONDS: Final = 0.1
@@ -111,6 +112,7 @@ class Sealer:
         self._salts = Salts(journal)
         self._tree = Tree()
         self._lost: Checkpoint | None = None
+        self._lost_last: object = None  # the last record under it, as the trail has it
         self.next_jseq = self.durable_jseq = 1
         self._traffic = 0
         self._sealed_at = monotonic()
@@ -175,13 +177,13 @@ class Sealer:
             raise BadTile("tile", f"the tree of {head.size} has not the root that was signed")
         self._tree = Tree.load(tiles)
         if head.size:
-            last = Leaf.decode(tiles.leaf(head.size - 1))
-            self._compare(last)
-            self.next_jseq = self.durable_jseq = last.jseq + 1
+            leaf = Leaf.decode(tiles.leaf(head.size - 1))
+            self._compare(leaf.record(leaf.last))
+            self.next_jseq = self.durable_jseq = leaf.last + 1
         if head.origin == self._epochs.last.origin:
             self.head = head
 
-    def _compare(self, last: Leaf) -> None:
+    def _compare(self, last: Sealed) -> None:
         """The journal still has what was sealed last, or has retired it.
 
         A writer that opens a journal says how far it is good a moment later: that is waited for.
@@ -266,18 +268,20 @@ class Sealer:
 
     # -- records
 
-    def take(self, records: Sequence[Record], traffic: int) -> None:
+    def take(self, entries: Sequence[Entry], traffic: int) -> None:
         """Put records into the tree; those that it has are passed over. ``traffic``: how many of them are more
         than the ledger's own and the gateway's heartbeat.
 
         :raises Damaged: the key file lacks a salt.
         """
-        new = [record for record in records if record.jseq >= self.next_jseq]
-        if not new:
+        if entries and entries[0].jseq < self.next_jseq:
+            entries = _since(entries, self.next_jseq)
+        if not entries:
             return
-        leaves = leaves_of(new, self._salts.__getitem__, self._marker)
+        leaves = leaves_of(entries, self._salts.__getitem__, self._marker)
         self._tree.extend(leaves)
-        self.next_jseq = new[-1].jseq + 1
+        last = entries[-1]
+        self.next_jseq = (last.last_jseq if isinstance(last, Told) else last.jseq) + 1
         self._traffic += traffic
 
     def told(self, said: Any) -> None:
@@ -291,7 +295,7 @@ class Sealer:
         else:
             lost = head.origin not in self._epochs.origins
         if lost and (self._lost is None or head.size > self._lost.size):
-            self._lost = head
+            self._lost, self._lost_last = head, said.get("last")
 
     def is_due(self, interval: float = INTERVAL_SECONDS) -> bool:
         """Whether a checkpoint should be signed now. ``interval``: seconds that traffic may wait."""
@@ -300,9 +304,9 @@ class Sealer:
         age = self._monotonic() - self._sealed_at
         if self._lost is not None or age >= HEARTBEAT_SECONDS:
             return True
+        behind = self.next_jseq - self.durable_jseq
         if not self._traffic:
-            return self._tree.size - self._signed_size >= MOST
-        behind = self._tree.size - self._signed_size
+            return behind >= MOST
         soon = behind >= ENTRIES and age >= SOONEST_SECONDS
         return soon or behind >= MOST or age >= interval
 
@@ -355,10 +359,12 @@ class Sealer:
         return head
 
     def _fork(self, lost: Checkpoint) -> None:
-        why = f"a checkpoint of {lost.size} records is on record, newer than the ledger of {self._id}"
+        why = f"a checkpoint of {lost.size} leaves is on record, newer than the ledger of {self._id}"
+        records = 0
         if lost == self.head:
-            why = f"a witness has seen a later tree of {self._id} than the one of {lost.size} records that is here"
-        records = max(0, lost.size - self._signed_size)
+            why = f"a witness has seen a later tree of {self._id} than the one of {lost.size} leaves that is here"
+        elif isinstance(self._lost_last, int):
+            records = max(0, self._lost_last - self.durable_jseq + 1)
         self._tell(AuditGap(why=why, records=records, bytes=0))
         self._begin("restored", lost, self._key)
         self._lost = None
@@ -382,3 +388,14 @@ class Sealer:
     def close(self) -> None:
         """Give back what is open. What is not sealed is sealed after the next start."""
         self._salts.close()
+
+
+def _since(entries: Sequence[Entry], jseq: int) -> list[Entry]:
+    """Those from a number on."""
+    found: list[Entry] = []
+    for entry in entries:
+        if entry.jseq >= jseq:
+            found.append(entry)
+        elif isinstance(entry, Told):
+            found += [record for record in records_of(entry) if record.jseq >= jseq]
+    return found

@@ -28,7 +28,7 @@ from hoopproxy.journal.recovery import sound_segments
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.epoch import Epochs
 from hoopproxy.ledger.folder import CHECKPOINT, LedgerFolder
-from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, leaves_of, marker_of
+from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, Sealed, leaves_of, marker_of
 from hoopproxy.ledger.merkle import EMPTY, HASH_SIZE, fold, leaf_hash, tree_hash
 from hoopproxy.ledger.note import BadNote, Note, VerifierKey
 from hoopproxy.ledger.sealer import Salts
@@ -63,7 +63,8 @@ class Said:
 class Report:
     """What was found of one journal. ``problem`` is the first thing that doesn't fit; ``None``: all does.
 
-    :ivar sealed: leaves under the newest checkpoint. :ivar checked: records that are what was sealed.
+    :ivar leaves: under the newest checkpoint, and ``sealed``: the records in those that were looked at.
+    :ivar checked: records that are what was sealed.
     :ivar erased: by event (its ``jseq``): records that were lawfully erased.
     :ivar unsalted: by event: records that it erased where they came from, and that this copy still has; their salts
         are destroyed, so nothing proves them. 0: the copy ends before the order. :ivar retired: records that the
@@ -75,6 +76,7 @@ class Report:
     journal: str
     origin: str = ""
     epochs: int = 0
+    leaves: int = 0
     sealed: int = 0
     root: str = ""
     checked: int = 0
@@ -172,7 +174,7 @@ class Verification:
         head = self._head(ledger, epochs, report)
         for name in ledger.given_up():
             report.notes.append(f"an earlier tree was given up and is kept as {name}")
-        report.sealed, report.root = head.size, head.root.hex()
+        report.leaves, report.root = head.size, head.root.hex()
         tiles = Tiles(ledger.read, head.size)
         self._trees[report.journal] = epochs, tiles
         _Comparison(self, folder, tiles, head, report, lags).run()
@@ -254,6 +256,7 @@ class _Comparison:
         self._unsalted: dict[int, tuple[int, int]] = {}  # of each key: how many records, and the first
         self._orders: dict[str, int] = {}  # session: the event that erased it
         self._last = 0
+        self._ends: int | None = None  # the first record that is sealed and beyond the journal's end
 
     def run(self) -> None:
         """:raises _Bad: at the first thing that doesn't fit."""
@@ -265,7 +268,7 @@ class _Comparison:
             raise _Bad(str(error), self._last + 1) from error
         finally:
             self._salts.close()
-        ends = next((Leaf.decode(leaf).jseq for leaf in leaves), None)
+        ends = self._ends
         if ends is not None and not self._lags:
             raise _Bad(f"record {ends} was sealed, but the journal ends before it", ends)
         if ends is not None:
@@ -288,40 +291,49 @@ class _Comparison:
             keys.close()
 
     def _walk(self, records: Iterator[Record], leaves: Iterator[bytes]) -> None:
-        report = self._report
         first = next(records, None)
         if first is None:
             return
-        if first.jseq > 1:
-            leaves = self._retired(first, leaves)
-        batch = [first, *islice(records, _BATCH - 1)]
-        while batch:
-            wanted = list(islice(leaves, len(batch)))
-            found = leaves_of(batch[: len(wanted)], self._salts.__getitem__, self._marker)
-            if found != wanted:
-                for record, leaf in zip(batch, wanted, strict=False):
-                    self._pair(record, leaf)
-            report.checked += len(wanted)
-            report.unsealed += len(batch) - len(wanted)
-            self._collect(batch)
-            self._last = batch[-1].jseq
-            self._verification.told(self._folder, batch[-1])
-            batch = list(islice(records, _BATCH))
+        records = chain([first], records)
+        for data in leaves:
+            leaf = self._leaf(data)
+            self._report.sealed += len(leaf)
+            gone = min(max(first.jseq - leaf.jseq, 0), len(leaf))
+            self._report.retired += gone
+            if gone == len(leaf):
+                continue
+            batch = list(islice(records, len(leaf) - gone))
+            self._side_by_side(batch, leaf, data, gone)
+            if len(batch) < len(leaf) - gone:
+                self._ends = leaf.jseq + gone + len(batch)
+                return
+        while batch := list(islice(records, _BATCH)):
+            self._report.unsealed += len(batch)
+            self._read(batch)
 
-    def _retired(self, first: Record, leaves: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass over what the tree has from before the journal's first record."""
-        for leaf in leaves:
-            if Leaf.decode(leaf).jseq >= first.jseq:
-                return chain([leaf], leaves)
-            self._report.retired += 1
-        return iter(())
-
-    def _pair(self, record: Record, data: bytes) -> None:
-        """One record and one leaf, looked at closely."""
+    def _leaf(self, data: bytes) -> Leaf:
         try:
-            leaf = Leaf.decode(data)
+            return Leaf.decode(data)
         except BadLeaf as error:
-            raise _Bad(str(error), record.jseq) from error
+            raise _Bad(str(error), self._last + 1) from error
+
+    def _side_by_side(self, batch: Sequence[Record], leaf: Leaf, data: bytes, gone: int) -> None:
+        """Records, and the leaf that they were sealed in; ``gone``: how many of it the journal no longer has."""
+        is_plain = not gone and all(record.kind != Kind.STUB for record in batch)
+        if not is_plain or leaves_of(batch, self._salts.__getitem__, self._marker, len(leaf)) != [data]:
+            for record, sealed in zip(batch, leaf.records[gone:], strict=False):
+                self._pair(record, sealed)
+        self._report.checked += len(batch)
+        if batch:
+            self._read(batch)
+
+    def _read(self, batch: Sequence[Record]) -> None:
+        self._collect(batch)
+        self._last = batch[-1].jseq
+        self._verification.told(self._folder, batch[-1])
+
+    def _pair(self, record: Record, leaf: Sealed) -> None:
+        """One record and what was sealed of it, looked at closely."""
         if leaf.jseq < record.jseq:
             raise _Bad(
                 f"record {leaf.jseq} was sealed, but is missing: record {record.jseq} follows", leaf.jseq

@@ -9,9 +9,8 @@ from typing import Final
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
 from hoopproxy.ledger.epoch import Epochs
-from hoopproxy.ledger.evidence import heads, prove
+from hoopproxy.ledger.evidence import heads, place_of, prove
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
-from hoopproxy.ledger.leaf import Leaf
 from hoopproxy.ledger.tiles import Tiles
 from hoopproxy.reading.answers import Exhibit, Remark
 
@@ -48,32 +47,15 @@ def _proofs(
     tiles = Tiles(ledger.read, size)
     unproven = 0
     for count, (jseq, name) in enumerate(records):
-        index = _index(tiles, jseq) if count < MOST_PROOFS else None
-        if index is None:
+        place = place_of(tiles, jseq) if count < MOST_PROOFS else None
+        if place is None:
             unproven += 1
             continue
-        yield _exhibit(f"proofs/{name}.tlog-proof", prove(folder, ledger, index).encode())
+        yield _exhibit(f"proofs/{name}.tlog-proof", prove(folder, ledger, place).encode())
     if unproven:
         yield Remark(
             f"{unproven} events have no proof in here: {MOST_PROOFS} get one at most, and none that is not sealed yet"
         )
-
-
-def _index(tiles: Tiles, jseq: int) -> int | None:
-    """The leaf of a record. Numbers rise from leaf to leaf, most often by one."""
-    low, high = 0, min(jseq, tiles.size)
-    guess = jseq - 1
-    while low < high:
-        middle = guess if low <= guess < high else (low + high) // 2
-        found = Leaf.decode(tiles.leaf(middle)).jseq
-        if found == jseq:
-            return middle
-        guess = middle + jseq - found
-        if found < jseq:
-            low = middle + 1
-        else:
-            high = middle
-    return None
 
 
 def _exhibit(name: str, data: bytes) -> Exhibit:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Final
 
 from hoopproxy.journal.folder import Folder
+from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
+from hoopproxy.ledger.leaf import BadLeaf, Leaf
+from hoopproxy.ledger.tiles import BadTile, Tiles
 from hoopproxy.reading.answers import Covering
 
 __all__ = ["covering"]
@@ -16,15 +18,11 @@ _SIZE: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 
 
 def covering(folder: Folder, last: int) -> Covering:
-    """The newest checkpoint of a journal's tree, and whether record ``last`` is under it.
-
-    A leaf's index is below its record's number (numbers may jump, never repeat), so a tree of at least ``last``
-    leaves has it.
-    """
+    """The newest checkpoint of a journal's tree, and whether record ``last`` is under it."""
     name = folder.path.name
-    path = _ledger(folder) / "checkpoint"
+    ledger = LedgerFolder(ledgers_root(folder.path.parent.parent) / name)
     try:
-        with path.open("rb") as file:
+        with (ledger.path / "checkpoint").open("rb") as file:
             note = file.read(_MOST).decode("utf-8")
     except FileNotFoundError:
         return Covering(name, f"Journal {name} has no ledger: no checkpoint covers this.", "", False)
@@ -33,7 +31,7 @@ def covering(folder: Folder, last: int) -> Covering:
     lines = note.split("\n")
     if len(lines) < 3 or not _SIZE.fullmatch(lines[1]):
         return Covering(name, f"The checkpoint of journal {name} is none.", "", False)
-    if int(lines[1]) >= last:
+    if _last(ledger, int(lines[1])) >= last:
         sentence = (
             f"All of it, up to record {last}, is in journal {name} under its checkpoint of size {lines[1]}."
         )
@@ -45,5 +43,9 @@ def covering(folder: Folder, last: int) -> Covering:
     return Covering(name, sentence, note, False)
 
 
-def _ledger(folder: Folder) -> Path:
-    return folder.path.parent.parent / "trail" / "ledger" / folder.path.name
+def _last(ledger: LedgerFolder, size: int) -> int:
+    """The number of the last record in the tree; 0 if that can't be told."""
+    try:
+        return Leaf.decode(Tiles(ledger.read, size).leaf(size - 1)).last if size else 0
+    except (BadTile, BadLeaf, OSError):
+        return 0

@@ -18,7 +18,8 @@ from hoopproxy.events import Event
 from hoopproxy.journal.files import Files, RealFiles
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
-from hoopproxy.journal.reader import Record
+from hoopproxy.journal.handed import HandedTurn, entries_of
+from hoopproxy.journal.reader import Entry, Record
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
 from hoopproxy.ledger.sealer import Sealer
@@ -147,7 +148,8 @@ class Ledger:
 
     def _take(self, journal: bytes, records: Sequence[Given]) -> Any:
         sealer = self.sealer(journal)
-        sealer.take([given.record for given in records], self._traffic(records))
+        entries, traffic = self._read(records)
+        sealer.take(entries, traffic)
         if sealer.is_due():
             return self._seal(sealer)
         wait = sealer.wait()
@@ -167,18 +169,26 @@ class Ledger:
     def _seal_due(self, interval: float) -> Deferred[None]:
         return self._seal_all([each for each in self._sealers.values() if each.is_due(interval)])
 
-    def _traffic(self, records: Sequence[Given]) -> int:
-        quiet = 0
-        for given in records:
+    def _read(self, records: Sequence[Given]) -> tuple[list[Entry], int]:
+        """What the journal has, and how many records of it are traffic."""
+        entries: list[Entry] = []
+        traffic = 0
+        for given in entries_of(records):
+            if isinstance(given, HandedTurn):
+                entries.append(given.told)
+                traffic += len(given.told)
+                continue
             record = given.record
+            entries.append(record)
+            traffic += 1
             if record.key_id or record.kind != Kind.EVENT:
                 continue  # a session's
             event = given.event
             if event is not None and is_quiet(event):
-                quiet += 1
+                traffic -= 1
                 if event["kind"] == "audit.checkpoint":
                     self._told(event.get("event"))
-        return len(records) - quiet
+        return entries, traffic
 
     def _told(self, said: Any) -> None:
         for sealer in self._sealers.values():

@@ -1,8 +1,9 @@
-"""CPU of the process that reads the trail, by consumer: ``python -m tests.bench.trail [--profile]``.
+"""CPU of the process that reads the trail, by consumer: ``python -m tests.bench.trail [--state FOLDER] [--profile]``.
 
-A journal of ``pgbench -S`` transactions is followed as the process does it: read in batches, sealed, indexed, mapped
-to OCSF. Microseconds of CPU a transaction; the best of the rounds counts: what else the machine does only adds. No
-gateway, no network. Not in it: unfolding (the gate alone folds no turns), and writing the sink's file.
+A real gateway records ``pgbench -S`` once, simple and prepared; the journal that it wrote (turns folded by its writer,
+as ``strict`` commits them) is then followed as the process does it: read in batches, sealed, indexed, mapped to OCSF.
+Microseconds of CPU a transaction, all threads; the best of the rounds counts: what else the machine does only adds.
+Not in it: looking for news, and writing the sink's file (:mod:`tests.bench.whole` has all of it).
 """
 
 from __future__ import annotations
@@ -11,63 +12,44 @@ import argparse
 import cProfile
 import gc
 import pstats
+import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from hoopproxy.config.model import Sink
-from hoopproxy.delivery.consumer import Taken
 from hoopproxy.delivery.selection import Selection
 from hoopproxy.delivery.stream import Stream, View
 from hoopproxy.index.consumer import Index
 from hoopproxy.index.shelf import Shelf
-from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.sealing.consumer import Ledger
-from tests.cli.trail import Played, Trail
-from tests.protocols.postgres.talk import columns, complete, query, ready, row
+from tests.bench.measures import table
+from tests.bench.paths import bench
+from tests.bench.pgbench import run_pgbench
+from tests.live.clients.pgbench import initialise
 
-SESSIONS = 8
-"""At once: the turns of all of them go into one block, as eight clients' do that wait for the same sync."""
-
-
-def made(state: Path, transactions: int) -> Folder:
-    """The journal."""
-    trail = Trail(state)
-    for session in played(trail, transactions):
-        session.end()
-    trail.stop()
-    return trail.folder
+MODES = ("simple", "prepared")
+CONSUMERS = ("read", "ledger", "index", "ocsf")
 
 
-def played(trail: Trail, transactions: int) -> list[Played]:
-    """The sessions that did it, still there."""
-    sessions = [trail.session(f"user{number}") for number in range(SESSIONS)]
-    answer = columns("abalance") + row(b"0") + complete("SELECT 1") + ready()
-    for number in range(transactions // SESSIONS):
-        with _one_commit(trail):
-            for place, session in enumerate(sessions):
-                aid = (number * SESSIONS + place) * 7919 % 1_000_000
-                session.client(query(f"SELECT abalance FROM pgbench_accounts WHERE aid = {aid};"))
-        with _one_commit(trail):
-            for session in sessions:
-                session.target(answer)
-    return sessions
-
-
-@contextmanager
-def _one_commit(trail: Trail) -> Iterator[None]:
-    """What is asked for inside is committed at the end, as if the disk had been at work."""
-    trail.journal._working = True
-    yield
-    trail.journal._working = False
-    trail.journal.commit_now()
+def record(into: Path, transactions: int, clients: int) -> None:
+    """A state directory for each mode, made by a gateway in ``strict``."""
+    with bench() as made:
+        initialise(made.server.dsn("app_rw"), scale=1)
+        for mode in MODES:
+            path = made.gateway("strict", name=mode)
+            assert path.gateway is not None
+            run_pgbench(path, mode, clients, "-t", str(transactions // clients))
+            path.gateway.terminate()
+            folder = into / mode / "journals"
+            shutil.copytree(path.gateway.state / "journals", folder)
 
 
 def followed(state: Path, folder: Folder) -> dict[str, float]:
     """CPU seconds by consumer, of one way through the journal."""
-    spent = dict.fromkeys(("read", "ledger", "index", "ocsf"), 0.0)
+    spent = dict.fromkeys(CONSUMERS, 0.0)
     selection = Selection(Sink(name="file", type="file"), "ocsf")
     with tempfile.TemporaryDirectory() as scratch:
         index = Index(Shelf(Path(scratch)))
@@ -87,11 +69,10 @@ def followed(state: Path, folder: Folder) -> dict[str, float]:
                 batch = timed("read", view.read)
                 if batch is None:
                     break
-                records: Sequence[Taken] = batch.records  # type: ignore[attr-defined]
-                timed("ledger", ledger.take, folder.id, records)
-                timed("index", index.take, folder.id, records)
-                timed("ocsf", selection.take, records)
-                view.position = records[-1].jseq + 1
+                timed("ledger", ledger.take, folder.id, batch.records)  # type: ignore[attr-defined]
+                timed("index", index.take, folder.id, batch.records)  # type: ignore[attr-defined]
+                timed("ocsf", selection.take, batch.records)  # type: ignore[attr-defined]
+                view.position = batch.last + 1  # type: ignore[attr-defined]
         finally:
             view.close()
             stream.close()
@@ -100,29 +81,57 @@ def followed(state: Path, folder: Folder) -> dict[str, float]:
     return spent
 
 
+def measured(state: Path, rounds: int) -> dict[str, float]:
+    """The best of some ways through the journal."""
+    found = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as name:
+            shutil.copytree(state, name, dirs_exist_ok=True)
+            (folder,) = journals(Path(name))
+            gc.collect()
+            found.append(followed(Path(name), folder))
+    return {name: min(each[name] for each in found) for name in CONSUMERS}
+
+
+def profiled(state: Path) -> None:
+    """Where it goes, in place of numbers."""
+    (folder,) = journals(state)
+    profile = cProfile.Profile()
+    profile.runcall(followed, state, folder)
+    pstats.Stats(profile).sort_stats("tottime").print_stats(40)
+    shutil.rmtree(state / "trail")
+
+
+def _table(modes: Sequence[str], found: dict[str, dict[str, float]], transactions: int) -> str:
+    rows = [[name, *(found[mode][name] / transactions * 1e6 for mode in modes)] for name in CONSUMERS]
+    total = ["all", *(sum(found[mode].values()) / transactions * 1e6 for mode in modes)]
+    return table(("us CPU a transaction", *modes), [*rows, total])
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.trail", description=__doc__)
-    parser.add_argument("--transactions", type=int, default=8000)
+    parser.add_argument("--transactions", type=int, default=16_000, help="to record (default 16,000)")
+    parser.add_argument("--clients", type=int, default=8, help="at once (default 8)")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--state", type=Path, help="keep what was recorded here; it is used again if it is there"
+    )
     parser.add_argument("--profile", action="store_true", help="where it goes, in place of numbers")
     options = parser.parse_args()
-    rounds = []
-    for _ in range(1 if options.profile else options.rounds):
-        with tempfile.TemporaryDirectory() as name:
-            folder = made(Path(name), options.transactions)
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(100_000, 50, 100)  # as the process itself has it
-            if options.profile:
-                profile = cProfile.Profile()
-                profile.runcall(followed, Path(name), folder)
-                pstats.Stats(profile).sort_stats("tottime").print_stats(35)
-                return
-            rounds.append(followed(Path(name), folder))
-    best = {name: min(each[name] for each in rounds) for name in rounds[0]}
-    for name, seconds in [*best.items(), ("all", sum(best.values()))]:
-        print(f"{name:8} {seconds / options.transactions * 1e6:7.2f} us CPU a transaction")
+    with tempfile.TemporaryDirectory() as scratch:
+        states: Path = options.state or Path(scratch)
+        if not (states / MODES[-1]).exists():
+            record(states, options.transactions, options.clients)
+        gc.freeze()
+        gc.set_threshold(100_000, 50, 100)  # as the process itself has it
+        if options.profile:
+            for mode in MODES:
+                print(mode)
+                profiled(states / mode)
+            return
+        found = {mode: measured(states / mode, options.rounds) for mode in MODES}
+        print(_table(MODES, found, options.transactions))
 
 
 if __name__ == "__main__":

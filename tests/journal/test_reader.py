@@ -131,13 +131,13 @@ def test_one_sessions_records_are_found_without_unpacking_the_others(monkeypatch
         journal.append_chunk(keys[number % 5], bytes([number % 5]) * 16, 0, 0, number, 0, b"%d" % number)
         journal.commit_now()
     unpacked = []
-    real = SegmentReader.payload
+    real = SegmentReader.entries
 
-    def payload(self: SegmentReader, offset: int, block: object) -> bytes:
+    def entries(self: SegmentReader, offset: int, block: object) -> object:
         unpacked.append(offset)
         return real(self, offset, block)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SegmentReader, "payload", payload)
+    monkeypatch.setattr(SegmentReader, "entries", entries)
     with JournalReader(journal.folder) as reader:
         wanted = reader.keys_of(b"\3" * 16)
     found = records(files, keys=wanted)

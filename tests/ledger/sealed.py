@@ -63,6 +63,7 @@ class House:
         self.epoch_seconds = 1e9
         self.ledger = self.started()
         self.given = 0
+        self.batch = 10_000
 
     def started(self) -> Ledger:
         """The ledger of a process that has just begun."""
@@ -96,8 +97,9 @@ class House:
     def sealer(self) -> Sealer:
         return self.ledger.sealer(self.folder.id)
 
-    def follow(self, batch: int = 10_000) -> None:
-        """Everything that is durable, to the ledger."""
+    def follow(self, batch: int = 0) -> None:
+        """Everything that is durable, to the ledger, so many records at a time: no leaf has more."""
+        batch = batch or self.batch
         self.trail.journal.commit_now()
         assert self.ledger.position(self.folder.id) is not None
         with JournalReader(self.folder, since=self.sealer.next_jseq) as reader:
@@ -116,6 +118,17 @@ class House:
         session = self.trail.session(who)
         for number in range(commands):
             session.selects(f"SELECT {number}", ("n",), (b"1",))
+        session.end()
+        self.follow()
+        self.pass_time(1)
+
+    def work_at_once(self, commands: int) -> None:
+        """The same in one commit, as if the disk had been at work: one block, and leaves of many records."""
+        session = self.trail.session("alice")
+        self.trail.journal._working = True
+        for number in range(commands):
+            session.selects(f"SELECT {number}", ("n",), (b"1",))
+        self.trail.journal._working = False
         session.end()
         self.follow()
         self.pass_time(1)
@@ -191,4 +204,4 @@ def rewritten_segment(
         time=T0,
     )
     path.write_bytes(header.encode() + block + raw)
-    folder.watermark.unlink()
+    folder.watermark.unlink(missing_ok=True)

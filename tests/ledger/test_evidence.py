@@ -13,8 +13,9 @@ from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
 from hoopproxy.journal.format import Kind
-from hoopproxy.ledger.evidence import check, find, prove
+from hoopproxy.ledger.evidence import Place, check, find, place_of, prove
 from hoopproxy.ledger.folder import COSIGNED
+from hoopproxy.ledger.leaf import Leaf
 from hoopproxy.ledger.merkle import BadProof
 from hoopproxy.ledger.note import COSIGNATURE, BadNote, SigningKey
 from hoopproxy.ledger.proof import LogProof
@@ -25,6 +26,7 @@ from tests.ledger.sealed import Given, House
 def house(tmp_path: Path) -> House:
     made = House(tmp_path / "state")
     made.work(70)
+    made.work_at_once(70)
     return made
 
 
@@ -54,7 +56,7 @@ def test_a_proof_is_read_as_it_is_written_and_proves_the_event(house: House) -> 
     assert lines[2].startswith(b"index ")
     proven = check(LogProof.parse(data), [house.sealer.epochs.last.key])
     assert json.loads(proven.body or b"") == event
-    assert (proven.leaf.id, proven.leaf.jseq, proven.journal) == (
+    assert (proven.sealed.id, proven.sealed.jseq, proven.journal) == (
         event["id"],
         event["jseq"],
         event["journal"],
@@ -66,6 +68,20 @@ def changed(proof: LogProof, **said: Any) -> LogProof:
     extra = {**json.loads(proof.extra), **said}
     kept = {name: value for name, value in extra.items() if value is not None}
     return attrs.evolve(proof, extra=json.dumps(kept).encode())
+
+
+def test_an_event_within_a_leaf_of_many_is_found_and_proven(house: House) -> None:
+    """By its id or its number, with what the leaf says of this one record."""
+    tiles = house.sealer.tiles()
+    (place,) = [at for at in range(tiles.size) if len(Leaf.decode(tiles.leaf(at))) > 60][:1]
+    leaf = Leaf.decode(tiles.leaf(place))
+    keys = [house.sealer.epochs.last.key]
+    for sealed in [each for each in leaf.records if each.id]:
+        found = find(house.store, sealed.id)
+        assert found == place_of(tiles, sealed.jseq) == Place(place, sealed.jseq)
+    proven = check(prove(house.folder, house.store, Place(place, leaf.last)), keys)
+    assert proven.sealed == leaf.records[-1]
+    assert place_of(tiles, 10_000) is None
 
 
 def test_a_proof_that_was_changed_proves_nothing(house: House) -> None:
@@ -83,7 +99,10 @@ def test_a_proof_that_was_changed_proves_nothing(house: House) -> None:
         changed(proof, leaf="{}"),
         changed(proof, leaf=None),
         changed(proof, body="*"),
-        changed(proof, v=2),
+        changed(proof, v=1),
+        changed(proof, jseq=json.loads(proof.extra)["jseq"] + 1),
+        changed(proof, jseq=10_000),
+        changed(proof, jseq=-1),
         changed(proof, journal="01920000-0000-7000-8000-000000000000", epochs=[]),
         LogProof(index=proof.index + 1, path=proof.path, checkpoint=proof.checkpoint, extra=proof.extra),
         LogProof(index=proof.index, path=proof.path[1:], checkpoint=proof.checkpoint, extra=proof.extra),
@@ -124,7 +143,7 @@ def test_a_proof_without_the_record_says_nothing_of_it(house: House) -> None:
     """For somebody who may know that it was sealed, and no more."""
     proof = proof_of(house, an_event(house), with_record=False)
     assert b"alice" not in proof.extra
-    assert set(json.loads(proof.extra)) == {"epochs", "journal", "leaf", "v"}
+    assert set(json.loads(proof.extra)) == {"epochs", "journal", "jseq", "leaf", "v"}
     assert check(proof, [house.sealer.epochs.last.key]).body is None
 
 

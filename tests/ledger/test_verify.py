@@ -8,14 +8,27 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
 from hoopproxy.events import AuditCheckpoint
-from hoopproxy.journal.format import Kind, Stub, commitment
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import (
+    BlockType,
+    Compression,
+    Kind,
+    SegmentHeader,
+    Stub,
+    commitment,
+    encode_block,
+    encode_records,
+)
+from hoopproxy.journal.reader import JournalReader
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.folder import CHECKPOINT
+from hoopproxy.ledger.leaf import Leaf
 from hoopproxy.ledger.note import SigningKey
 from hoopproxy.ledger.sealer import Salts
 from hoopproxy.ledger.tiles import decode_bundle, encode_bundle
@@ -25,7 +38,9 @@ from tests.ledger.sealed import House, edited, rewritten_segment
 
 @pytest.fixture
 def house(tmp_path: Path) -> House:
+    """A leaf a record, so that the tree has more than one tile."""
     made = House(tmp_path / "state")
+    made.batch = 1
     made.work(70)
     made.work(3)
     return made
@@ -199,6 +214,49 @@ def test_an_inserted_record_was_never_sealed(house: House) -> None:
     assert report.problem == "record 51 is in the journal, but was never sealed: 52 is in its place"
 
 
+@pytest.fixture
+def blocks(tmp_path: Path) -> House:
+    """Leaves of many records each, as a gateway's are."""
+    made = House(tmp_path / "blocks")
+    made.work_at_once(70)
+    leaves = [Leaf.decode(made.sealer.tiles().leaf(at)) for at in range(made.sealer.tiles().size)]
+    assert max(map(len, leaves)) > 60
+    return made
+
+
+@pytest.mark.parametrize("victim", [1, 30, 64, 65, 200])
+def test_in_a_leaf_of_many_the_one_that_differs_is_named(blocks: House, victim: int) -> None:
+    """Sealed together, and yet each for itself: at both ends of a leaf and within."""
+    assert blocks.verified().problem is None
+    blocks.trail.stop()
+    changed(blocks, lambda jseq, body: bytes([body[0] ^ 1]) + body[1:] if jseq == victim else body)
+    assert blocks.verified().first_bad == victim
+    changed(blocks, lambda jseq, body: bytes([body[0] ^ 1]) + body[1:] if jseq == victim else body)
+    assert blocks.verified().problem is None
+    changed(blocks, lambda jseq, body: body, swap=victim)
+    assert blocks.verified().first_bad in (victim, victim + 1)
+
+
+def test_a_journal_that_ends_in_a_leaf_is_cut_there(blocks: House) -> None:
+    """Not at the leaf's beginning: what is left of it is as it was."""
+    blocks.trail.stop()
+    changed(blocks, lambda jseq, body: body if jseq <= 100 else None)
+    report = blocks.verified()
+    assert (report.first_bad, report.checked) == (101, 100)
+
+
+def test_a_leaf_that_retention_left_a_part_of_is_checked_in_that_part(blocks: House) -> None:
+    """Segments end where they end."""
+    records = blocks.records()
+    report = blocks.verified()
+    blocks.trail.stop()
+    retired(blocks.folder, 100)
+    found = blocks.verified()
+    assert found.problem is None
+    assert (found.retired, found.checked) == (99, report.checked - 99)
+    assert found.checked + found.retired == found.sealed <= len(records)
+
+
 def test_an_erased_record_is_called_erased_and_names_the_event(house: House) -> None:
     """The law may demand it; the tree stays whole."""
     salts = Salts(house.folder)
@@ -215,6 +273,35 @@ def test_an_erased_record_is_called_erased_and_names_the_event(house: House) -> 
     report = house.verified()
     assert report.problem is None
     assert report.erased == {4711: 1}
+
+
+def retired(folder: Folder, first: int) -> None:
+    """Write the only segment again, beginning with record ``first``."""
+    (number,) = folder.segments()
+    with JournalReader(folder, since=first) as reader:
+        kept = [(each.kind, each.flags, each.key_id, each.body) for each in reader]
+    path = folder.segment(number)
+    header = attrs.evolve(SegmentHeader.decode(path.read_bytes()), first_jseq=first)
+    raw = encode_records(
+        [kind | flags << 8 for kind, flags, _, _ in kept],
+        [key_id for _, _, key_id, _ in kept],
+        [len(body) for *_, body in kept],
+        [body for *_, body in kept],
+    )
+    block = encode_block(
+        BlockType.RECORDS,
+        raw,
+        compression=Compression.NONE,
+        raw=len(raw),
+        seed=header.seed,
+        keys={key_id for _, _, key_id, _ in kept},
+        count=len(kept),
+        first=first,
+        durable=0,
+        time=0,
+    )
+    path.write_bytes(header.encode() + block + raw)
+    folder.watermark.unlink(missing_ok=True)
 
 
 def test_retired_records_are_counted_and_are_no_damage(tmp_path: Path) -> None:

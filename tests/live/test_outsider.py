@@ -3,13 +3,16 @@ lines for the files (tests/ledger/outsider/main.go). It shares nothing with us b
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
 from hoopproxy.events import AuditCheckpoint
@@ -17,6 +20,7 @@ from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.evidence import find, prove
 from hoopproxy.ledger.folder import CHECKPOINT
 from hoopproxy.ledger.note import SigningKey
+from hoopproxy.ledger.proof import LogProof
 from hoopproxy.ledger.tiles import decode_bundle, encode_bundle
 from hoopproxy.ledger.tree import Tree
 from tests.ledger.sealed import House, edited
@@ -68,8 +72,9 @@ def outsider() -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> House:
-    """Two epochs, some hundred leaves, several checkpoints."""
+    """Two epochs, some hundred leaves, several checkpoints; leaves of one record, and at the end some of many."""
     house = House(tmp_path_factory.mktemp("sealed") / "state")
+    house.batch = 1
     house.work(60)
     house.pass_time(60)
     house.epoch_seconds = 50
@@ -78,6 +83,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> House:
     house.epoch_seconds = 1e9
     house.restart()
     house.work(5)
+    house.batch = 10_000
+    house.work_at_once(40)
     assert len(house.sealer.epochs) == 2
     return house
 
@@ -139,20 +146,34 @@ def test_an_outsider_verifies_a_proof_that_we_wrote(case: Case, tmp_path: Path) 
         if event
     ]
     for event in (ids[0], ids[len(ids) // 2], ids[-30]):
-        index = find(house.store, event)
-        assert index is not None
+        place = find(house.store, event)
+        assert place is not None
         path = tmp_path / "event.tlog-proof"
-        path.write_bytes(prove(house.folder, house.store, index).encode())
+        path.write_bytes(prove(house.folder, house.store, place).encode())
         code, said = case.run("proof", path, case.keys)
         assert code == 0, said
+        assert f"proven: record {place.jseq} is " in said
         assert event in said
+        whole = path.read_bytes()
+        edited(path, with_another_record)
+        code, said = case.run("proof", path, case.keys)
+        assert code == 1
+        assert "the record is not the one that was sealed" in said
+        path.write_bytes(whole)
         edited(path, lambda data: data.replace(b"\nindex ", b"\nindex 1", 1))
         assert case.run("proof", path, case.keys)[0] == 1
 
 
-def given(body: bytes) -> dict[str, str]:
-    import json
+def with_another_record(data: bytes) -> bytes:
+    """One letter of the event, in a proof that is right in all else."""
+    proof = LogProof.parse(data)
+    extra = json.loads(proof.extra)
+    body = b64decode(extra["body"]).replace(b'"v":1}', b'"v":2}')
+    extra["body"] = b64encode(body).decode()
+    return attrs.evolve(proof, extra=json.dumps(extra).encode()).encode()
 
+
+def given(body: bytes) -> dict[str, str]:
     found: dict[str, str] = json.loads(body)
     return found
 
@@ -222,7 +243,7 @@ def test_an_outsider_catches_root_by_a_checkpoint_that_was_kept(case: Case, forg
     elif forgery == "removed":
         leaves = leaves[:100] + leaves[101:] + [leaves[-1].replace(b'"jseq":', b'"jseq":9')]
     else:
-        leaves[50] = leaves[50].replace(b'"v":1', b'"v": 1')
+        leaves[50] = leaves[50].replace(b'"v":2', b'"v": 2')
     key = case.house.store.key(2)
     assert key is not None
     signed_again(case, leaves, key)

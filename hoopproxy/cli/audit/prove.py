@@ -42,10 +42,10 @@ def prove(
     """
     for folder, ledger in places(state, config):
         try:
-            index = find(ledger, event)
-            if index is None:
+            place = find(ledger, event)
+            if place is None:
                 continue
-            proof = made(folder, ledger, index, with_record=not without_record)
+            proof = made(folder, ledger, place, with_record=not without_record)
         except OSError as error:
             raise HoopproxyError(f"{error.filename or folder.path}: {error.strerror}") from None
         path = out or Path(f"{event}.tlog-proof")
@@ -54,10 +54,10 @@ def prove(
         except OSError as error:
             raise HoopproxyError(f"{path}: {error.strerror}") from None
         if as_json:
-            said = {"event": event, "file": str(path), "leaf": index, "journal": folder.path.name}
+            said = {"event": event, "file": str(path), "leaf": place.index, "journal": folder.path.name}
             click.echo(orjson.dumps(said))
             return
-        click.echo(f"{path}: leaf {index} of journal {folder.path.name}")
+        click.echo(f"{path}: leaf {place.index} of journal {folder.path.name}")
         return
     raise HoopproxyError(
         "no tree has an event of this id. The id is an event's own (`id` in its envelope); an event of the last"

@@ -96,7 +96,7 @@ def _text(report: Report, has_anchor: bool) -> str:
         if report.first_bad is not None:
             lines.append(f"  the first bad record is {report.first_bad}")
     lines.append(
-        f"  {report.checked:,} records checked against a tree of {report.sealed:,}, epoch {report.epochs}"
+        f"  {report.checked:,} records checked against a tree of {report.leaves:,} leaves, epoch {report.epochs}"
     )
     lines.append(f"  {report.checkpoints:,} checkpoints on record hold")
     for event, count in report.erased.items():

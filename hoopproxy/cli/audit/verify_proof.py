@@ -68,9 +68,9 @@ def _json(proven: Proven) -> str:
             "index": proven.index,
             "epoch": proven.epoch,
             "journal": proven.journal,
-            "jseq": proven.leaf.jseq,
-            "kind": proven.leaf.kind,
-            "id": proven.leaf.id,
+            "jseq": proven.sealed.jseq,
+            "kind": proven.sealed.kind,
+            "id": proven.sealed.id,
             "witnesses": [key.name for key in proven.witnesses],
             "event": _event(proven) or None,
         }
@@ -78,9 +78,9 @@ def _json(proven: Proven) -> str:
 
 
 def _text(proven: Proven) -> str:
-    leaf = proven.leaf
+    sealed = proven.sealed
     lines = [
-        f"proven: {leaf.kind} {inert(leaf.id)} is record {leaf.jseq} of journal {inert(proven.journal)}",
+        f"proven: {sealed.kind} {inert(sealed.id)} is record {sealed.jseq} of journal {inert(proven.journal)}",
         f"  leaf {proven.index} of {proven.head.size} in {inert(proven.head.origin)}, signed by epoch {proven.epoch}",
     ]
     lines += [f"  witnessed by {inert(key.name)}" for key in proven.witnesses]

@@ -50,7 +50,7 @@ def _sealed(state: Path, journal: str) -> list[int]:
         if data is None:
             return [1]
         head = Checkpoint.of(Note.parse(data))
-        return [Leaf.decode(Tiles(ledger.read, head.size).leaf(head.size - 1)).jseq + 1] if head.size else [1]
+        return [Leaf.decode(Tiles(ledger.read, head.size).leaf(head.size - 1)).last + 1] if head.size else [1]
     except (BadNote, BadTile, BadLeaf) as problem:
         raise Damaged(str(path), 0, f"the newest checkpoint can't be used: {problem}") from None
 

@@ -3,9 +3,10 @@
 ``session``   who, from where, where to: rendered once a session
 ``classes``   the classes that are used, and what each has beside the common fields
 ``events``    an operation as an event, and its bytes
+``usual``     the usual command, fast
 """
 
-from hoopproxy.export.ocsf.events import STATUS, VERSION, write
+from hoopproxy.export.ocsf.events import STATUS, VERSION, turned, write
 from hoopproxy.export.ocsf.places import PLACES
 
-__all__ = ["PLACES", "STATUS", "VERSION", "write"]
+__all__ = ["PLACES", "STATUS", "VERSION", "turned", "write"]

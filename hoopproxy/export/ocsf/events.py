@@ -13,11 +13,12 @@ from hoopproxy.export.kinds import Kind
 from hoopproxy.export.line import one_line
 from hoopproxy.export.ocsf.classes import CLASSES, COMMANDS, Class, activity_of
 from hoopproxy.export.ocsf.session import PRODUCT, Parts, decided, endpoint, parts_of, user_of
-from hoopproxy.export.ocsf.usual import usual
+from hoopproxy.export.ocsf.usual import usual, usual_turned
 from hoopproxy.export.operation import Operation, Record
 from hoopproxy.export.summary import Summary, number_of, sentence, severity, summarised, text_of
+from hoopproxy.export.turned import Turned
 
-__all__ = ["STATUS", "VERSION", "class_of", "event", "write"]
+__all__ = ["STATUS", "VERSION", "class_of", "event", "turned", "write"]
 
 VERSION: Final = "1.8.0"
 """Of the schema."""
@@ -52,6 +53,14 @@ def write(operation: Operation) -> bytes:
             if line is not None:
                 return one_line(line)
     return one_line(dumps(event(operation)))
+
+
+def turned(command: Turned) -> bytes | None:
+    """The same of a command in halves; ``None`` if it isn't of the usual sort."""
+    if command.answered.like.get("protocol") not in _DATASTORES:
+        return None
+    line = usual_turned(command, event)
+    return None if line is None else one_line(line)
 
 
 def class_of(operation: Operation) -> Class:

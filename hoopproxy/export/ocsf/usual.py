@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from orjson import dumps
+from orjson import dumps, loads
 
-from hoopproxy.export.ocsf.session import Parts
-from hoopproxy.export.operation import Operation
+from hoopproxy.export.ocsf.session import Parts, parts_of
+from hoopproxy.export.operation import Operation, Record
 from hoopproxy.export.summary import millis
+from hoopproxy.export.turned import Turned
 
-__all__ = ["Frame", "usual"]
+__all__ = ["Frame", "usual", "usual_turned"]
 
 _FRAMES: Final = 8
 """Frames that a session keeps, 2 KB each; then all are made anew."""
@@ -68,6 +69,84 @@ def usual(operation: Operation, parts: Parts, event: Callable[[Operation], dict[
         ended,
         duration // 1_000_000,
     )
+
+
+_LINE: Final = (
+    b'%b"uid":"%b","sequence":%d,"original_time":"%b","correlation_uid":"%b"}%b"seq":%d,%b"results":[%b],"end":%b}'
+    b',"query_info":{"query_string":%b,"uid":"%b","bytes":%d},"time":%d,"start_time":%d,"end_time":%d,"duration":%d}'
+)
+
+
+def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any]]) -> bytes | None:
+    """The same of a command in halves, byte for byte: almost all of it is what was written already."""
+    asked_half, half, facts = command
+    asked = asked_half.first_said
+    result, end = half.said
+    text, said = asked.get("text"), loads(end)
+    size, duration = said.get("bytes"), said.get("duration")
+    if type(text) is not str or type(size) is not int or type(duration) is not int:
+        return None
+    frames = _frames_of(half.like, facts)
+    verb = asked.get("verb")
+    rest = {name: value for name, value in asked.items() if name not in _NOT_REST}
+    told = dumps(rest)
+    try:
+        key = asked_half.decided, verb, *asked["verbs"]
+        frame = frames.get(key)
+    except (KeyError, TypeError):
+        return None
+    if frame is None:
+        found = _frame_of_turn(command, event)
+        if found is None:
+            return None
+        if len(frames) >= _FRAMES:
+            frames.clear()
+        frame = frames[key] = found
+    op, ended_at = half.op.encode(), half.time
+    ended = millis(ended_at.decode())
+    return _LINE % (
+        frame.fields,
+        half.last_id,
+        half.last_jseq,
+        ended_at,
+        op,
+        frame.unmapped,
+        half.last_seq,
+        told[1:-1] + b"," if rest else b"",
+        result,
+        end,
+        dumps(text),
+        op,
+        size,
+        ended,
+        millis(asked_half.time.decode()),
+        ended,
+        duration // 1_000_000,
+    )
+
+
+def _frame_of_turn(command: Turned, event: Callable[[Operation], dict[str, Any]]) -> Frame | None:
+    operation = command.operation()
+    first, last = operation.records[0], operation.records[-1]
+    parts = parts_of(last, command.facts)
+    return _frame(operation, parts, event, first["event"], first.get("decision"))
+
+
+_NOT_REST: Final = frozenset({"text", "verb"})
+_SESSIONS: Final = 2_048
+_turned: dict[int, tuple[Record, Mapping[str, str], dict[Any, Frame]]] = {}
+
+
+def _frames_of(like: Record, facts: Mapping[str, str]) -> dict[Any, Frame]:
+    """The frames of a session; told by the very objects, which are held here so that no other can be taken for them."""
+    kept = _turned.get(id(like))
+    if kept is not None and kept[0] is like and kept[1] is facts:
+        return kept[2]
+    if len(_turned) >= _SESSIONS:
+        _turned.clear()
+    frames: dict[Any, Frame] = {}
+    _turned[id(like)] = like, facts, frames
+    return frames
 
 
 def _frame(

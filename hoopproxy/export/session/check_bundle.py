@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-KINDS = {"event": 1, "chunk": 2, "gap": 5}
+EVENT = 1
 
 
 class Wrong(Exception):
@@ -136,15 +136,17 @@ def check_proof(data: bytes, trusted: list[str], events: set[bytes], signed: set
     said = json.loads(leaf)
     if "body" not in extra:
         raise Wrong("the proof brings no record")
-    body = base64.b64decode(extra["body"])
-    numbers = (
-        said["jseq"].to_bytes(8, "little") + bytes([KINDS[said["kind"]]]) + len(body).to_bytes(4, "little")
-    )
-    if sha256(base64.b64decode(extra["salt"]) + numbers + body) != base64.b64decode(said["commitment"]):
+    body, jseq, kinds = base64.b64decode(extra["body"]), int(extra["jseq"]), said["kinds"]
+    place = jseq - said["jseq"]
+    if not 0 <= place < len(kinds):
+        raise Wrong("the leaf is not about the record in the proof")
+    numbers = jseq.to_bytes(8, "little") + bytes([kinds[place]]) + len(body).to_bytes(4, "little")
+    committed = base64.b64decode(said["commitments"])[32 * place : 32 * place + 32]
+    if sha256(base64.b64decode(extra["salt"]) + numbers + body) != committed:
         raise Wrong("the record in the proof is not the one that was sealed")
     if not extra.get("encrypted") and body not in events:
         raise Wrong("the record in the proof is not in events.jsonl")
-    return str(said.get("id", ""))
+    return str(said["ids"][kinds[:place].count(EVENT)]) if kinds[place] == EVENT else ""
 
 
 def main() -> int:

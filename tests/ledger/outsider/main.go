@@ -1,11 +1,12 @@
 // An outsider's verifier of a hoopproxy ledger: Go's own note and tlog packages, and what they lack in files.
 //
 //	outsider tree FOLDER KEYS [CHECKPOINT...]   every leaf and tile; each older checkpoint is of this very log
-//	outsider proof FILE KEYS                    one .tlog-proof
+//	outsider proof FILE KEYS                    one .tlog-proof, and the record in it
 package main
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -95,6 +96,39 @@ func (f folder) entries(n int64, width int) (leaves [][]byte, err error) {
 	return leaves, err
 }
 
+// leaf is what docs/verify.md says of one: consecutive records, the first of them number Jseq.
+type leaf struct {
+	Commitments []byte
+	Ids         []string
+	Jseq        int64
+	Kinds       []int
+	V           int
+}
+
+func parseLeaf(data []byte) (said leaf, err error) {
+	if err = json.Unmarshal(data, &said); err != nil {
+		return said, err
+	}
+	events := 0
+	for _, kind := range said.Kinds {
+		if kind == 1 {
+			events++
+		}
+	}
+	if said.V != 2 || len(said.Kinds) == 0 || len(said.Commitments) != 32*len(said.Kinds) || len(said.Ids) != events {
+		return said, errors.New("not a leaf of a journal")
+	}
+	return said, nil
+}
+
+// commitment is SHA-256(salt || jseq || kind || length || body).
+func commitment(salt []byte, jseq int64, kind int, body []byte) []byte {
+	data := binary.LittleEndian.AppendUint64(bytes.Clone(salt), uint64(jseq))
+	data = binary.LittleEndian.AppendUint32(append(data, byte(kind)), uint32(len(body)))
+	sum := sha256.Sum256(append(data, body...))
+	return sum[:]
+}
+
 func verifyTree(dir folder, keys string, older []string) error {
 	data, err := os.ReadFile(filepath.Join(string(dir), "checkpoint"))
 	if err != nil {
@@ -124,14 +158,14 @@ func verifyTree(dir folder, keys string, older []string) error {
 			return err
 		}
 		for i, leaf := range leaves {
-			var said struct{ Jseq int64 }
 			if tlog.RecordHash(leaf) != wanted[i] {
 				return fmt.Errorf("leaf %d is not what was sealed", start+int64(i))
 			}
-			if err := json.Unmarshal(leaf, &said); err != nil || said.Jseq <= last {
+			said, err := parseLeaf(leaf)
+			if err != nil || said.Jseq <= last {
 				return fmt.Errorf("leaf %d is out of order", start+int64(i))
 			}
-			last = said.Jseq
+			last = said.Jseq + int64(len(said.Kinds)) - 1
 		}
 	}
 	for _, path := range older {
@@ -170,7 +204,11 @@ func verifyProof(path, keys string) error {
 	if err != nil {
 		return err
 	}
-	var said struct{ Leaf string }
+	var said struct {
+		Leaf       string
+		Jseq       int64
+		Body, Salt []byte
+	}
 	if err := json.Unmarshal(extra, &said); err != nil {
 		return err
 	}
@@ -192,6 +230,21 @@ func verifyProof(path, keys string) error {
 	}
 	if err := tlog.CheckRecord(proof, tree.N, tree.Hash, index, tlog.RecordHash([]byte(said.Leaf))); err != nil {
 		return err
+	}
+	sealed, err := parseLeaf([]byte(said.Leaf))
+	if err != nil {
+		return err
+	}
+	place := said.Jseq - sealed.Jseq
+	if place < 0 || place >= int64(len(sealed.Kinds)) {
+		return errors.New("the leaf is not about this record")
+	}
+	if said.Salt != nil {
+		made := commitment(said.Salt, said.Jseq, sealed.Kinds[place], said.Body)
+		if !bytes.Equal(made, sealed.Commitments[32*place:32*place+32]) {
+			return errors.New("the record is not the one that was sealed")
+		}
+		fmt.Printf("proven: record %d is %s\n", said.Jseq, said.Body)
 	}
 	fmt.Printf("proven: leaf %d of %d is %s\n", index, tree.N, said.Leaf)
 	return nil
