@@ -141,6 +141,7 @@ def _ecs() -> Iterator[str]:
     yield from _table(ecs.FIELDS, False)
     yield "`event.outcome` is `success`, `failure` or `unknown`; `event.severity` 1 to 100; `labels` are the"
     yield "target's.\n"
+    yield "The category `database` is `process` in sessions of SSH.\n"
     yield "| kind | `event.category` | `event.type` |"
     yield "|---|---|---|"
     for kind, row in sorted(KINDS.items()):

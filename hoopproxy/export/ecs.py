@@ -12,6 +12,7 @@ from typing import Any, Final
 from orjson import dumps
 
 from hoopproxy import __version__
+from hoopproxy.export import kinds
 from hoopproxy.export.facts import Field, View, steady, values, view
 from hoopproxy.export.kept import Kept
 from hoopproxy.export.line import one_line
@@ -57,6 +58,9 @@ FIELDS: Final = (
     Field("tls.cipher", "cipher"),
     Field("tls.client.server_name", "sni"),
     Field("tls.client.subject", "subject"),
+    Field("file.path", "path"),
+    Field("file.size", "size"),
+    Field("file.hash.sha256", "digest"),
     Field("rule.name", "rule"),
     Field("observer.name", "node"),
     Field("observer.vendor", always="hoopproxy"),
@@ -110,7 +114,7 @@ def document(operation: Operation) -> dict[str, Any]:
     """An operation as one document."""
     seen = view(operation)
     about: dict[str, Any] = {
-        "category": seen.kind.category,
+        "category": kinds.category_of(seen.kind, seen.main.get("protocol", "")),
         "severity": _SEVERITIES[seen.severity],
         "type": seen.kind.type,
     }

@@ -103,6 +103,25 @@ def _original(seen: View) -> str:
     return dumps(told, option=OPT_SORT_KEYS).decode()
 
 
+def _path(seen: View) -> str | None:
+    if not seen.main["kind"].startswith("transfer."):
+        return None
+    return text_of(seen.told.said.get("path") or seen.told.asked.get("path"))
+
+
+def _size(seen: View) -> int | None:
+    if not seen.main["kind"].startswith("transfer."):
+        return None
+    said = seen.told.said
+    return number_of(said.get("written")) or number_of(said.get("read")) or None
+
+
+def _digest(seen: View) -> str | None:
+    if not seen.main["kind"].startswith("transfer."):
+        return None
+    return text_of(seen.told.said.get("sha256_written") or seen.told.said.get("sha256_read"))
+
+
 def _tls(seen: View, name: str) -> str:
     return text_of((seen.client.get("tls") or _EMPTY).get(name))
 
@@ -210,6 +229,9 @@ FACTS: Mapping[str, Fact] = MappingProxyType(
         "reason": Fact("the error's message, or the `reason`", lambda seen: seen.told.detail),
         "rows": Fact("`rows`", lambda seen: seen.number("rows")),
         "bytes": Fact("`bytes`", lambda seen: seen.number("bytes")),
+        "path": Fact("`path` of a file", _path),
+        "size": Fact("`written` or `read` of a file, bytes", _size),
+        "digest": Fact("`sha256_written` or `sha256_read` of a file", _digest),
         "count": Fact("`count` of repeats", lambda seen: seen.number("count")),
         "received": Fact("`client.received` of a session's end", lambda seen: _moved(seen, "received")),
         "sent": Fact("`client.sent` of a session's end", lambda seen: _moved(seen, "sent")),

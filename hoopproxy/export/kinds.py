@@ -23,7 +23,7 @@ class Kind:
 
     :ivar title: what it is, in a few words; never from the event.
     :ivar ocsf: OCSF's class and activity; the class ``command`` is chosen by the session's protocol.
-    :ivar category: ECS's ``event.category``. :ivar type: ECS's ``event.type``.
+    :ivar category: ECS's ``event.category`` (see :func:`category_of`). :ivar type: ECS's ``event.type``.
     :ivar severity: where nothing went wrong, as OCSF numbers it; a failure is at least low, a denial medium.
     """
 
@@ -35,6 +35,9 @@ class Kind:
 
 
 _COMMAND = ("database",)
+_PROCESS = ("process",)
+_SHELLS = frozenset({"ssh"})
+"""Protocols whose commands start programs."""
 _SESSION = ("session", "network")
 _AUDIT = ("configuration",)
 
@@ -118,6 +121,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 
 OTHER = Kind("Event of a plugin", ("api_activity", 99), ("network",), ("info",))
 """What a kind is that a plugin brought along."""
+
+
+def category_of(kind: Kind, protocol: str) -> tuple[str, ...]:
+    """ECS's ``event.category``: a command is of a database only where it went to one."""
+    return _PROCESS if kind.category is _COMMAND and protocol in _SHELLS else kind.category
 
 
 def of(kind: str) -> Kind:

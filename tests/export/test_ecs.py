@@ -22,6 +22,7 @@ SAMPLES = runpy.run_path(str(Path(__file__).parents[2] / "docs/make_samples.py")
 SAID = (
     *("text", "error", "detail", "cause", "name", "verb", "verbs", "rows"),
     *("bytes", "count", "client", "action", "because", "code", "user"),
+    *("path", "read", "written", "sha256_read", "sha256_written"),
 )
 
 #: Types of an index, where they are no ``keyword``.
@@ -34,6 +35,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "source.port": (int,),
     "source.bytes": (int,),
     "destination.bytes": (int,),
+    "file.size": (int,),
     "user.roles": (list,),
     "related.user": (list,),
     "related.ip": (list,),
@@ -90,6 +92,24 @@ def test_an_outcome_is_one_of_three_and_ours_is_beside_it() -> None:
     assert (document["event"]["outcome"], document["hoopproxy"]["outcome"]) == ("failure", "denied")
     document = told(Operation((requested(),), "started"))
     assert (document["event"]["outcome"], document["hoopproxy"]["outcome"]) == ("unknown", "started")
+
+
+def test_a_command_of_a_shell_is_no_databases() -> None:
+    """A rule over databases must not count what somebody ran on a host."""
+    for protocol, category in (("ssh", ["process"]), ("postgres", ["database"])):
+        said = {"verb": "EXEC", "text": "id"}
+        document = told(alone(record("command.denied", said, op="op1", outcome="denied", protocol=protocol)))
+        assert document["event"]["category"] == category
+
+
+def test_a_file_has_its_path_its_size_and_its_digest() -> None:
+    """Who looks for a file or its digest looks in these fields, whatever else the event says."""
+    document = flat(told(alone(SAMPLES["record"]("transfer.completed"))))
+    digest = document["file.hash.sha256"]
+    assert (document["file.path"], document["file.size"], len(digest)) == ("/srv/report.csv", 4096, 64)
+    assert f"filePath=/srv/report.csv fsize=4096 fileHash={digest}" in (
+        render(alone(SAMPLES["record"]("transfer.completed")), "cef").decode()
+    )
 
 
 def test_labels_are_the_targets() -> None:
