@@ -47,7 +47,7 @@ def test_other_distributions_add_plugins_and_a_broken_one_stops_nobody(tmp_path:
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == [
-        "certificate demo file ssh-ca ssh-keys third FileCheckerPlugin",
+        "certificate demo file ssh-ca ssh-keys third totp FileCheckerPlugin",
         "a second plugin called file (hoopproxy.plugins.good) is left out",
         "a plugin of hoopproxy.plugins.good has no name and is left out",
     ]
