@@ -15,6 +15,8 @@ from hoopproxy.reading.ask import request
 from hoopproxy.reading.scope import EVERYTHING, NOTHING, Scope
 from hoopproxy.trail import reply
 from tests.cli.trail import Trail
+from tests.index.ssh import SSHPlayed
+from tests.index.support import indexed
 
 COMMAND = (sys.executable, "-m", "hoopproxy.trail")
 
@@ -66,6 +68,19 @@ def test_without_a_scope_nothing_is_shown(trail: Trail) -> None:
     """A field that got lost must not open the trail."""
     line = json.dumps({"state": str(trail.state), "scope": {}, "question": {"action": "tail"}}).encode()
     assert replied(line) == []
+
+
+def test_a_search_looks_into_what_sessions_showed(tmp_path: Path) -> None:
+    """The process that reads knows the protocols' readers, as a person's own does."""
+    made = Trail(tmp_path)
+    session = SSHPlayed(made)
+    session.data(1, 0, b"only on the screen\r\n")
+    session.end()
+    made.stop()
+    indexed(made.state, made.folder, targets_with_rows=("box",))
+    (line,) = replied(request(made.state, Question(action="search", query="screen"), EVERYTHING))
+    assert json.loads(line)["event"] == {"channel": "0", "text": "only on the screen"}
+    assert replied(request(made.state, Question(action="search", query="screen"), NOTHING)) == []
 
 
 def test_the_process_answers_and_ends(trail: Trail) -> None:

@@ -228,10 +228,12 @@ class _Journal:
         sources = {key: source for key, source in known.items() if source.rows}
         waiting = sorted((each for each in candidates if each.mark is None), key=lambda each: each.last)
         try:
-            if self._wanted.query.terms:
-                for each in candidates:
-                    if each.mark is not None and each.key in known:
-                        found |= self._shown(self._reader, each, each.mark, known[each.key])
+            shown = [each for each in candidates if each.mark is not None] if self._wanted.query.terms else []
+            for each in sorted(shown, key=lambda each: -each.last):
+                if len(found) >= limit and each.last < heapq.nlargest(limit, found)[-1]:
+                    break
+                if each.key in known:
+                    found |= self._shown(self._reader, each, known[each.key])
             for _ in range(_APART):
                 if not waiting or (
                     len(found) >= limit and waiting[-1].last < heapq.nlargest(limit, found)[-1]
@@ -288,15 +290,13 @@ class _Journal:
 
     # --- what was shown ------------------------------------------------------------------------------------
 
-    def _shown(
-        self, reader: JournalReader, about: Candidate, mark: str, source: Source
-    ) -> dict[int, EventLine]:
+    def _shown(self, reader: JournalReader, about: Candidate, source: Source) -> dict[int, EventLine]:
         """What the session showed and is looked for, by the number of its chunk."""
         screens = self._wanted.screen_texts(source.protocol or "")
         if screens is None:
             return {}
         reader.seek(about.first, frozenset((about.key,)), (about.segment, about.offset))
-        texts, found = screens(mark), dict[int, EventLine]()
+        texts, found = screens(about.mark or ""), dict[int, EventLine]()
         last: tuple[Record, Chunk] | None = None
         for record in reader:
             if record.jseq > about.last:

@@ -11,6 +11,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hoopproxy.discovery import screen_texts
@@ -18,6 +19,10 @@ from hoopproxy.index.consumer import Index
 from hoopproxy.index.shelf import Shelf, folder_of
 from hoopproxy.journal.reader import chunk_of
 from hoopproxy.protocols.ssh.screentexts import ScreenTexts
+from hoopproxy.reading.answers import EventLine, Question
+from hoopproxy.reading.ask import ask
+from hoopproxy.reading.journals import at_rest
+from hoopproxy.reading.scope import EVERYTHING
 from tests.cli.trail import Trail
 from tests.index.ssh import SSHPlayed
 from tests.index.support import taken
@@ -79,11 +84,14 @@ KINDS: dict[str, tuple[int, Callable[[int], bytes]]] = {
 
 
 def measured(state: Path, channel: int, data: bytes) -> dict[str, float]:
-    """CPU milliseconds a megabyte: of the texts alone, and of the index with them; bytes of index a megabyte."""
+    """CPU milliseconds a megabyte: of the texts alone, and of the index with them; bytes of index a megabyte; CPU of a
+    search for a word that is once in the middle."""
     trail = Trail(state)
     session = SSHPlayed(trail)
     for at in range(0, len(data), MESSAGE):
         session.data(1, channel, data[at : at + MESSAGE])
+        if at <= len(data) // 2 < at + MESSAGE:
+            session.data(1, channel, b"\r\na needle in it\r\n")
     session.end()
     trail.stop()
     records, megabytes = taken(trail.folder), len(data) / 1e6
@@ -103,7 +111,15 @@ def measured(state: Path, channel: int, data: bytes) -> dict[str, float]:
     size = sum(
         path.stat().st_size for part in shelf.parts(trail.folder.id) for path in part.files if path.exists()
     )
+    question = Question(action="search", query="needle", limit=50)
+    began = time.process_time()
+    find = partial(at_rest, state)
+    pieces = list(ask(find, question, EVERYTHING, screen_texts=screen_texts))
+    found = sum(isinstance(each, EventLine) for each in pieces)
+    looked = time.process_time() - began
     return {
+        "search, ms": round(looked * 1e3, 1),
+        "found": found,
         "texts, ms a MB": round(alone / megabytes * 1e3, 1),
         "index, ms a MB": round(spent / megabytes * 1e3, 1),
         "index, KB a MB": round(size / megabytes / 1e3, 1),

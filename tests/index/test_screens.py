@@ -15,6 +15,7 @@ from hoopproxy.discovery import screen_texts
 from hoopproxy.index import documents, gathering
 from hoopproxy.index.consumer import Index
 from hoopproxy.index.looking import PartReader, Restriction
+from hoopproxy.reading import searching
 from hoopproxy.reading.answers import EventLine
 from hoopproxy.reading.scope import Scope
 from tests.cli.trail import Trail
@@ -122,6 +123,32 @@ def test_a_long_output_makes_several_documents(trail: Trail, monkeypatch: pytest
     assert 4 <= len(candidates) <= 8
     assert [each["event"]["text"][:7] for each in shown(trail.state, '"row 031"')] == ["row 031"]
     assert len(shown(trail.state, "listing")) == 50
+
+
+def test_the_newest_of_many_are_found_without_reading_them_all(
+    trail: Trail, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word that is everywhere costs what is shown of it."""
+    monkeypatch.setattr(gathering, "MAX_BYTES", 500)
+    session = SSHPlayed(trail)
+    for number in range(60):
+        session.data(1, 0, f"everywhere {number:03d} {'x' * 60}\r\n".encode())
+    session.end()
+    indexed(trail.state, trail.folder, targets_with_rows=("box",))
+    read: list[int] = []
+    searched = searching._Journal._shown
+
+    def counted(self: Any, reader: Any, about: Any, source: Any) -> Any:
+        read.append(about.first)
+        return searched(self, reader, about, source)
+
+    monkeypatch.setattr(searching._Journal, "_shown", counted)
+    found = [each["event"]["text"][:14] for each in shown(trail.state, "everywhere", limit=3)]
+    assert found == ["everywhere 057", "everywhere 058", "everywhere 059"]
+    assert 1 <= len(read) <= 3
+    assert read == sorted(read, reverse=True)
+    assert len(shown(trail.state, "everywhere")) == 60
+    assert len(read) > 10
 
 
 def test_filters_and_scopes_hold_for_what_was_shown(trail: Trail) -> None:

@@ -111,6 +111,8 @@ def replay(
             if course is not None:
                 player = Player(screen.put, _window, title=_title(session, channel), colour=screen.colour)
                 play(course, player, speed=speed, idle_limit=idle_limit, start=start)
+                if channel is None:
+                    screen.note("this was the first terminal of the session; --text tells all of it")
                 return
         if waiting:
             pieces = paced(pieces, speed, idle_limit, start=start)
