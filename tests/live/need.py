@@ -48,6 +48,8 @@ REQUIRED = frozenset(
         "dropbear",
         "PuTTY",
         "ansible",
+        "curl",
+        "rclone",
         "paramiko",
         "asyncssh",
         "ssh-audit",

@@ -1,5 +1,5 @@
-"""Other people's SSH programs through the whole gateway: dropbear, PuTTY, paramiko, asyncssh, ansible, scp -3. Each
-moves bytes both ways, keeps exit codes, and is on record like OpenSSH."""
+"""Other people's SSH programs through the whole gateway: dropbear, PuTTY, paramiko, asyncssh, curl, rclone, ansible.
+Each moves bytes both ways, keeps exit codes, and is on record like OpenSSH."""
 
 from __future__ import annotations
 
@@ -312,6 +312,37 @@ def test_files_by_asyncssh(house: House) -> None:
     arguments = [str(house.port), str(house.key), str(house.file), str(place), str(back)]
     done = house.run([sys.executable, "-c", SFTP_OF_ASYNCSSH, *arguments])
     assert done.returncode == 0, done.stderr
+    house.same_both_ways(place, back)
+
+
+def test_files_by_curl(house: House) -> None:
+    """libssh2: SFTP and scp's old protocol, by password and by key, whole and from the middle."""
+    program = need.command("curl", name="curl", package="curl")
+    base = [program, "-sS", "--insecure", "--user"]
+    by_password = [*base, f"writer=box:{house.password}"]
+    by_key = [*base, "writer=box:", "--key", str(house.key), "--pubkey", f"{house.key}.pub"]
+    for scheme, login in (("sftp", by_password), ("sftp", by_key), ("scp", by_key)):
+        place, back = house.place("curl"), house.folder / "back-curl"
+        url = f"{scheme}://127.0.0.1:{house.port}{place}"
+        for arguments in (["-T", str(house.file), url], ["-o", str(back), url]):
+            done = house.run([*login, *arguments])
+            assert done.returncode == 0, done.stderr
+        if scheme == "sftp":
+            house.same_both_ways(place, back)
+        assert place.read_bytes() == back.read_bytes() == house.content
+    rest = house.run([*by_key, "-C", "1000000", f"sftp://127.0.0.1:{house.port}{place}"])
+    assert rest.stdout == house.content[1_000_000:], rest.stderr
+
+
+def test_files_by_rclone(house: House) -> None:
+    """Go's x/crypto/ssh and pkg/sftp; the latter sends more in a WRITE than its data, and means nothing by it."""
+    program = need.command("rclone", name="rclone", package="rclone")
+    where = ["--sftp-host", "127.0.0.1", "--sftp-port", str(house.port), "--sftp-user", "writer=box"]
+    rclone = [program, "--config", "/dev/null", "--retries", "1", *where, "--sftp-key-file", str(house.key)]
+    place, back = house.place("rclone"), house.folder / "back-rclone"
+    for source, sink in ((str(house.file), f":sftp:{place}"), (f":sftp:{place}", str(back))):
+        done = house.run([*rclone, "copyto", source, sink])
+        assert done.returncode == 0, done.stderr
     house.same_both_ways(place, back)
 
 

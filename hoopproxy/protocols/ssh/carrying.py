@@ -209,7 +209,7 @@ class Carrying(Partings):
                 outcome="failure" if because else "success",
             )
             return
-        if because:
+        if because and channel.exit is None:
             yield Completed(
                 op, channel.began, {"because": because, "bytes": channel.stdout}, "unfinished", "failure"
             )
@@ -221,6 +221,7 @@ class Carrying(Partings):
             "stdout": channel.stdout,
             "stderr": channel.stderr,
             **ended,
+            **({"because": because} if because else {}),
             **({} if watcher is None else watcher.facts()),
         }
         fine = ended.get("exit_status", 0) == 0 and "exit_signal" not in ended

@@ -383,6 +383,23 @@ def test_the_cookie_of_x11_is_not_in_the_recording(permitted: bool) -> None:
     assert player.ended["event"]["balanced"]
 
 
+def test_a_client_that_goes_once_it_has_the_exit_status_has_seen_the_end() -> None:
+    """paramiko's users close the connection then; what ran is over, and how is on record."""
+    player = running("cat; exit 4")
+    player.client(data(b"typed", 10))
+    player.target(data(b"typed", 0))
+    player.target(exit_status(4))
+    player.end()
+    (completed,) = player.journal.of("command.completed")
+    assert completed["outcome"] == "failure"
+    assert completed["event"]["detail"] == {
+        **{"channel": 0, "stdin": 5, "stdout": 5, "stderr": 0, "exit_status": 4},
+        "because": "the session ended before the channel was closed",
+    }
+    assert player.journal.of("command.unfinished") == []
+    assert_accounted(player)
+
+
 def test_a_session_that_ends_in_the_middle_says_what_was_open() -> None:
     """An operation without an end would look as if it still ran."""
     player = running()

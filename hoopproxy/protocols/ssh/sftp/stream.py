@@ -95,9 +95,11 @@ def head_of_request(data: bytes | bytearray, start: int, stop: int) -> Head | in
     if stop - start < size:
         return size
     _, content = _WRITE(data, start + 13 + handle)
-    if size + content != length + 4:
-        raise ProtocolViolation("the lengths of an SFTP WRITE and of its data do not agree")
-    return size, kind, content
+    if size + content > length + 4:
+        raise ProtocolViolation("an SFTP WRITE ends inside its data")
+    # What is behind the data is nothing: OpenSSH's sftp-server passes over it, and Go's pkg/sftp sent the rest of a
+    # buffer there for years.
+    return size, kind, length + 4 - size
 
 
 def head_of_reply(data: bytes | bytearray, start: int, stop: int) -> Head | int:

@@ -64,7 +64,7 @@ class Sftp(Gate):
         # The client's direction: the head that is held, and the WRITE that is under way.
         self._asking = Held(head_of_request)
         self._writing: File | None = None
-        self._to_write = self._write_at = 0
+        self._to_write = self._write_at = self._unwritten = 0
         # The target's direction.
         self._replying = Held(head_of_reply)
         self._reply = (0, 0, 0)  # type, id, size
@@ -101,9 +101,11 @@ class Sftp(Gate):
                 end = min(stop, position + self._to_write)
                 if self._hide:
                     yield self._hidden_between(at + position, at + end)
-                if self._writing is not None:
-                    self._writing.writing.feed(self._write_at, memoryview(data)[position:end])
-                self._write_at += end - position
+                fed = min(end, position + self._unwritten)  # what is behind the content is none
+                if self._writing is not None and fed > position:
+                    self._writing.writing.feed(self._write_at, memoryview(data)[position:fed])
+                self._write_at += fed - position
+                self._unwritten -= fed - position
                 self._to_write -= end - position
                 position = end
                 continue
@@ -154,11 +156,11 @@ class Sftp(Gate):
         """The verdict on the last :class:`Ask`."""
         self._verdict = verdict
 
-    def _write(self, header: bytes, length: int) -> None:
+    def _write(self, header: bytes, rest: int) -> None:
         (id,), (size,) = _U32(header, 5), _U32(header, 9)
-        (offset,) = _U64(header, 13 + size)
+        (offset,), (length,) = _U64(header, 13 + size), _U32(header, 21 + size)
         self._writing = self._requests.write(id, header[13 : 13 + size], offset, length)
-        self._to_write, self._write_at = length, offset
+        self._to_write, self._unwritten, self._write_at = rest, length, offset
 
     def _deny(self, id: int, type: int, verdict: Verdict) -> Iterator[Step]:
         refusal = verdict.refusal

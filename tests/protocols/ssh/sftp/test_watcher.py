@@ -74,6 +74,33 @@ def test_an_upload_counts_what_the_target_took() -> None:
     assert (told.written, told.sha256_written, told.complete) == (5, digest(b"abcde"), True)
 
 
+@pytest.mark.parametrize("content", [b"", b"abc", b"c" * 30])
+def test_what_is_behind_the_data_of_a_write_is_no_content(content: bytes) -> None:
+    """rclone sends the rest of a buffer there, and OpenSSH's server passes over it: in no digest, in no count, and
+    hidden where contents are, for it may be some."""
+    write = packet(6, 2, b"h", *u64(0), content)
+    write = string(write[4:] + b"behind" * 9)
+    for cut in range(len(write)):
+        stage = opened(Stage(options={"sftp_content": "digest"}).begin(), flags=WRITE)
+        at, sent = stage.client_read, len(stage.to_server)
+        stage.client(write[:cut], write[cut:], packet(6, 3, b"h", *u64(len(content)), b"de"))
+        assert stage.to_server[sent : sent + len(write)] == write
+        stage.server(ok(2), ok(3)).client(packet(4, 4, b"h")).server(ok(4))
+        told = transfer(stage)
+        assert (told.written, told.sha256_written) == (len(content) + 2, digest(content + b"de"))
+        hidden = {place for start, end in stage.redacted for place in range(start, end)}
+        data = at + len(write) - len(content) - 54
+        assert {each for each in hidden if each < at + len(write)} == set(range(data, at + len(write)))
+
+
+def test_a_write_that_ends_inside_its_data_is_none() -> None:
+    """The server would take the next request for the rest of a file."""
+    stage = opened(Stage().begin(), flags=WRITE)
+    write = packet(6, 2, b"h", *u64(0), b"abc")
+    with pytest.raises(ProtocolViolation, match="inside its data"):
+        stage.client(string(write[4:-1]))
+
+
 def test_a_write_that_fails_leaves_no_digest() -> None:
     """A full disk: the digest of what was sent would be of a file that is not there."""
     stage = opened(Stage().begin(), flags=WRITE)
@@ -231,7 +258,7 @@ def test_the_target_can_not_answer_a_refused_request() -> None:
         struct.pack(">IB", MAX_PACKET + 1, 6),
         struct.pack(">IBII", 100, 6, 9, 257),
         struct.pack(">IBIIBQI", 26, 6, 9, 1, 0, 0, 2**32 - 1) + b"12345678",
-        struct.pack(">IBIIBQI", 26, 6, 9, 1, 0, 0, 3) + b"12345678",
+        struct.pack(">IBIIBQI", 26, 6, 9, 1, 0, 0, 5) + b"12345678",
         struct.pack(">IBIIBQI", 20, 6, 9, 1, 0, 0, 0) + b"12345678",
         INIT,
         VERSION,
