@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -108,14 +108,41 @@ def _notes(config: Config) -> Iterator[str]:
             yield f"listener[{listener.name}].tls.certificate is valid until {ends:%Y-%m-%d %H:%M} UTC"
         if listener.insecure_cleartext:
             yield f"listener[{listener.name}] takes passwords in cleartext"
-    demanded = [*(each.options for each in config.listeners), *(each.options for each in config.checkers)]
-    if any(each.type == "totp" for each in config.checkers) and not any(
-        "keyboard-interactive" in _listed(each.get("require")) for each in demanded
-    ):
-        yield "nothing has require with keyboard-interactive, so nobody is asked for a one-time code"
+    if any(each.type == "totp" for each in config.checkers):
+        yield from _without_codes(config)
     for reference in _references(config):
         if reference.scheme == "env" and reference.rest not in os.environ:
             yield f"{reference} is not set in this environment"
+
+
+_PROOFS: Final = {"file": ("password",), "ssh-keys": ("publickey",), "ssh-ca": ("publickey",)}
+"""What the checkers that come with us take at a listener that can ask for a code."""
+
+
+def _without_codes(config: Config) -> Iterator[str]:
+    """Where somebody gets in by one proof although there are one-time codes."""
+    for listener in config.listeners:
+        if "keyboard-interactive" not in listener.login or _demands_code(listener.options):
+            continue
+        ways = sorted(
+            {
+                f"{proof} ({checker.type})"
+                for checker in config.checkers
+                if not _demands_code(checker.options)
+                for proof in _PROOFS.get(checker.type, ())
+                if proof in listener.login
+            }
+        )
+        if ways:
+            yield (
+                f"listener[{listener.name}] asks for no one-time code after {' or '.join(ways)}:"
+                " require doesn't name keyboard-interactive"
+            )
+
+
+def _demands_code(options: Mapping[str, object]) -> bool:
+    value = options.get("require")
+    return "keyboard-interactive" in (value if isinstance(value, (list, tuple)) else (value,))
 
 
 def _listener_problems(config: Config, protocols: Mapping[str, Any]) -> Iterator[str]:
@@ -140,10 +167,6 @@ def _listener_problems(config: Config, protocols: Mapping[str, Any]) -> Iterator
             yield from (f"{where}: {each}" for each in failure.problems)
         except SecretUnavailable:
             pass  # what is not there is noted, or said, already
-
-
-def _listed(value: object) -> tuple[object, ...]:
-    return tuple(value) if isinstance(value, (list, tuple)) else (value,)
 
 
 def _references(config: Config) -> Iterator[SecretRef]:

@@ -71,19 +71,57 @@ def test_a_fine_file_is_called_fine_with_its_counts_and_notes(tmp_path: Path, pr
     ]
 
 
-def test_a_code_that_nobody_is_asked_for_is_noted(tmp_path: Path, protocol: str) -> None:
-    """A second factor that is configured, and demanded nowhere, would be believed in."""
-    path = write(tmp_path, protocol)
-    (tmp_path / "totp").touch(mode=0o600)
-    fine = path.read_text() + '[[checker]]\ntype = "totp"\npath = "totp"\n'
-    path.write_text(fine)
-    assert "nobody is asked for a one-time code" in run("check", path).stderr
-    keys = 'type = "ssh-keys"\npath = "keys"\nrequire = ["keyboard-interactive"]\n'
-    (tmp_path / "keys").touch()
-    path.write_text(f"{fine}[[checker]]\n{keys}")
+@pytest.mark.parametrize(
+    ("listener", "keys", "noted"),
+    [
+        ("", "", "password (file) or publickey (ssh-keys)"),
+        ("", 'require = ["keyboard-interactive"]', "password (file)"),
+        ('login = ["publickey", "keyboard-interactive"]', 'require = ["keyboard-interactive"]', ""),
+        ('options = { require = ["publickey", "keyboard-interactive"] }', "", ""),
+    ],
+)
+def test_a_way_in_without_a_code_is_noted(tmp_path: Path, listener: str, keys: str, noted: str) -> None:
+    """A second factor that is configured, and not demanded everywhere, would be believed in."""
+    path = tmp_path / "gateway.toml"
+    for name in ("users", "totp", "keys"):
+        (tmp_path / name).touch(mode=0o600)
+    path.write_text(CODES.format(listener=listener, keys=keys))
     result = run("check", path)
     assert result.exit_code == 0, result.stderr
-    assert "one-time code" not in result.stderr
+    notes = [line for line in result.stderr.splitlines() if "one-time code" in line]
+    told = f"note: listener[ssh] asks for no one-time code after {noted}:"
+    assert [line.startswith(told) for line in notes] == ([True] if noted else [])
+
+
+CODES = """
+[config]
+version = 1
+[gateway]
+node = "gw1"
+state = "state"
+[[listener]]
+name = "ssh"
+protocol = "ssh"
+listen = "tcp:2222"
+targets = ["box"]
+{listener}
+[[target]]
+name = "box"
+protocol = "ssh"
+connect = "tcp:box.example:22"
+options = {{ host_keys = ["SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] }}
+accounts = {{ ops = {{ user = "ops", password = "env:HOME" }} }}
+[[checker]]
+type = "totp"
+path = "totp"
+[[checker]]
+type = "ssh-keys"
+path = "keys"
+{keys}
+[[checker]]
+type = "file"
+path = "users"
+"""
 
 
 def test_every_problem_is_printed_and_the_exit_code_is_one(tmp_path: Path) -> None:
