@@ -243,7 +243,7 @@ class Scp(Watcher):
                 raise _Lost("an answer is over its limit")
             self._answer += data[position:stop]
             position = stop + 1
-            if self._answer[0] not in (1, 2):
+            if bytes(self._answer[:1]) not in (b"\1", b"\2"):  # or empty: an end of line that ends nothing
                 raise _Lost("the sink sent an answer that is none of scp's")
             if end >= 0:
                 line, self._answer = bytes(self._answer[1:]), bytearray()
