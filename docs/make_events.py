@@ -1,6 +1,6 @@
 """Write ``docs/events.md``: the catalogue of events, from the classes that define them.
 
-Run it after a change to ``hoopproxy/events.py``; a test fails until the page says the same as the code.
+Run it after a change to ``hoopproxy/events/``; a test fails until the page says the same as the code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = Path(__file__).with_name("events.md")
 INTRODUCTION = """\
 # Events
 
-<!-- Written by docs/make_events.py from hoopproxy/events.py. Change it there. -->
+<!-- Written by docs/make_events.py from hoopproxy/events/. Change it there. -->
 
 Everything that the trail says is one of these events. `hoopproxy audit tail --json` prints them, one JSON
 object a line, exactly as they are in the journal: sorted keys, no white space, no floats (RFC 8785).

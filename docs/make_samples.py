@@ -244,7 +244,7 @@ def operations() -> Iterator[tuple[str, Operation]]:
 
     Kinds that a plugin brought along are left out.
     """
-    ours = [kind for kind, cls in CATALOGUE.items() if cls.__module__ == "hoopproxy.events"]
+    ours = [kind for kind, cls in CATALOGUE.items() if cls.__module__.startswith("hoopproxy.events.")]
     for number, kind in enumerate(sorted(ours), 1):
         single = alone(record(kind, number))
         started = kind in FOLDED

@@ -1,6 +1,6 @@
 """Write ``docs/events.schema.json``: a JSON Schema of the native format, from the classes that define the events.
 
-Run it (or ``docs/make_formats.py``) after a change to ``hoopproxy/events.py``; a test fails until the file says the
+Run it (or ``docs/make_formats.py``) after a change to ``hoopproxy/events/``; a test fails until the file says the
 same as the code. What was there once stays: ``tests/export/golden/events.schema.json`` is what a reader may count on.
 What is new is added to it; what would be lost is said and refused, unless ``--golden`` says that it is on purpose,
 which it can be before a release.
@@ -64,7 +64,9 @@ _WORDS: Mapping[str, Any] = {
 
 def schema() -> dict[str, Any]:
     """The schema as it should be."""
-    ours = {kind: cls for kind, cls in sorted(CATALOGUE.items()) if cls.__module__ == "hoopproxy.events"}
+    ours = {
+        kind: cls for kind, cls in sorted(CATALOGUE.items()) if cls.__module__.startswith("hoopproxy.events.")
+    }
     values = [events.Identity, events.ClientFacts, events.TLSFacts, events.TargetFacts, events.Decision]
     values.append(events.StreamTotals)
     return {

@@ -18,7 +18,7 @@ from hoopproxy.export import FOLDED
 from hoopproxy.export.kinds import KINDS
 
 ROOT = Path(__file__).parent.parent
-OURS = {kind: cls for kind, cls in CATALOGUE.items() if cls.__module__ == "hoopproxy.events"}
+OURS = {kind: cls for kind, cls in CATALOGUE.items() if cls.__module__.startswith("hoopproxy.events.")}
 FAMILIES = (
     "session",
     "login",

@@ -12,7 +12,7 @@ from hoopproxy.events import CATALOGUE
 from hoopproxy.export.kinds import KINDS, OTHER, of
 
 ROOT = Path(__file__).parents[2]
-OURS = {kind for kind, cls in CATALOGUE.items() if cls.__module__ == "hoopproxy.events"}
+OURS = {kind for kind, cls in CATALOGUE.items() if cls.__module__.startswith("hoopproxy.events.")}
 
 #: ECS's own words: which event.type goes with which event.category (of the categories that are used).
 ECS_TYPES = {
