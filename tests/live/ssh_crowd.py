@@ -20,6 +20,10 @@ __all__ = ["crowd", "lowest", "many_files", "room_for"]
 AT_ONCE = 8
 """Log-ins at the same time."""
 
+ATTEMPTS = 3
+"""At a log-in. An sshd that is stopped while it logs somebody in (a suspended machine, a debugger) is ended by its own
+sandbox when it goes on: the kernel's ``restart_syscall`` isn't in its list."""
+
 
 def room_for(sessions: int) -> Callable[[Configuration], None]:
     """A change that lets that many sessions of one person in."""
@@ -71,23 +75,33 @@ async def _open(held: list[Any], port: int, user: str, password: str, count: int
 
     async def one() -> None:
         async with gate:
-            connection = await asyncssh.connect(
-                "127.0.0.1",
-                port,
-                username=user,
-                password=password,
-                known_hosts=None,
-                client_keys=None,
-                config=None,
-                agent_path=None,
-                encryption_algs=["aes256-gcm@openssh.com"],
-            )
+            for left in reversed(range(ATTEMPTS)):
+                try:
+                    connection = await _log_in(port, user, password)
+                    break
+                except asyncssh.DisconnectError:
+                    if not left:
+                        raise
             held.append(connection)
             process = await connection.create_process(command, encoding=None)
             process.stdin.write(b"here")
             assert await process.stdout.readexactly(4) == b"here"
 
     await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def _log_in(port: int, user: str, password: str) -> Any:
+    return await python_module("asyncssh").connect(
+        "127.0.0.1",
+        port,
+        username=user,
+        password=password,
+        known_hosts=None,
+        client_keys=None,
+        config=None,
+        agent_path=None,
+        encryption_algs=["aes256-gcm@openssh.com"],
+    )
 
 
 async def _close(held: list[Any]) -> None:
