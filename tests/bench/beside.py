@@ -5,7 +5,8 @@ CPU microseconds a ``pgbench -S`` transaction of the process that carries the da
 of a bulk SELECT (200-byte rows), as ratios on to off of each round; rates beside them, and PgBouncer and the plain
 relay for scale. Before each measurement the reader of the last one has caught up; during it, it works. The fewer
 transactions come at once, the more a turn of the reactor costs each, and on two cores the reader takes its share from
-everybody: so the same is measured at a given rate.
+everybody: so the same is measured at a given rate. What else a machine does only adds, so the least of the rounds are
+compared; the medians of the rounds' ratios stand beside them.
 """
 
 from __future__ import annotations
@@ -90,11 +91,12 @@ def report(rounds: list[dict[str, dict[str, float | None]]], options: argparse.N
     ratios = {}
     for case, of in COSTS.items():
         found = [each["on"][of] / each["off"][of] for each in rounds]  # type: ignore[operator]
-        ratios[case] = {"median": median(found), "rounds": found}
-        met = "yes" if abs(median(found) - 1) <= MOST_CHANGE else "NO"
+        least = min(each["on"][of] for each in rounds) / min(each["off"][of] for each in rounds)  # type: ignore[operator,type-var]
+        ratios[case] = {"least": least, "median": median(found), "rounds": found}
+        met = "yes" if least <= 1 + MOST_CHANGE else "NO"
         print(
-            f"{case}: the data path's CPU with everything on is {median(found):.3f} of that with it off"
-            f" ({spread(found)}), within {MOST_CHANGE:.0%}: {met}"
+            f"{case}: the data path's CPU with everything on, to that with it off: least to least {least:.3f}, at most"
+            f" {1 + MOST_CHANGE}: {met}; median of the rounds' {median(found):.3f} ({spread(found)})"
         )
     return save("beside", {"options": vars(options), "rows": rows, "ratios": ratios, "rounds": rounds})
 
