@@ -10,7 +10,10 @@ from hoopproxy.export.operation import Record
 __all__ = ["Kept"]
 
 _SESSIONS: Final = 2_048
-"""Sessions that are kept, some KB each; then all are made anew."""
+"""Sessions that are kept, up to 50 KB each; then all are made anew."""
+
+_LAST: Final = frozenset(("session.end", "session.interrupted"))
+"""With these a session is over, and what was kept of it goes."""
 
 _T = TypeVar("_T")
 Who = tuple[Any, ...]
@@ -41,10 +44,13 @@ class Kept(Generic[_T]):
             get("tenant"),
             facts,
         )
-        kept = self._kept.get(session)
+        is_over = get("kind") in _LAST
+        kept = self._kept.pop(session, None) if is_over else self._kept.get(session)
         if kept is not None and kept[0] == who:
             return kept[1]
         made = self._make(record, facts)
+        if is_over:
+            return made
         if len(self._kept) >= _SESSIONS:
             self._kept.clear()
         self._kept[session] = who, made

@@ -76,3 +76,21 @@ def test_so_many_sessions_are_kept_and_no_more() -> None:
         assert kept.of({"session": str(number)}, {}) == kept.of({"session": str(number)}, {}) == str(number)
         assert len(kept._kept) <= _SESSIONS
     assert len(made) == 3 * _SESSIONS
+
+
+@pytest.mark.parametrize("last", ["session.end", "session.interrupted"])
+def test_nothing_is_kept_of_a_session_that_is_over(last: str) -> None:
+    """Two thousand of them were 80 MiB, of sessions that nobody heard of again."""
+    made: list[str] = []
+
+    def make(record: Any, facts: Any) -> str:
+        made.append(record["kind"])
+        return "made"
+
+    kept = Kept(make)
+    kinds = ("session.start", "command.completed", last)
+    assert [kept.of({"session": "s", "kind": kind}, {}) for kind in kinds] == ["made"] * 3
+    assert made == ["session.start"]
+    assert not kept._kept
+    assert kept.of({"session": "s", "kind": last}, {"database": "other"}) == "made"
+    assert not kept._kept, "nor of one that was never kept"
