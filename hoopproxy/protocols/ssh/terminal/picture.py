@@ -57,6 +57,11 @@ class Picture:
         """What is erased keeps the background."""
         return BLANK if self.style.back is None else (" ", Style(back=self.style.back))
 
+    @property
+    def is_alternate(self) -> bool:
+        """Whether the alternate screen is shown."""
+        return self._behind is not None
+
     def turn(self, alternate: bool) -> None:
         """To the alternate screen, which is empty, or back."""
         if alternate and self._behind is None:
@@ -253,10 +258,11 @@ class Stage(Screen):
 
     def _mode(self, number: int, on: bool, at: int) -> None:
         if number in _ALTERNATE:
-            if on:
+            if on and not self.grid.is_alternate:
                 self._save()
-            self.grid.turn(on)
-            if not on:
+                self.grid.turn(True)
+            elif not on and self.grid.is_alternate:
+                self.grid.turn(False)
                 self._restore()
         elif number == _CURSOR:
             self.grid.hidden = not on

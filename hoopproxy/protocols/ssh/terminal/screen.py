@@ -354,7 +354,12 @@ def _inserting(screen: Screen, numbers: list[int], on: bool) -> None:
 def _moving(rows: int, columns: int, start: bool = False) -> Callable[[Screen, list[int]], None]:
     def move(screen: Screen, numbers: list[int]) -> None:
         grid, count = screen.grid, _count(numbers)
-        grid.to(grid.row + rows * count, 0 if start else grid.column + columns * count)
+        row = grid.row + rows * count
+        if rows < 0 and grid.row >= grid.first:
+            row = max(row, grid.first)  # who is inside of the region stays there
+        elif rows > 0 and grid.row <= grid.last:
+            row = min(row, grid.last)
+        grid.to(row, 0 if start else grid.column + columns * count)
 
     return move
 
@@ -367,7 +372,7 @@ _SEQUENCES: Final[dict[bytes, Callable[[Screen, list[int]], None]]] = {
     b"E": _moving(1, 0, True),
     b"F": _moving(-1, 0, True),
     b"a": _moving(0, 1),
-    b"e": _moving(1, 0),
+    b"e": lambda screen, numbers: screen.grid.to(screen.grid.row + _count(numbers), screen.grid.column),
     b"G": lambda screen, numbers: screen.grid.to(screen.grid.row, _count(numbers) - 1),
     b"`": lambda screen, numbers: screen.grid.to(screen.grid.row, _count(numbers) - 1),
     b"d": lambda screen, numbers: screen.grid.to(_count(numbers) - 1, screen.grid.column),

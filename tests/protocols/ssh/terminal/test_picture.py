@@ -167,3 +167,9 @@ def test_garbage_is_no_harm(data: bytes, columns: int, lines: int) -> None:
         assert len(row) == grid.columns <= 1000
         text = "".join(each for each, _ in row)
         assert text == inert(text)
+
+
+def test_a_screen_that_was_not_there_is_not_left() -> None:
+    """Programs say goodbye to the alternate screen twice; the cursor stays where it is."""
+    stage = drawn(b"\x1b7\x1b[3;4Hhere\x1b[?1049l", b"!")
+    assert texts(stage) == ["", "", "   here!", ""]

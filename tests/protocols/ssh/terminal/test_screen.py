@@ -140,3 +140,15 @@ def test_a_string_that_never_ends_is_not_kept() -> None:
     assert len(made._string) <= MAX_STRING + 1
     made.feed(b"\x07after", 0)
     assert rows(made)[0] == "after"
+
+
+def test_who_moves_inside_of_a_region_stays_there() -> None:
+    """As VT terminals do: up and down end at its margins, and only from outside one passes them."""
+    made = screen(b"\x1b[3;4r\x1b[3;1H\x1b[9A", lines=6)
+    assert made.grid.row == 2
+    made.feed(b"\x1b[9B", 0)
+    assert made.grid.row == 3
+    made.feed(b"\x1b[9e", 0)
+    assert made.grid.row == 5
+    made.feed(b"\x1b[1;1H\x1b[1B\x1b[9A", 0)
+    assert made.grid.row == 0
