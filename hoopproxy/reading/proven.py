@@ -25,7 +25,7 @@ def exhibits(folder: Folder, records: Iterable[tuple[int, str]]) -> Iterator[Exh
 
     :param records: number and id of each event.
     """
-    ledger = LedgerFolder(ledgers_root(folder.path.parent.parent) / folder.path.name)
+    ledger = LedgerFolder(ledgers_root(folder.path.parent.parent) / folder.path.name, folder.files)
     try:
         notes = ledger.epochs()
         size = max((head.size for _, head in heads(ledger)), default=0)

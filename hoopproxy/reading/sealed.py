@@ -20,10 +20,9 @@ _SIZE: Final = re.compile(r"[0-9]{1,19}", re.ASCII)
 def covering(folder: Folder, last: int) -> Covering:
     """The newest checkpoint of a journal's tree, and whether record ``last`` is under it."""
     name = folder.path.name
-    ledger = LedgerFolder(ledgers_root(folder.path.parent.parent) / name)
+    ledger = LedgerFolder(ledgers_root(folder.path.parent.parent) / name, folder.files)
     try:
-        with (ledger.path / "checkpoint").open("rb") as file:
-            note = file.read(_MOST).decode("utf-8")
+        note = ledger.read("checkpoint")[:_MOST].decode("utf-8")
     except FileNotFoundError:
         return Covering(name, f"Journal {name} has no ledger: no checkpoint covers this.", "", False)
     except (OSError, UnicodeDecodeError):

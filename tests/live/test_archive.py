@@ -179,6 +179,13 @@ def test_the_running_gateway_ships_segments_as_it_begins_new_ones(
     (session,) = [orjson.loads(line) for line in listed.stdout.splitlines()]
     told = audit("show", session["session"], "--archive", str(place))
     assert "SELECT 0, md5(g::text)" in told.stdout
+    bundle = tmp_path / "bundle"
+    exported = audit(
+        "export", session["session"], "--archive", str(place), "--format", "bundle", "-o", str(bundle)
+    )
+    assert exported.returncode == 0, exported.stderr
+    assert "its checkpoint of size" in exported.stderr or "has size" in exported.stderr
+    assert any(bundle.glob("keys/*.keys")), "an auditor can't verify what came without its keys"
     (tmp_path / "keys").write_text(keys)
     verified = audit("verify", "--archive", str(place), "--key", str(tmp_path / "keys"))
     assert verified.returncode == 0, verified.stdout + verified.stderr
