@@ -111,7 +111,8 @@ class GatewayService(Service):
         except HoopproxyError as problem:
             raise StartFailed(str(problem)) from None
         except OSError as problem:
-            raise StartFailed(f"{problem.strerror or type(problem).__name__} ({problem.filename})") from None
+            where = problem.filename or "in the state directory"
+            raise StartFailed(f"{problem.strerror or type(problem).__name__} ({where})") from None
 
     def _open(self) -> None:
         config = self.config
