@@ -42,7 +42,8 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
             ),
             "reactor": (
                 "slim, stock",
-                "`slim`: an epoll reactor with less work a turn. `twistd --reactor` wins.",
+                "`slim`: an epoll reactor with less work a turn, whose timers no change of the clock moves."
+                " `twistd --reactor` wins.",
             ),
         },
     ),

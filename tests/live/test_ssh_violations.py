@@ -120,3 +120,32 @@ def test_a_packet_that_was_tampered_with_is_a_violation_of_a_session(make: Calla
     assert end["event"]["cause"] == "violation by the client"
     assert end["event"]["balanced"]
     assert len(through.gateway.events("command.unfinished")) == 1
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("sessions_per_identity", b"too many sessions of writer (sessions_per_identity = 1)"),
+        ("idle_seconds", b"nothing happened for idle_seconds (1 s)"),
+    ],
+)
+def test_a_limit_is_told_to_the_client(make: Callable[..., SSHGateway], limit: str, said: bytes) -> None:
+    """OpenSSH's client shows what a DISCONNECT says."""
+    through = make(change=lambda settings: settings["limits"].update({limit: 1}))
+    tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
+    first = subprocess.Popen(
+        [tool, *through.ssh.options, "-p", str(through.ssh.port), "writer@127.0.0.1", "sleep 30"],
+        stderr=subprocess.PIPE,
+        env=through.ssh.environment("writer"),
+    )
+    try:
+        through.gateway.wait_for_events("command.requested")
+        if limit == "idle_seconds":
+            assert said in first.communicate(timeout=30)[1]
+        else:
+            done = through.ssh.run("writer", "id")
+            assert done.returncode == 255
+            assert said in done.stderr
+    finally:
+        first.kill()
+        first.communicate()
