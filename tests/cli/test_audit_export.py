@@ -17,6 +17,7 @@ from hoopproxy.reading.journals import at_rest
 from hoopproxy.reading.scope import EVERYTHING
 from hoopproxy.reading.sessions import exported, find_session
 from tests.cli.trail import Trail
+from tests.ledger.sealed import House
 from tests.protocols.postgres.talk import complete
 
 
@@ -77,18 +78,22 @@ def test_a_session_that_has_none_says_so(trail: Trail, form: str, lacks: str) ->
     assert not out.exists()
 
 
-def test_the_checkpoint_that_covers_it_is_named(trail: Trail) -> None:
-    """From the ledger's own file; one that is too old is said to be."""
-    ledger = trail.state / "trail" / "ledger" / trail.folder.path.name
-    ledger.mkdir(parents=True)
-    for size, covers in ((1000, True), (3, False)):
-        (ledger / "checkpoint").write_text(f"log.example\n{size}\n{'A' * 43}=\n\n\u2014 log.example c2ln\n")
-        done = run(trail, "--format", "jsonl")
+def test_the_checkpoint_that_covers_it_is_named(tmp_path: Path) -> None:
+    """From the ledger's own files; one that is too old is said to be."""
+    house = House(tmp_path / "state")
+    house.work(5, "alice")
+    for newer, covers in ((False, True), (True, False)):
+        if newer:
+            session = house.trail.session("alice")
+            session.selects("SELECT 1", ("n",), (b"1",))
+            session.end()
+            house.trail.journal.commit_now()
+        done = run(house.trail, "--format", "jsonl")
         first = json.loads(done.stdout.splitlines()[0])["export"]["checkpoints"][0]
         assert first["covers"] is covers
-        assert f"\n{size}\n" in first["checkpoint"]
-    (ledger / "checkpoint").write_bytes(b"\xff\xfe")
-    assert "can't be read" in run(trail, "--format", "jsonl").stderr
+        assert first["checkpoint"] == house.store.read("checkpoint").decode()
+    (house.store.path / "checkpoint").write_bytes(b"\xff\xfe")
+    assert "can't be read" in run(house.trail, "--format", "jsonl").stderr
 
 
 def test_half_a_session_is_not_exported(trail: Trail) -> None:
