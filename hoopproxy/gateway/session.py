@@ -47,7 +47,7 @@ from hoopproxy.wire.commands import (
     TLSStarted,
 )
 from hoopproxy.wire.conversation import Conversation
-from hoopproxy.wire.inside import Outer
+from hoopproxy.wire.inside import DEPTH_MAX, Outer
 
 __all__ = ["Session"]
 
@@ -208,6 +208,12 @@ class Session(LoggingIn, Admitting):
             return Refusal(
                 "authorization", f"no role gives {'this log-in' if who is None else who.id} what is there"
             )
+        depth = 1 if self.outer is None else self.outer.depth + 1
+        if depth > DEPTH_MAX:
+            return Refusal(
+                "too_many",
+                f"a session inside {DEPTH_MAX} others is the last; connect to {asked.host} directly",
+            )
         refusal = shared.crowd.knock()
         if refusal is not None:
             return refusal
@@ -220,7 +226,14 @@ class Session(LoggingIn, Admitting):
             self._settings,
             entrance_inside(self._entrance, upstream.plugin, asked.target),
             attrs.evolve(self.facts, tls=None, via_session=self.id),
-            Outer(session=self.id, identity=who, host=asked.host, port=asked.port, carries=asked.carries),
+            Outer(
+                session=self.id,
+                identity=who,
+                host=asked.host,
+                port=asked.port,
+                carries=asked.carries,
+                depth=depth,
+            ),
         )
         try:
             pair = upstream.plugin.build_pair(session)

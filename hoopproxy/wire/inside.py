@@ -7,7 +7,11 @@ import attrs
 from hoopproxy.events import Identity
 from hoopproxy.wire.names import LABEL, Name
 
-__all__ = ["Outer"]
+__all__ = ["DEPTH_MAX", "Outer"]
+
+DEPTH_MAX = 4
+"""Sessions that one may be inside of, each in the next: more than networks have gates, and each adds its encryption to
+every byte."""
 
 
 @attrs.frozen(kw_only=True)
@@ -15,7 +19,8 @@ class Outer:
     """The session that another one is inside of.
 
     :ivar session: its id. :ivar identity: who is logged in there. :ivar host: where its client wanted to connect to,
-        as it wrote it. :ivar carries: what its conversation left for the one inside.
+        as it wrote it. :ivar carries: what its conversation left for the one inside. :ivar depth: how many sessions
+        the one inside is inside of.
     """
 
     session: str
@@ -23,6 +28,7 @@ class Outer:
     host: str
     port: int
     carries: object = attrs.field(default=None, repr=False)
+    depth: int = 1
 
     def name(self, said: Name) -> Name:
         """What a user name means inside: it may leave out the identity, which is known, and be the account alone

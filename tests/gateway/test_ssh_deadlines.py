@@ -1,0 +1,204 @@
+"""A client, or a target, that stops in the middle of anything: the gateway doesn't wait for it for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from hoopproxy import config as conf
+from hoopproxy.gateway.shared import Entrance, Settings, Upstream
+from hoopproxy.gateway.stock import uniform
+from hoopproxy.gateway.upstream import CONNECT_SECONDS
+from hoopproxy.protocols.ssh import numbers as n
+from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.plugin import SSHProtocol
+from hoopproxy.protocols.ssh.transport import ClientLayer, ServerLayer
+from tests.protocols.ssh.transport.house import Stream, host_key
+
+from .house import House, limits
+from .turns import adopt, turned
+
+HOST_KEY = Ed25519PrivateKey.generate().private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+)
+SECONDS = 30
+
+
+class SSHHouse(House):
+    """The same house, with SSH at its front and at its target."""
+
+    def settings(self, *arguments: Any, **options: Any) -> Settings:
+        made = super().settings(*arguments, **options)
+        plugin = SSHProtocol()
+        listener = attrs.evolve(made.entrances["front"].config, protocol="ssh", login=("password",))
+        accounts = {"ro": conf.Account(name="ro", user="up", password=conf.SecretRef("env", "PW"))}
+        target = attrs.evolve(
+            made.upstreams["app"].config,
+            protocol="ssh",
+            accounts=accounts,
+            options={"host_keys": (host_key().fingerprint,)},
+        )
+        entrance = Entrance(config=listener, plugin=plugin, secrets={"host_keys": (HOST_KEY,)})
+        upstream = Upstream(config=target, plugin=plugin, endpoint=self.target, tls=None)
+        return attrs.evolve(made, entrances={"front": entrance}, upstreams={"app": upstream})
+
+
+class Muffled:
+    """A connection that lets so many writes through, and so many bytes of the next."""
+
+    def __init__(self, below: Any, writes: int, size: int) -> None:
+        self._below, self._writes, self._size = below, writes, size
+
+    def write(self, data: bytes) -> None:
+        if self._writes > 0:
+            self._writes -= 1
+            self._below.write(data)
+        elif self._size:
+            self._below.write(data[: self._size])
+            self._size = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._below, name)
+
+
+class SilentClient(ClientLayer):
+    stops = (1000, 0)
+
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(Muffled(transport, *self.stops))
+
+
+class SilentServer(ServerLayer):
+    stops = (1000, 0)
+
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(Muffled(transport, *self.stops))
+
+
+class Person:
+    """Somebody with an SSH client that may fall silent."""
+
+    def __init__(self, house: House, writes: int = 1000, size: int = 0) -> None:
+        self.house = house
+        client = house.client()
+        self.stream = Stream("client's")
+        self.layer = SilentClient(self.stream, lambda algorithm, blob: None, lambda leg, facts: None)
+        self.layer.ready.addErrback(lambda failure: None)
+        self.layer.stops = writes, size
+        sock = client.sock.dup()
+        client.sock.close()
+        adopt(house.reactor, sock, uniform(self.layer, house.reactor))
+        house.reactor.turn(20)
+
+    def says(self, payload: bytes) -> None:
+        self.stream.transport.write(framed(payload))
+        self.house.reactor.turn(20)
+
+    def logs_in(self) -> None:
+        self.says(
+            packet(
+                n.USERAUTH_REQUEST,
+                *(string("alice"), string("ssh-connection"), string("password")),
+                *(boolean(False), string("pw")),
+            )
+        )
+
+
+@pytest.fixture
+def house() -> Iterator[SSHHouse]:
+    with turned() as reactor:
+        yield SSHHouse(reactor, limits=limits(login_seconds=SECONDS))
+
+
+def assert_ends_in_time(house: House, seconds: float = SECONDS) -> None:
+    """Not before, and then with nothing left of it."""
+    reactor = house.reactor
+    reactor.pass_time(seconds - 2)
+    reactor.turn(20)
+    assert house.shared.sessions
+    reactor.pass_time(3)
+    reactor.turn(20)
+    reactor.pass_time(2.1)  # a peer that doesn't close is waited for
+    reactor.until(lambda: not house.shared.sessions)
+    crowd = house.shared.crowd
+    assert (crowd.pre_login.present, crowd._listeners, crowd._addresses, crowd._identities) == (0, {}, {}, {})
+
+
+STOPS = {
+    "before a word": (0, 0),
+    "in its version line": (0, 5),
+    "in its offer": (0, 300),
+    "after its offer": (1, 0),
+    "in its half of the key exchange": (1, 12),
+    "before its new keys": (2, 0),
+    "in its first encrypted packet": (3, 9),
+    "before it asks for the log-in": (3, 0),
+}
+
+
+@pytest.mark.parametrize("where", list(STOPS))
+def test_a_client_that_stops_before_its_log_in_is_ended(house: SSHHouse, where: str) -> None:
+    """Each is a connection, a place among those that have not logged in, and half a key exchange."""
+    Person(house, *STOPS[where])
+    assert_ends_in_time(house)
+
+
+@pytest.mark.parametrize("tries", [0, 1])
+def test_a_client_that_stops_in_its_log_in_is_ended(house: SSHHouse, tries: int) -> None:
+    """Failures don't give it more time."""
+    person = Person(house)
+    for _ in range(tries):
+        house.reactor.pass_time(5)
+        person.says(packet(n.USERAUTH_REQUEST, string("alice"), string("ssh-connection"), string("none")))
+    assert_ends_in_time(house, SECONDS - 5 * tries)
+
+
+@pytest.mark.parametrize("writes", [None, 0, 1, 2, 3, 4, 5], ids=lambda each: f"{each} writes")
+def test_a_target_that_stops_before_the_gateway_is_logged_in_is_given_up(
+    house: SSHHouse, writes: int | None
+) -> None:
+    """It can't be dialled, says nothing, or stops in its key exchange or log-in. As much time again, and not more."""
+    house.target.silent = writes is None
+    keyed = False
+    person = Person(house)
+    house.reactor.pass_time(SECONDS / 2)
+    person.logs_in()
+    if writes is not None:
+        target = house.reached()
+        stream = Stream("target's")
+        layer = SilentServer(stream, (host_key(),), lambda leg, facts: None)
+        layer.stops = writes, 7
+        adopt(house.reactor, target.sock, uniform(layer, house.reactor))
+        house.reactor.turn(40)
+        keyed = bool(stream.payloads)
+    assert_ends_in_time(house, SECONDS if keyed else CONNECT_SECONDS)
+    assert house.journal.of("session.end")[-1]["outcome"] == "failure"
+
+
+def test_a_channel_that_the_target_never_confirms_is_idleness(house: SSHHouse) -> None:
+    """RFC 4254 knows no deadline for it; ``idle_seconds`` is the gateway's, and counts what passes."""
+    house.shared.settings = attrs.evolve(
+        house.shared.settings, limits={**house.shared.settings.limits, "idle_seconds": 60}
+    )
+    person = Person(house)
+    person.logs_in()
+    target = house.reached()
+    stream = Stream("target's")
+    layer = ServerLayer(stream, (host_key(),), lambda leg, facts: None)
+    adopt(house.reactor, target.sock, uniform(layer, house.reactor))
+    house.reactor.until(lambda: stream.payloads)
+    stream.transport.write(framed(packet(n.USERAUTH_SUCCESS)))
+    house.reactor.until(lambda: person.stream.payloads)
+    person.says(packet(n.CHANNEL_OPEN, string("session"), uint32(0), uint32(9), uint32(9)))
+    assert stream.payloads[-1][0] == n.CHANNEL_OPEN
+    for _ in range(13):
+        house.reactor.pass_time(5.1)
+        house.reactor.turn(5)
+    house.reactor.pass_time(2.1)
+    house.reactor.until(lambda: not house.shared.sessions)
+    assert house.journal.of("session.end")[-1]["event"]["cause"] == "idle"
