@@ -30,7 +30,11 @@ from hoopproxy.wire.login import (
     PublicKey,
 )
 
-__all__ = ["LoggingIn"]
+__all__ = ["NAME_MAX", "LoggingIn"]
+
+NAME_MAX = 400
+"""Characters of a stranger's name that its event has: more than any name may have. Nobody fills the journal by
+failing."""
 
 
 class LoggingIn(Visit):
@@ -143,7 +147,7 @@ class LoggingIn(Visit):
         if not isinstance(problem, LoginFailed):
             return self._failure(failure)
         self._attempt = None
-        shared, name = self._shared, str(getattr(credentials, "user", ""))
+        shared, name = self._shared, str(getattr(credentials, "user", ""))[:NAME_MAX]
         counts = shared.figures.logins
         counts[problem.cause, method] = counts.get((problem.cause, method), 0) + 1
         if shared.reports.failed(self.facts.addr, problem.cause, name):

@@ -41,6 +41,10 @@ __all__ = [
     "trouble",
 ]
 
+KEY_ID_TOLD = 1_024
+"""Characters of a certificate's key id that events have."""
+
+
 USER: Final = 1
 HOST: Final = 2
 FOREVER: Final = 2**64 - 1
@@ -84,8 +88,12 @@ class Certificate:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What the trail says of it."""
-        return {"serial": str(self.serial), "key_id": self.key_id, "ca": self.authority.fingerprint}
+        """What the trail says of it. Anybody can make a certificate, and no authority signed this text yet."""
+        return {
+            "serial": str(self.serial),
+            "key_id": self.key_id[:KEY_ID_TOLD],
+            "ca": self.authority.fingerprint,
+        }
 
     def option(self, name: str) -> str | None:
         """The text of a critical option, or ``None``.
