@@ -125,7 +125,7 @@ class GatewayService(Service):
         recovered = self._open_journal()
         self.voice = Voice(self.journal, self.ids, self.times, config.gateway.node)
         limits = config.limits
-        self.hashes = HashPool(self.reactor, limits.hash_workers)
+        self.hashes = HashPool(self.reactor, limits.hash_workers, checks=HashPool(self.reactor, 1))
         self.throttle = self.make_throttle(limits)
         self.recovered = self._close_what_is_open(recovered)
         self._continue(self.build(config), self._listen)

@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 import attrs
 from twisted.cred.error import UnhandledCredentials
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from hoopproxy.errors import HoopproxyError, LoginFailed
+from hoopproxy.identity.hashes import Hashes
 from hoopproxy.identity.throttle import Throttle
-from hoopproxy.wire.login import Admitted, Challenge
+from hoopproxy.wire.login import Admitted, Challenge, PublicKey
 
 __all__ = ["Attempt", "Challenged"]
 
@@ -36,6 +37,8 @@ class Attempt:
     fails the attempt, as does a round too many, one while another is being answered, and any after the end.
     A failure is told no sooner than the failure delay after its round's credentials came, so that its
     time says nothing of its cause; each is counted for the caps.
+
+    :param hashes: where signatures are checked; ``None``: here.
     """
 
     def __init__(
@@ -45,7 +48,9 @@ class Attempt:
         clock: IReactorTime,
         throttle: Throttle | None,
         address: str,
+        hashes: Hashes | None = None,
     ) -> None:
+        self._hashes = hashes
         self._ask, self._clock, self._throttle, self._address = ask, clock, throttle, address
         self._bound: tuple[object, ...] | None = None
         self._continues: object = None
@@ -86,8 +91,21 @@ class Attempt:
             return fail(LoginFailed(refused))
         self._state = "asking"
         self._rounds += 1
+        if isinstance(credentials, PublicKey) and credentials.check is not None:
+            return self._checked(credentials).addCallback(self._ask_about_key)
         if self._continues is not None:
             credentials = attrs.evolve(credentials, continues=self._continues)
+        return self._ask(credentials)
+
+    def _checked(self, credentials: PublicKey) -> Deferred[PublicKey]:
+        """Its signature, looked at where hashing is done: sessions must not wait for strangers' keys."""
+        if self._hashes is None:
+            return maybeDeferred(credentials.checked)
+        return maybeDeferred(self._hashes.run, credentials.checked)
+
+    def _ask_about_key(self, credentials: PublicKey) -> Deferred[Admitted]:
+        if credentials.proven is not True:
+            raise LoginFailed("signature")
         return self._ask(credentials)
 
     def _refused(self, credentials: Any) -> str | None:
@@ -105,7 +123,8 @@ class Attempt:
                 return "throttled"
         if self._bound != bound:
             return "changed"
-        if getattr(credentials, "proven", True) is not True:
+        checks = getattr(credentials, "check", None) is not None  # then it is not known yet
+        if not checks and getattr(credentials, "proven", True) is not True:
             return "signature"  # so that no checker ever sees a key that isn't proven
         return "rounds" if self._rounds >= MAXIMUM_ROUNDS else None
 

@@ -79,10 +79,21 @@ class HashPool:
     :param reactor: its thread receives the answers.
     :param workers: threads at most; each may use 32 MiB while it works.
     :param queue: calls that may wait.
+
+    :ivar checks: a thread of its own for what takes a millisecond, a signature: somebody with a key doesn't wait behind
+        a flood of passwords.
     """
 
-    def __init__(self, reactor: IReactorFromThreads, workers: int = 2, queue: int = QUEUE) -> None:
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        workers: int = 2,
+        queue: int = QUEUE,
+        *,
+        checks: HashPool | None = None,
+    ) -> None:
         self._reactor = reactor
+        self.checks = checks
         self._limit = workers + queue
         self._pending = 0
         self._pool = ThreadPool(0, workers, "hoopproxy-hash")
@@ -108,6 +119,8 @@ class HashPool:
         self._stopped = True
         if self._pool.started:
             self._pool.stop()
+        if self.checks is not None:
+            self.checks.stop()
 
     def _done(self, result: _T) -> _T:
         self._pending -= 1

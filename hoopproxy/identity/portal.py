@@ -82,7 +82,7 @@ class Portal:
 
     :param checkers: in file order.
     :param clock: the reactor, or a ``Clock`` in tests. :param wall: the time of day in seconds.
-    :param hashes: where costly checks run.
+    :param hashes: where costly checks run; signatures where it says ``checks``, if it does.
     :param throttle: caps and delays; ``None``: none.
     """
 
@@ -97,6 +97,7 @@ class Portal:
     ) -> None:
         self._checkers = tuple(checkers)
         self._clock, self._throttle = clock, throttle
+        self._checks: Hashes | None = getattr(hashes, "checks", None) or hashes
         self._cred = CredPortal(Realm(wall))
         offered: dict[Any, list[ICredentialsChecker]] = {}
         for checker in self._checkers:
@@ -114,7 +115,9 @@ class Portal:
 
     def attempt(self, address: str = "") -> Attempt:
         """A new log-in from this address (text; empty when there is none)."""
-        return Attempt(self._round, clock=self._clock, throttle=self._throttle, address=address)
+        return Attempt(
+            self._round, clock=self._clock, throttle=self._throttle, address=address, hashes=self._checks
+        )
 
     def login_method(self, user: str) -> str:
         """``"scram"`` or ``"password"``: what to ask for where the server chooses.

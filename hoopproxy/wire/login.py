@@ -12,9 +12,9 @@ prompts, second factors name what is missing in ``partial``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from twisted.cred.credentials import ICredentials
 from zope.interface import Attribute, implementer
 
@@ -171,16 +171,28 @@ class KeyOffer:
 @implementer(IPublicKey)
 @frozen(kw_only=True)
 class PublicKey:
-    """See :class:`IPublicKey`. One whose signature is wrong is made too: the attempt refuses and counts it."""
+    """See :class:`IPublicKey`. One whose signature is wrong is made too: the attempt refuses and counts it.
+
+    :ivar check: looks at the signature, where that was not done yet: whether it is this key's over this session, and
+        whether the key verified its user. It takes up to some milliseconds, so the attempt has it run elsewhere.
+    """
 
     user: str
     algorithm: str
     blob: bytes = field(repr=False)
-    proven: bool
+    proven: bool = False
     verified: bool = False
     fingerprint: str
     certificate: Mapping[str, str] | None = None
     address: str = ""
+    check: Callable[[], tuple[bool, bool]] | None = field(default=None, repr=False, eq=False)
+
+    def checked(self) -> PublicKey:
+        """The same with its signature looked at. May be called in any thread."""
+        if self.check is None:
+            return self
+        proven, verified = self.check()
+        return evolve(self, check=None, proven=proven, verified=verified)
 
 
 @implementer(IKeyboard)

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
 from hoopproxy.errors import LoginFailed
 from hoopproxy.identity.hashes import HashPool, ScryptHash
+from hoopproxy.identity.portal import Portal
 
 from .doubles import CHEAP, settled
 
@@ -107,3 +109,13 @@ def test_the_example_of_rfc_7914() -> None:
     """Section 12: what others made is what we check."""
     digest = bytes.fromhex("fdbabe1c9d3472007856e7190d01e9fe7c6ad7cbc8237830e77376634b373162")
     assert ScryptHash(n=1024, r=8, p=16, salt=b"NaCl", digest=digest).matches(b"password")
+
+
+def test_short_checks_have_a_thread_of_their_own(reactor: ThreadCalls) -> None:
+    """Somebody with a key must not wait for a minute of other people's passwords; and it ends with the rest."""
+    checks = HashPool(reactor, 1)  # type: ignore[arg-type]
+    pool = HashPool(reactor, checks=checks)  # type: ignore[arg-type]
+    found = Portal([], clock=Clock(), hashes=pool)
+    assert found._checks is checks
+    pool.stop()
+    assert settled(checks.run(int)) == "throttled"

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.task import Clock
+from zope.interface import implementer
 
 from hoopproxy.errors import LoginFailed
 from hoopproxy.events import Identity
@@ -16,12 +19,13 @@ from hoopproxy.identity.proofs import Proofs
 from hoopproxy.identity.ssh_ca import AuthorityChecker, authorities_file, revoked_file
 from hoopproxy.identity.ssh_keys import KeyChecker, keys_file
 from hoopproxy.identity.ssh_plugins import AuthorityCheckerPlugin, KeyCheckerPlugin
+from hoopproxy.identity.throttle import Throttle
 from hoopproxy.protocols.ssh.certs import FOREVER, HOST
 from hoopproxy.protocols.ssh.keys import fingerprint
 from hoopproxy.wire.login import Admitted, Challenge, Keyboard, KeyOffer, Prompts, PublicKey
 
 from ..protocols.ssh.made import NOW, blob, certificate, key, line
-from .doubles import file_portal, outcome, password_user, portal, users_file
+from .doubles import HeldHashes, file_portal, outcome, password_user, portal, settled, users_file
 
 CERT = "ssh-ed25519-cert-v01@openssh.com"
 
@@ -87,6 +91,73 @@ def test_a_key_that_is_not_proven_never_reaches_a_checker(tmp_path: Path) -> Non
     assert outcome(found.attempt(), offered()) == "method"
     assert found.would_accept(offered())
     assert not found.would_accept(shown())
+
+
+@implementer(ICredentialsChecker)
+class Asked:
+    """A checker that lets everybody in, and remembers whom it was asked about."""
+
+    def __init__(self, found: Any) -> None:
+        self._found = found
+        self.seen: list[PublicKey] = []
+        self.credentialInterfaces = found.credentialInterfaces
+
+    def requestAvatarId(self, credentials: Any) -> Any:
+        self.seen.append(credentials)
+        return self._found.requestAvatarId(credentials)
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_a_signature_is_checked_elsewhere_and_nobody_is_asked_before(tmp_path: Path, good: bool) -> None:
+    """A millisecond for each stranger's key is one that no session moves; and until it was looked at it is nothing."""
+    held = HeldHashes()
+    asked = Asked(keys(tmp_path, f"ann {line(blob())}\n"))
+    found = portal(asked, hashes=held)
+    waiting = found.attempt().login(shown(proven=False, check=lambda: (good, False)))
+    assert not waiting.called
+    assert not asked.seen
+    held.release()
+    answer = settled(waiting)
+    if good:
+        assert answer.identity.id == "ann"
+        assert [each.proven for each in asked.seen] == [True]
+        assert asked.seen[0].check is None
+    else:
+        assert answer == "signature"
+        assert not asked.seen
+
+
+def test_a_check_says_more_than_what_came_with_the_key(tmp_path: Path) -> None:
+    """Whoever makes credentials that are proven and yet to be checked has them checked."""
+    found = portal(keys(tmp_path, f"ann {line(blob())}\n"))
+    assert outcome(found.attempt(), shown(proven=True, check=lambda: (False, False))) == "signature"
+
+
+def test_a_bad_signature_counts_even_when_its_client_has_gone(tmp_path: Path) -> None:
+    """Hanging up while it is looked at must not make trying free."""
+    time, held = Clock(), HeldHashes()
+    throttle = Throttle(time, delay=0.5, per_user=2)
+    found = portal(keys(tmp_path, f"ann {line(blob())}\n"), clock=time, hashes=held, throttle=throttle)
+    for _ in range(2):
+        attempt = found.attempt("192.0.2.1")
+        waiting = attempt.login(shown(proven=False, check=lambda: (False, False)))
+        attempt.abandon()
+        held.release()
+        assert not waiting.called
+    assert time.getDelayedCalls() == []
+    refused = found.attempt("192.0.2.1").login(shown())
+    time.advance(0.5)
+    assert settled(refused) == "throttled"
+
+
+def test_a_check_that_breaks_lets_nobody_in(tmp_path: Path) -> None:
+    """An error of ours is not a proof."""
+
+    def broken() -> tuple[bool, bool]:
+        raise ZeroDivisionError
+
+    found = portal(keys(tmp_path, f"ann {line(blob())}\n"))
+    assert outcome(found.attempt(), shown(proven=False, check=broken)) == "error"
 
 
 def test_a_checker_of_offers_is_a_mistake() -> None:

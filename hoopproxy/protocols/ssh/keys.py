@@ -27,6 +27,7 @@ __all__ = [
     "CERTIFICATE",
     "RSA_BITS",
     "RSA_BITS_MOST",
+    "RSA_EXPONENT_MOST",
     "SIGNATURES",
     "BadKey",
     "PrivateKey",
@@ -47,6 +48,9 @@ CERTIFICATE: Final = "-cert-v01@openssh.com"
 
 RSA_BITS: Final = 2_048
 """The least bits of an RSA key."""
+
+RSA_EXPONENT_MOST: Final = 65_537
+"""What generators of keys have used for decades; a larger one only makes each check dearer, up to five times."""
 
 RSA_BITS_MOST: Final = 16_384
 """The most: a signature by a longer one is work for our processor, not security."""
@@ -237,8 +241,8 @@ def _rsa(reader: Reader) -> rsa.RSAPublicKey:
     e, n = _positive(reader), _positive(reader)
     if not RSA_BITS <= n.bit_length() <= RSA_BITS_MOST:
         raise BadKey(f"an RSA key has {n.bit_length()} bits; {RSA_BITS} to {RSA_BITS_MOST} are taken")
-    if e.bit_length() > 64:
-        raise BadKey("an RSA key has an exponent of over 64 bits")
+    if e > RSA_EXPONENT_MOST:
+        raise BadKey(f"an RSA key has an exponent over {RSA_EXPONENT_MOST:,}")
     return rsa.RSAPublicNumbers(e, n).public_key()
 
 

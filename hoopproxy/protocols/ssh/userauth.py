@@ -1,13 +1,14 @@
 """The client's log-in: RFC 4252, RFC 4256, OpenSSH's certificates. Values in, commands out.
 
 A key that is offered is answered, and nobody is anybody by it. A key that is proven has signed this session, this
-user and this service: the signature is checked here, before the Portal hears of the key, so that no checker can forget
-to. Whose key it is, the Portal says.
+user and this service: how that is checked is said here, and the attempt does it before any checker hears of the key, so
+that none can forget to. Whose key it is, the Portal says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -291,18 +292,18 @@ class ServerAuth:
                     )
                 )
             return
-        proof = None
+        check = None
         if key is not None and self.secured is not None:
-            proof = key.check(signature, string(self.secured.session_id) + body, (base_of(algorithm),))
+            signed_data = string(self.secured.session_id) + body
+            check = partial(_is_proof, key, signature, signed_data, base_of(algorithm))
         yield self._login(
             PublicKey(
                 user=request.identity,
                 algorithm=algorithm,
                 blob=blob,
-                proven=proof is not None and proof.present,
-                verified=proof is not None and proof.verified,
                 fingerprint=fingerprint(blob) if key is None else key.fingerprint,
                 certificate=facts,
+                check=check,
             )
         )
 
@@ -375,6 +376,12 @@ class ServerAuth:
 
     def _enough(self) -> Command:
         return Close("log-in", Refusal("login", "too many attempts to log in"))
+
+
+def _is_proof(key: Any, signature: bytes, data: bytes, algorithm: str) -> tuple[bool, bool]:
+    """Whether somebody was there and signed, and whether the key verified who."""
+    proof = key.check(signature, data, (algorithm,))
+    return proof is not None and proof.present, proof is not None and proof.verified
 
 
 def _read(algorithm: str, blob: bytes) -> tuple[Any, Mapping[str, str] | None]:

@@ -174,3 +174,16 @@ def test_garbage_is_no_key_and_no_signature(data: bytes) -> None:
     with pytest.raises(BadKey):
         read_public(data)
     assert read_public(blob()).check(data, b"text") is None
+
+
+@pytest.mark.parametrize(
+    ("exponent", "taken"), [(3, True), (65_537, True), (65_539, False), (2**64 - 1, False)]
+)
+def test_an_rsa_exponent_is_one_that_keys_have(exponent: int, taken: bool) -> None:
+    """A stranger's own key with a larger one makes each check of a signature five times as dear."""
+    data = string("ssh-rsa") + mpint(exponent) + mpint((1 << 2047) | 1)
+    if taken:
+        assert read_public(data).kind == "ssh-rsa"
+    else:
+        with pytest.raises(BadKey, match="exponent"):
+            read_public(data)

@@ -63,6 +63,9 @@ class Visitor:
     def _do(self, commands: Iterator[Any]) -> None:
         for command in commands:
             if isinstance(command, Login):
+                if isinstance(command.credentials, PublicKey):  # as the attempt does, before anybody is asked
+                    assert command.credentials.proven is False
+                    command = attrs.evolve(command, credentials=command.credentials.checked())
                 self.asked.append(command)
                 answer = self.answer(command.credentials) if callable(self.answer) else self.answer
                 if answer is not None:
