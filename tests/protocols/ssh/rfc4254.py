@@ -84,9 +84,11 @@ class Leg:
             raise Illegal("the connection is over")
         fields, kind, other = Fields(payload), payload[0], OTHER[end]
         if kind == 1:
+            fields.u32()
+            fields.text()
             self.over = True
         elif kind == 80:
-            name = fields.text().decode()
+            name = fields.text().decode("latin-1")
             if fields.flag():
                 self.owes[other].append(name)
         elif kind in (81, 82):
@@ -103,7 +105,12 @@ class Leg:
             raise Illegal(f"message {kind}")
 
     def _open(self, end: str, fields: Fields) -> None:
-        kind, number, window, packet = fields.text().decode(), fields.u32(), fields.u32(), fields.u32()
+        kind, number, window, packet = (
+            fields.text().decode("latin-1"),
+            fields.u32(),
+            fields.u32(),
+            fields.u32(),
+        )
         if number in self.lanes[end]:
             raise Illegal("the number is in use")
         other = OTHER[end]
@@ -159,7 +166,7 @@ class Leg:
                 for each in ("left", "right"):
                     del self.lanes[each][lane.number[each]]
         elif kind == 98:
-            name = fields.text().decode()
+            name = fields.text().decode("latin-1")
             if fields.flag():
                 lane.owes[other].append(name)
         else:

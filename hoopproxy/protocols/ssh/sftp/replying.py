@@ -73,8 +73,20 @@ class Replies:
         return pending
 
     def replied(self, id: int, kind: int, payload: bytes, size: int, now: int) -> Iterator[Command]:
-        """A reply of ``size`` bytes is complete. ``payload`` is its first :data:`CAPTURED` bytes, from its type on."""
+        """A reply of ``size`` bytes is complete. ``payload`` is its first :data:`CAPTURED` bytes, from its type on.
+
+        :raises ProtocolViolation: it can't be read; its request still waits then.
+        """
         pending = self.pending.pop(id)
+        try:
+            yield from self._answered(pending, kind, payload, size, now)
+        except ProtocolViolation:
+            self.pending[id] = pending
+            raise
+
+    def _answered(
+        self, pending: Pending, kind: int, payload: bytes, size: int, now: int
+    ) -> Iterator[Command]:
         status = packets.read_status(payload) if kind == STATUS else None
         about = pending.about
         if isinstance(about, File):

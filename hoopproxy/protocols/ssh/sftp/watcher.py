@@ -182,6 +182,14 @@ class Sftp(Gate):
             yield Pass(data)
             return
         said: list[Command] = []
+        try:
+            yield from self._replies(data, at, now, said)
+        except ProtocolViolation:  # what came before it in the same bytes were replies
+            yield from map(Say, said)
+            raise
+        yield from map(Say, said)
+
+    def _replies(self, data: bytes, at: int, now: int, said: list[Command]) -> Iterator[Step]:
         position = start = 0
         stop, held, carried = len(data), self._replying, b""
         while position < stop:
@@ -219,7 +227,7 @@ class Sftp(Gate):
                 self._headed(header, head[2])
             if self._to_come:
                 continue
-            said += self._replied(now)
+            said.extend(self._replied(now))
             if self._answers or self.awaited or self._state.newer:
                 if carried:
                     yield Pass(carried)
@@ -235,8 +243,6 @@ class Sftp(Gate):
             yield Pass(carried)
         if start < stop:
             yield Pass(data if stop - start == len(data) else data[start:stop])
-        for command in said:
-            yield Say(command)
 
     def _headed(self, header: bytes, rest: int) -> None:
         kind, id = header[4], _U32(header, 5)[0]
