@@ -199,7 +199,13 @@ class House:
             },
             roles=self.roles,
             policy=policy or RolePolicy(self.roles),
-            portal=Portal([self.checker], clock=self.reactor, hashes=None, throttle=None),  # type: ignore[arg-type]
+            portal=Portal(
+                [self.checker],
+                clock=self.reactor,
+                wall=lambda: self.wall[0] / 1e9,
+                hashes=None,
+                throttle=None,  # type: ignore[arg-type]
+            ),
             limits=MappingProxyType(attrs.asdict(limits)),
         )
 
