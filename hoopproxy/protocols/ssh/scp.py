@@ -33,7 +33,7 @@ _DEPTH: Final = 256
 """Directories inside each other whose names are kept."""
 
 _FILE = re.compile(rb"([CD])([0-7]{1,7}) ([0-9]{1,18}) ([^\0]+)", re.DOTALL)
-_TIMES = re.compile(rb"T([0-9]{1,18}) [0-9]{1,9} ([0-9]{1,18}) [0-9]{1,9}")
+_TIMES = re.compile(rb"T([0-9]{1,15}) [0-9]{1,9} ([0-9]{1,15}) [0-9]{1,9}")
 
 
 class _Lost(Exception):

@@ -187,6 +187,7 @@ def test_a_source_that_does_not_wait_is_held_until_the_answer() -> None:
         ("sink", b"\0\0", "was not said"),
         ("sink", b"\0hello", "none of scp's"),
         ("sink", b"\n", "none of scp's"),
+        ("source", b"T999999999999999999 0 1 0\n", "none of scp's"),
     ],
 )
 def test_what_is_not_the_protocol_is_left_alone_and_said(side: str, data: bytes, why: str) -> None:
