@@ -9,11 +9,12 @@ from hoopproxy.events import ForwardClosed
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import WINDOW_MAX, Channel
 from hoopproxy.protocols.ssh.codec import HEADER
+from hoopproxy.protocols.ssh.dialogue import OUTSTANDING_FREE
 from hoopproxy.protocols.ssh.late import catch_up, comes_late
 from hoopproxy.protocols.ssh.packets import Reader, adjusted, framed, packet, uint32
 from hoopproxy.protocols.ssh.parting import Partings
 from hoopproxy.protocols.ssh.steps import Steps
-from hoopproxy.protocols.ssh.watch import Watcher
+from hoopproxy.protocols.ssh.watch import Gate, Watcher
 from hoopproxy.wire.commands import (
     FORWARD,
     WITHHOLD,
@@ -85,6 +86,8 @@ class Carrying(Partings):
         watcher, at = channel.watcher, frame.start + HEADER + offset
         if watcher.gate:
             yield from self._steps(channel).client(bytes(data), at, self.now)
+            if isinstance(watcher, Gate) and watcher.outstanding > OUTSTANDING_FREE:
+                self.check_outstanding()
             return
         if watcher.__class__.client_data is _UNREAD_UP:  # then a copy of it is for nobody
             yield FORWARD

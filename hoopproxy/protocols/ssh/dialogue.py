@@ -12,7 +12,7 @@ from hoopproxy.protocols.ssh.codec import PayloadCodec
 from hoopproxy.protocols.ssh.nested import Nested
 from hoopproxy.protocols.ssh.packets import Reader
 from hoopproxy.protocols.ssh.permits import Permits
-from hoopproxy.protocols.ssh.watch import Watcher
+from hoopproxy.protocols.ssh.watch import Gate, Watcher
 from hoopproxy.wire.commands import (
     Command,
     Verdict,
@@ -22,6 +22,8 @@ from hoopproxy.wire.frames import Frame
 __all__ = [
     "ADDRESS_MAX",
     "LISTENING_MAX",
+    "OUTSTANDING_FREE",
+    "OUTSTANDING_MAX",
     "Dialogue",
     "MakeWatcher",
     "Place",
@@ -33,6 +35,13 @@ ADDRESS_MAX: Final = 1_024
 
 LISTENING_MAX: Final = 256
 """Places that a target listens on for one client."""
+
+OUTSTANDING_MAX: Final = 65_536
+"""Requests inside all channels of a session (SFTP's) that have no reply, of some hundreds of bytes each: clients keep
+64."""
+
+OUTSTANDING_FREE: Final = 1_024
+"""So many in one channel are not even added up."""
 
 Place = tuple[str, int | str]
 """Where a target listens: a host and a port, or ``path`` and a path."""
@@ -89,6 +98,15 @@ class Dialogue:
         if len(self.channels) < CHANNELS_MAX:
             return None
         return f"this session has {CHANNELS_MAX} channels open already"
+
+    def check_outstanding(self) -> None:
+        """After a channel with over :data:`OUTSTANDING_FREE` requests in it has got more.
+
+        :raises ProtocolViolation: all channels together have over :data:`OUTSTANDING_MAX`.
+        """
+        gates = (channel.watcher for channel in self.channels.all())
+        if sum(each.outstanding for each in gates if isinstance(each, Gate)) > OUTSTANDING_MAX:
+            raise ProtocolViolation(f"over {OUTSTANDING_MAX} requests inside its channels without a reply")
 
     @staticmethod
     def _at_end(frame: Frame, find: Callable[[int], Channel]) -> Channel:

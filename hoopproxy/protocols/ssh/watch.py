@@ -123,6 +123,11 @@ class Gate(Watcher):
         return 0
 
     @property
+    def outstanding(self) -> int:
+        """Requests that wait for their reply: each costs memory."""
+        return 0
+
+    @property
     def between(self) -> bool:
         """Whether what was passed of the target's bytes ends where a message ends: an answer may follow."""
         return True

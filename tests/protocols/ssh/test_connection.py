@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import CHANNELS_MAX, OWED_MAX, Channel
-from hoopproxy.protocols.ssh.dialogue import LISTENING_MAX
+from hoopproxy.protocols.ssh.dialogue import LISTENING_MAX, OUTSTANDING_MAX
 from hoopproxy.protocols.ssh.late import LATE_MAX
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.sftp import Sftp
 from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Step, Watcher
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
-from .sftp.stage import INIT
+from .sftp.stage import INIT, VERSION
 from .sftp.stage import packet as sftp_packet
 from .stage import (
     PACKET,
@@ -772,3 +772,27 @@ def test_a_program_that_the_target_refuses_while_policy_thinks_leaves_nothing_op
     player.target(plain(n.CHANNEL_CLOSE, 0))
     player.end()
     assert_accounted(player)
+
+
+def test_requests_without_a_reply_count_over_all_channels() -> None:
+    """A target that answers nothing, and 256 channels of SFTP, would be gigabytes."""
+
+    def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
+        return Sftp(op, 0)
+
+    player = begun(make=make)
+    player.journal.checks = False
+    for number in range(3):
+        player.client(open_session(number))
+        player.target(confirm(number, 10 + number, 2**31, 2**17))
+        player.client(execute("x", 10 + number))
+        player.client(data(INIT, 10 + number))
+        player.target(plain(n.CHANNEL_SUCCESS, number) + data(VERSION, number))
+    third = OUTSTANDING_MAX // 3
+    for number in range(3):
+        for start in range(0, third, 1_000):
+            ids = range(start, min(start + 1_000, third))
+            player.client(data(b"".join(sftp_packet(12, id, b"h") for id in ids), 10 + number))
+    assert player.relay.closed is None
+    player.client(data(b"".join(sftp_packet(12, third + id, b"h") for id in range(3)), 10))
+    assert "65536" in player.journal.of("session.violation")[0]["reason"]

@@ -82,6 +82,10 @@ class Sftp(Gate):
         return len(self._replying.bytes)
 
     @property
+    def outstanding(self) -> int:
+        return len(self._state.pending)
+
+    @property
     def between(self) -> bool:
         return not self._to_come
 
