@@ -16,10 +16,10 @@ from . import need
 from .certificates import Certificates
 from .gateway import Configuration, Gateway
 from .people import PEOPLE, write_users
-from .processes import free_port, on_real_disk, work_folder
+from .processes import free_port, on_real_disk, until, work_folder
 from .sshd import Sshd
 
-__all__ = ["SSHGateway", "Ssh", "ssh_configuration"]
+__all__ = ["SSHGateway", "Ssh", "hang_up", "ssh_configuration"]
 
 SSH = "ssh"
 
@@ -72,6 +72,17 @@ def ssh_configuration(
             },
         ],
     }
+
+
+def hang_up(client: subprocess.Popen[bytes]) -> None:
+    """End a client of OpenSSH's. Its 9.2 looks whether there was a signal and then waits for input: one that comes
+    between the two is noticed with the next."""
+
+    def over() -> bool:
+        client.terminate()
+        return client.poll() is not None
+
+    until(over, seconds=30, what="ssh has ended", step=0.5)
 
 
 @attrs.define

@@ -15,7 +15,7 @@ import pytest
 from .certificates import Certificates
 from .gateway import Configuration
 from .processes import free_port, until
-from .ssh_gateway import SSHGateway
+from .ssh_gateway import SSHGateway, hang_up
 from .sshd import Sshd
 from .trail import assert_balanced, assert_whole
 
@@ -132,7 +132,7 @@ def test_forwards_go_where_the_role_says(make: Callable[..., SSHGateway]) -> Non
         assert _asked(elsewhere, b"ping") == b""
         until(lambda: _asked(back, b"pong") == b"pong", seconds=30, what="the way back is there")
     finally:
-        tunnel.terminate()
+        hang_up(tunnel)
         tunnel.communicate(timeout=20)
         listener.kill()
         listener.communicate()

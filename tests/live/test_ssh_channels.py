@@ -23,7 +23,7 @@ from .certificates import Certificates
 from .gateway import Configuration
 from .postgres import Postgres
 from .processes import free_port, until, work_folder
-from .ssh_gateway import SSHGateway
+from .ssh_gateway import SSHGateway, hang_up
 from .sshd import Sshd
 from .test_ssh_inside import psql, taken, with_database
 from .trail import assert_balanced, assert_whole, by_session
@@ -89,8 +89,7 @@ def connected(through: SSHGateway, *options: str) -> Iterator[Callable[[], str]]
     try:
         yield log.read_text
     finally:
-        client.terminate()
-        client.wait(20)
+        hang_up(client)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from .certificates import Certificates
 from .gateway import Configuration
 from .postgres import Postgres
 from .processes import free_port, listening, until
-from .ssh_gateway import SSHGateway
+from .ssh_gateway import SSHGateway, hang_up
 from .sshd import Sshd, keygen
 from .trail import assert_balanced, assert_whole, by_session
 
@@ -117,8 +117,7 @@ class Tunnel:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._process.terminate()
-        self._process.wait(10)
+        hang_up(self._process)
 
     def kill(self) -> None:
         """Without a word."""

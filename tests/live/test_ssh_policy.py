@@ -23,7 +23,7 @@ from .certificates import Certificates
 from .gateway import Configuration
 from .people import PEOPLE
 from .processes import Spawned, free_port, until, work_folder
-from .ssh_gateway import SSHGateway
+from .ssh_gateway import SSHGateway, hang_up
 from .sshd import Sshd
 from .trail import assert_balanced, assert_whole
 
@@ -325,8 +325,7 @@ def test_sockets_by_path(house: House) -> None:
         until(lambda: asked(ports[0]) == b"got x", seconds=30, what="the tunnel is there")
         assert asked(ports[1]) == b""
     finally:
-        tunnel.terminate()
-        tunnel.wait(20)
+        hang_up(tunnel)
         inside.server.close()
         outside.server.close()
     (denied,) = house.denied(verb="FORWARD direct-streamlocal@openssh.com")

@@ -24,7 +24,7 @@ from .certificates import Certificates
 from .gateway import Configuration
 from .people import PEOPLE
 from .processes import until
-from .ssh_gateway import SSH, SSHGateway
+from .ssh_gateway import SSH, SSHGateway, hang_up
 from .sshd import Sshd, keygen
 from .trail import assert_balanced, assert_whole
 
@@ -155,8 +155,7 @@ def test_a_shared_connection_lives_on(through: SSHGateway) -> None:
             with ThreadPoolExecutor(4) as pool:
                 results = list(pool.map(one, range(60)))
         finally:
-            master.terminate()
-            master.wait(20)
+            hang_up(master)
     for number, done in enumerate(results):
         if number % 3 == 0:
             assert (done.returncode, done.stderr) == (0, b""), number
