@@ -106,7 +106,7 @@ class GatewayService(Service):
             self._open()
         except Damaged as problem:
             raise StartFailed(
-                f"{problem}; `hoopproxy journal check` says more, `hoopproxy journal accept-loss` goes on without it"
+                f"{problem}; `hoopproxy journal check` says more, `hoopproxy journal accept-loss` what can be done"
             ) from None
         except HoopproxyError as problem:
             raise StartFailed(str(problem)) from None

@@ -175,11 +175,16 @@ def test_accept_loss_leaves_a_sound_journal_and_one_in_use_alone(tmp_path: Path)
         journal.stop()
 
 
-def test_what_cannot_be_continued_is_said_with_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [(), ("--yes",)])
+@pytest.mark.parametrize("gone", [slice(1, 2), slice(None)])
+def test_what_cannot_be_continued_is_said_with_what_to_do(
+    tmp_path: Path, gone: slice, words: tuple[str, ...]
+) -> None:
     """A missing segment breaks the chain for every reader: the folder is to be set aside whole."""
     written(tmp_path, stop=False)
     folder = journals(tmp_path)[0]
-    folder.segment(folder.segments()[1]).unlink()
-    result = run("accept-loss", "--state", tmp_path, "--yes")
+    for number in folder.segments()[gone]:
+        folder.segment(number).unlink()
+    result = run("accept-loss", "--state", tmp_path, *words)
     assert result.exit_code == 1
     assert "move the folder" in result.output

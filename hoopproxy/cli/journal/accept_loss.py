@@ -14,8 +14,9 @@ from hoopproxy.events import AuditGap
 from hoopproxy.journal.files import RealFiles
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.options import JournalOptions
-from hoopproxy.journal.recovery import recover
+from hoopproxy.journal.recovery import recover, sound_segments
 from hoopproxy.journal.vault import sealing_at_rest
+from hoopproxy.journal.watermark import read_mark
 from hoopproxy.journal.writer import Journal
 
 __all__ = ["accept_loss"]
@@ -49,6 +50,8 @@ def _accept(folder: Folder, yes: bool) -> tuple[dict[str, object], str]:
         damage = _damage(locked)
         if damage is None:
             return {"state": "sound"}, "not damaged; left alone"
+        if _is_beyond(locked):
+            raise _Beyond(locked, damage)
         if not yes:
             sentence = f"{damage}\n  what follows in that segment would be given up; say --yes to do it"
             return {"state": "damaged", "problem": str(damage)}, sentence
@@ -66,15 +69,30 @@ def _damage(folder: Folder) -> Damaged | None:
     return None
 
 
+def _is_beyond(folder: Folder) -> bool:
+    """Whether it isn't the last segment's contents that are damaged: every reader's chain ends there."""
+    try:
+        return not sound_segments(folder, read_mark(folder.files, folder.watermark))
+    except Damaged:
+        return True
+
+
+class _Beyond(HoopproxyError):
+    """Nothing can be accepted as lost here; the sentence says what to do."""
+
+    def __init__(self, folder: Folder, damage: Damaged) -> None:
+        super().__init__(
+            f"{damage}. This can't be continued: move the folder {folder.path} away whole, and the gateway "
+            "begins a new journal"
+        )
+
+
 def _continue(folder: Folder) -> tuple[dict[str, object], str]:
     try:
         journal = Journal(folder, options=JournalOptions(), threaded=False, sealing=sealing_at_rest(folder))
         recovered = journal.start(accept_loss=True)
     except Damaged as damage:
-        raise HoopproxyError(
-            f"{damage}. This can't be continued: move the folder {folder.path} away whole, and the gateway "
-            "begins a new journal"
-        ) from None
+        raise _Beyond(folder, damage) from None
     lost = recovered.lost
     assert lost is not None
     last = recovered.next_jseq - 1
