@@ -114,6 +114,7 @@ def replay(
                 if channel is None:
                     screen.note("this was the first terminal of the session; --text tells all of it")
                 return
+        waiting = waiting and channel is None  # nobody waits while other channels speak
         if waiting:
             pieces = paced(pieces, speed, idle_limit, start=start)
         width = cell if cell is not None else _CELL if screen.is_terminal else 0

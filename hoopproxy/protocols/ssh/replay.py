@@ -31,7 +31,13 @@ _TOLD: Final = {
     "forward.closed": ("faint", "forward closed"),
     "session.violation": ("bad", "the protocol was broken"),
 }
-_FACTS: Final = ("text", "path", "type", "destination", "read", "written", "exit_status", "code")
+_FACTS: Final = ("text", "type", "origin", "destination", "sent", "received", "exit_status", "code")
+_SAID: Final = {
+    "origin": "from ",
+    "destination": "to ",
+    "sent": "bytes sent: ",
+    "received": "bytes received: ",
+}
 
 
 def replay(
@@ -122,9 +128,20 @@ def _event(event: Mapping[str, Any]) -> Iterator[Line]:
     fields = event.get("event")
     if not title or not isinstance(fields, Mapping):
         return
-    facts = ", ".join(f"{fields[name]}" for name in _FACTS if fields.get(name) is not None)
+    facts = ", ".join(
+        f"{_SAID.get(name, '')}{_told(fields[name])}" for name in _FACTS if fields.get(name) not in (None, {})
+    )
     reason = f" ({event['reason']})" if event.get("reason") else ""
     yield ((style, f"-- {title}: "), ("", facts.replace("\n", " \u23ce ") + reason))
+
+
+def _told(fact: object) -> str:
+    """A fact, or an end of a connection: ``host:port`` or a path."""
+    if not isinstance(fact, Mapping):
+        return str(fact)
+    if "path" in fact:
+        return str(fact["path"])
+    return ":".join(str(fact[name]) for name in ("host", "port") if name in fact)
 
 
 class _Plain:

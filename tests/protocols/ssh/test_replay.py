@@ -77,6 +77,22 @@ def test_a_terminal_has_its_sizes_its_output_and_what_was_kept_of_its_input(reco
     assert list(terminal(recording.chunks, "1")) == []
 
 
+def test_a_connection_is_told_with_its_ends_and_bytes() -> None:
+    """Where from, where to, and how much went."""
+    ends = {"origin": {"host": "10.0.0.7", "port": 4242}, "destination": {"host": "db", "port": 5432}}
+    opened = {"kind": "forward.opened", "event": {"type": "direct-tcpip", **ends}}
+    closed = {"kind": "forward.closed", "event": {"sent": 4, "received": 0}}
+    socket = {
+        "kind": "forward.opened",
+        "event": {"type": "x", "origin": {}, "destination": {"path": "/run/s"}},
+    }
+    assert texts([], (opened, closed, socket)) == [
+        "-- forward opened: direct-tcpip, from 10.0.0.7:4242, to db:5432",
+        "-- forward closed: bytes sent: 4, bytes received: 0",
+        "-- forward opened: x, to /run/s",
+    ]
+
+
 def test_one_channel_is_told_alone(recording: Recording) -> None:
     """What others said meanwhile, and what is of no channel, is left out; a number that is used again is another."""
     recording.opened(1, 8)
