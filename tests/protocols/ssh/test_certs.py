@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,13 +12,14 @@ from hoopproxy.protocols.ssh.certs import (
     EXTENSIONS,
     FOREVER,
     HOST,
+    REMEMBERED,
     USER,
     read_certificate,
     source_problem,
     subject_of,
     trouble,
 )
-from hoopproxy.protocols.ssh.keys import BadKey
+from hoopproxy.protocols.ssh.keys import BadKey, PublicKey
 from hoopproxy.protocols.ssh.packets import Reader, string
 
 from .made import KINDS, NOW, blob, certificate, key
@@ -132,3 +135,27 @@ def test_lengths_anywhere_in_a_certificate_are_checked(data: bytes, at: int) -> 
     with pytest.raises(BadKey):
         read_certificate(made[:at] + data + b"\xff" + made[at + len(data) + 1 :] + b"!")
     assert Reader(made).name().endswith("cert-v01@openssh.com")
+
+
+def test_a_certificate_is_checked_once_and_a_bad_one_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody that has a say in a log-in reads it; but nothing that failed is remembered as anything."""
+    read_certificate.cache_clear()
+    checked: list[bytes] = []
+    check = PublicKey.check
+
+    def counted(self: PublicKey, signature: bytes, data: bytes, *more: Any) -> Any:
+        checked.append(data)
+        return check(self, signature, data, *more)
+
+    monkeypatch.setattr(PublicKey, "check", counted)
+    good = certificate()
+    assert read_certificate(good) is read_certificate(bytes(bytearray(good)))
+    assert len(checked) == 1
+    bad = good[:-1] + bytes((good[-1] ^ 1,))
+    for _ in range(2):
+        with pytest.raises(BadKey):
+            read_certificate(bad)
+    assert len(checked) == 3
+    for number in range(2 * REMEMBERED):
+        read_certificate(certificate(serial=number))
+    assert read_certificate.cache_info().currsize == REMEMBERED
