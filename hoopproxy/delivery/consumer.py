@@ -128,12 +128,13 @@ class TakenTurn(HandedTurn):
     # -- as half of an operation
 
     @property
-    def op(self) -> str:
-        return self.told.op.decode()
+    def op(self) -> bytes:
+        return self.told.op
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.told.lines))
+        lines = self.told.lines
+        return len(lines[0]) if len(lines) == 1 else sum(map(len, lines))
 
     @property
     def like(self) -> Mapping[str, Any]:
@@ -161,16 +162,8 @@ class TakenTurn(HandedTurn):
         return self.told.decided
 
     @property
-    def last_id(self) -> bytes:
-        return self.told.last[0]
-
-    @property
-    def last_jseq(self) -> int:
-        return self.told.last[1]
-
-    @property
-    def last_seq(self) -> int:
-        return self.told.last[2]
+    def last(self) -> tuple[bytes, int, int]:
+        return self.told.last
 
     @property
     def time(self) -> bytes:
@@ -190,6 +183,9 @@ class Records(Sequence[Taken]):
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = entries
+
+    def __bool__(self) -> bool:
+        return bool(self.entries)
 
     def __len__(self) -> int:
         return sum([len(each.told) if isinstance(each, TakenTurn) else 1 for each in self.entries])

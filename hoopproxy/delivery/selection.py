@@ -49,7 +49,7 @@ class TurnedDelivery(Delivery):
 
     @property
     def id(self) -> str:
-        return self.turn.last_id.decode()
+        return self.turn.last[0].decode()
 
 
 class Selection:
@@ -101,21 +101,26 @@ class Selection:
         if not self._tells_turns:
             yield from records
             return
+        limit = self._limit
         for entry in entries_of(records):
             if not isinstance(entry, TakenTurn):
                 yield entry
-            elif max(map(len, entry.told.lines)) > self._limit:
+                continue
+            lines = entry.told.lines
+            if len(lines[0]) > limit or len(lines[-1]) > limit:
                 yield from entry.records()
             else:
                 try:
-                    made += self._turn(entry)
+                    if found := self._turn(entry, len(lines) == 1):
+                        made += found
                 except Exception as problem:
                     self._failed.append((entry.journal, entry.told.last_jseq, type(problem).__name__))
 
-    def _turn(self, turn: TakenTurn) -> Iterable[Delivery]:
+    def _turn(self, turn: TakenTurn, is_asked: bool) -> Iterable[Delivery]:
         join = self._join_of(turn.journal)
-        if len(turn.said) == 1:
-            return self._wanted(join.feed_asked(turn))
+        if is_asked:
+            opened = join.feed_asked(turn)
+            return self._wanted(opened) if opened else ()
         found = join.feed_answered(turn)
         if isinstance(found, list):
             return self._wanted(found)

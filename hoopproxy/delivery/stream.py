@@ -27,7 +27,8 @@ __all__ = ["Batch", "Place", "Stream", "View"]
 
 BATCH_ENTRIES: Final = 2048
 BATCH_BYTES: Final = 1 << 20
-WINDOW_BYTES: Final = 4 << 20
+WINDOW_BYTES: Final = 8 << 20
+"""About a second of 1,000 commands: a consumer that waits for the disk so long is not read for by itself."""
 _RECORD_OVERHEAD: Final = 300  # bytes of memory that a decoded record takes beside its body
 _TURN_OVERHEAD: Final = 1500
 _KEYS_KEPT: Final = 65536

@@ -148,14 +148,14 @@ class Join:
 
     def feed_asked(self, half: Half) -> list[Operation]:
         """As :meth:`feed`, of a ``command.requested`` that was told as half of a turn."""
-        op = half.op
+        op = half.op.decode()
         if op in self._open:
             return self.feed(half.events[0], half.size)
         return self._open_it(op, _Open(None, half.like.get("session", ""), half.size, self._now, half))
 
     def feed_answered(self, half: Half) -> Turned | list[Operation]:
         """As :meth:`feed`, of the result and the end that were told as the other half."""
-        op = half.op
+        op = half.op.decode()
         found = self._open.get(op)
         if found is None or found.asked is None:
             result, end = half.events

@@ -18,7 +18,7 @@ class Half(Protocol):
     """A ``command.requested``, or a ``command.result`` and the ``command.completed`` that follows it at once."""
 
     @property
-    def op(self) -> str:
+    def op(self) -> bytes:
         """The operation's id."""
 
     @property
@@ -47,16 +47,8 @@ class Half(Protocol):
         """The first one's ``decision``, as it stands in its JSON; empty if there is none."""
 
     @property
-    def last_id(self) -> bytes:
-        """The ``id`` of the last one."""
-
-    @property
-    def last_jseq(self) -> int:
-        """The ``jseq`` of the last one."""
-
-    @property
-    def last_seq(self) -> int:
-        """The ``seq`` of the last one."""
+    def last(self) -> tuple[bytes, int, int]:
+        """``id``, ``jseq`` and ``seq`` of the last one."""
 
     @property
     def time(self) -> bytes:

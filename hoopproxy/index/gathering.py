@@ -118,7 +118,7 @@ class Gathering:
                     self._records += 1
                     self._take(taken)
             else:
-                self._records += len(entry.told)
+                self._records += 1 + len(entry.told.lines)
                 self._take_turn(entry)
         self.position = (last.last_jseq if isinstance(last, Told) else last.jseq) + 1
         self._until = last.time

@@ -303,8 +303,8 @@ class BlockHeader:
         stored, raw, count, first, durable, when = numbers
         keys = None if key_count == _ANY_KEY else frozenset(struct.unpack(f"<{key_count}I", listed))
         return cls(
-            type=BlockType(type_),
-            compression=Compression(compression),
+            type=_TYPES[type_],
+            compression=_COMPRESSIONS[compression],
             keys=keys,
             keys_size=keys_size,
             stored=stored,
@@ -317,8 +317,8 @@ class BlockHeader:
         )
 
 
-_TYPES = frozenset(map(int, BlockType))
-_COMPRESSIONS = frozenset(map(int, Compression))
+_TYPES = {int(each): each for each in BlockType}
+_COMPRESSIONS = {int(each): each for each in Compression}
 
 #: kind, flags, key id, body
 StoredRecord = tuple[int, int, int, bytes]

@@ -7,7 +7,7 @@ sound is, after a sync of the last segment: what a reader has shown must not be 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 import attrs
@@ -221,6 +221,7 @@ class JournalReader:
         live = live or self.folder.is_live  # a writer that came meanwhile may have written what isn't durable
         limit = mark.jseq if live else _NO_LIMIT
         while self._segment is not None:
+            self._segment.look_again()  # after the mark was read: what it covers is there
             yield from self._blocks(limit, mark, live)
             if not self._next_segment(mark):
                 return
@@ -295,7 +296,7 @@ class JournalReader:
         following = self._following()
         stop = following.first_jseq if following is not None else _NO_LIMIT
         while self._expected < stop and self._expected <= limit:
-            block = segment.block_at(self._offset)
+            block = segment.following(self._offset)
             if block is None or block.first != self._expected:
                 self._judge(segment, following, mark, live)
                 return
@@ -316,15 +317,16 @@ class JournalReader:
             self._expected += block.count
             self._offset += block.size
 
-    def _wanted(self, segment: SegmentReader, block: BlockHeader, stop: int) -> Iterator[list[Entry]]:
+    def _wanted(self, segment: SegmentReader, block: BlockHeader, stop: int) -> Iterable[list[Entry]]:
         """What is wanted of a block, in one piece if there is any. ``ValueError`` at once."""
         if block.last < self._since or block.time < self._since_time:
-            return iter(())
+            return ()
         if self._keys is not None and not block.may_hold(self._keys):
-            return iter(())
+            return ()
         entries = segment.entries(self._offset, block)
         if self._seal is None:
-            return self._plain(segment, block, entries, stop)
+            found = self._plain(segment, block, entries, stop)
+            return (found,) if found else ()
         records = [entry for entry in entries if not isinstance(entry, Told)]
         if len(records) != len(entries):
             raise segment.damaged(self._offset, "a sealed segment has a block with folded records")
@@ -332,7 +334,7 @@ class JournalReader:
 
     def _plain(
         self, segment: SegmentReader, block: BlockHeader, entries: Sequence[Told | StoredRecord], stop: int
-    ) -> Iterator[list[Entry]]:
+    ) -> list[Entry]:
         since, keys = self._since, self._keys
         number, offset, time = segment.header.number, self._offset, block.time
         found: list[Entry] = []
@@ -364,9 +366,8 @@ class JournalReader:
                         )
                     )
                 jseq += 1
-        if found:
-            self._since = max(since, min(block.last + 1, stop))
-            yield found
+        self._since = max(since, min(block.last + 1, stop))
+        return found
 
     def _opened(
         self,

@@ -32,6 +32,9 @@ _AHEAD: Final = 1 << 20
 _SMALL: Final = 1 << 18
 _WINDOW: Final = 1 << 20
 _HEADER_GUESS: Final = BLOCK_HEADER_SIZE + 256
+_READ_AHEAD: Final = (
+    1 << 14
+)  # bytes: some dozens of small blocks, and not worth a thought where there is none
 _ZEROS: Final = bytes(_AHEAD)
 
 
@@ -145,6 +148,7 @@ class SegmentReader:
 
     def __init__(self, files: Files, path: Path) -> None:
         self._files, self.path = files, path
+        self._ahead, self._ahead_at = b"", 0
         self._handle = files.open_read(path)
         try:
             self.header = SegmentHeader.decode(files.pread(self._handle, HEADER_SIZE, 0), str(path))
@@ -181,9 +185,31 @@ class SegmentReader:
         payload = read_payload(block, stored, self.header.seed)
         return unfold(payload) if block.compression is Compression.FOLDED else payload
 
+    def following(self, offset: int) -> BlockHeader | None:
+        """As :meth:`block_at`, from what was read ahead since :meth:`look_again`: for whoever reads one after the
+        other what is known to be there already."""
+        data = self._read_ahead(offset, _HEADER_GUESS)
+        if len(data) < BLOCK_HEADER_SIZE or data[:4] != BLOCK_MAGIC:
+            return None
+        if BLOCK_HEADER_SIZE + BlockHeader.keys_length(data) > len(data):
+            return self.block_at(offset)
+        return BlockHeader.decode(data, self.header.seed)
+
+    def look_again(self) -> None:
+        """Forget what was read ahead: more is known to be there now."""
+        self._ahead = b""
+
+    def _read_ahead(self, offset: int, size: int) -> bytes:
+        start = offset - self._ahead_at
+        if not 0 <= start <= len(self._ahead) - size:
+            self._ahead = self._files.pread(self._handle, max(size, _READ_AHEAD), offset)
+            self._ahead_at, start = offset, 0
+        return self._ahead[start : start + size]
+
     def entries(self, offset: int, block: BlockHeader) -> Sequence[Told | StoredRecord]:
-        """What is in the block of records that starts there, turns as they are told; ``ValueError`` as above."""
-        stored = self._files.pread(self._handle, block.stored, offset + block.payload_offset)
+        """What is in the block of records that starts there, turns as they are told; ``ValueError`` as above.
+        Read ahead as :meth:`following`."""
+        stored = self._read_ahead(offset + block.payload_offset, block.stored)
         payload = read_payload(block, stored, self.header.seed)
         if block.compression is Compression.FOLDED:
             return told(payload, block.count)

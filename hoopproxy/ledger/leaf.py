@@ -142,12 +142,14 @@ def leaves_of(entries: Iterable[Entry], salt_of: SaltOf, marker: bytes, most: in
             first, offset, segment = jseq, entry.offset, entry.segment
         if isinstance(entry, Told):
             salt, body, lines = salt_of(entry.key), entry.chunk, entry.lines
-            own = hash_of(salt + jseq.to_bytes(8, "little")).digest()[:16]
-            committed.append(hash_of(own + pack(jseq, _CHUNK, len(body)) + body).digest())
+            packed = pack(jseq, _CHUNK, len(body))
+            own = hash_of(salt + packed[:8]).digest()[:16]
+            committed.append(hash_of(own + packed + body).digest())
             for body in lines:
                 jseq += 1
-                own = hash_of(salt + jseq.to_bytes(8, "little")).digest()[:16]
-                committed.append(hash_of(own + pack(jseq, _EVENT, len(body)) + body).digest())
+                packed = pack(jseq, _EVENT, len(body))
+                own = hash_of(salt + packed[:8]).digest()[:16]
+                committed.append(hash_of(own + packed + body).digest())
             ids += entry.ids
             kinds.append(_OF_TURNS[len(lines) - 1])
             expected = jseq + 1

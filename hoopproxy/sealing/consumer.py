@@ -176,7 +176,7 @@ class Ledger:
         for given in entries_of(records):
             if isinstance(given, HandedTurn):
                 entries.append(given.told)
-                traffic += len(given.told)
+                traffic += 1 + len(given.told.lines)
                 continue
             record = given.record
             entries.append(record)

@@ -57,10 +57,12 @@ def write(operation: Operation) -> bytes:
 
 def turned(command: Turned) -> bytes | None:
     """The same of a command in halves; ``None`` if it isn't of the usual sort."""
-    if command.answered.like.get("protocol") not in _DATASTORES:
-        return None
-    line = usual_turned(command, event)
+    line = usual_turned(command, _turned_event)
     return None if line is None else one_line(line)
+
+
+def _turned_event(operation: Operation) -> Fields | None:
+    return event(operation) if operation.main.get("protocol") in _DATASTORES else None
 
 
 def class_of(operation: Operation) -> Class:

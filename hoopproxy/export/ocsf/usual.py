@@ -7,6 +7,7 @@ What such an event shares with the last one is kept as bytes; a handful of field
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from orjson import dumps, loads
@@ -77,8 +78,11 @@ _LINE: Final = (
 )
 
 
-def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any]]) -> bytes | None:
-    """The same of a command in halves, byte for byte: almost all of it is what was written already."""
+def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any] | None]) -> bytes | None:
+    """The same of a command in halves, byte for byte: almost all of it is what was written already.
+
+    :param event: as above; gives ``None`` of what is never usual.
+    """
     asked_half, half, facts = command
     asked = asked_half.first_said
     result, end = half.said
@@ -87,49 +91,57 @@ def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any]]) 
     if type(text) is not str or type(size) is not int or type(duration) is not int:
         return None
     frames = _frames_of(half.like, facts)
-    verb = asked.get("verb")
     rest = {name: value for name, value in asked.items() if name not in _NOT_REST}
-    told = dumps(rest)
     try:
-        key = asked_half.decided, verb, *asked["verbs"]
+        key = asked_half.decided, asked["verb"], *asked["verbs"]
         frame = frames.get(key)
     except (KeyError, TypeError):
         return None
     if frame is None:
-        found = _frame_of_turn(command, event)
-        if found is None:
+        frame = _frame_of_turn(command, event)
+        if frame is None:
             return None
         if len(frames) >= _FRAMES:
             frames.clear()
-        frame = frames[key] = found
-    op, ended_at = half.op.encode(), half.time
-    ended = millis(ended_at.decode())
+        frames[key] = frame
+    op, ended_at = half.op, half.time
+    ended = _millis(ended_at)
+    id_, jseq, seq = half.last
     return _LINE % (
         frame.fields,
-        half.last_id,
-        half.last_jseq,
+        id_,
+        jseq,
         ended_at,
         op,
         frame.unmapped,
-        half.last_seq,
-        told[1:-1] + b"," if rest else b"",
+        seq,
+        dumps(rest)[1:-1] + b"," if rest else b"",
         result,
         end,
         dumps(text),
         op,
         size,
         ended,
-        millis(asked_half.time.decode()),
+        _millis(asked_half.time),
         ended,
         duration // 1_000_000,
     )
 
 
-def _frame_of_turn(command: Turned, event: Callable[[Operation], dict[str, Any]]) -> Frame | None:
+def _frame_of_turn(command: Turned, event: Callable[[Operation], dict[str, Any] | None]) -> Frame | None:
     operation = command.operation()
-    first, last = operation.records[0], operation.records[-1]
-    parts = parts_of(last, command.facts)
-    return _frame(operation, parts, event, first["event"], first.get("decision"))
+    made = event(operation)
+    return None if made is None else _cut(made, parts_of(operation.main, command.facts))
+
+
+@lru_cache(maxsize=3_600)
+def _second(text: bytes) -> int:
+    return millis(text.decode())
+
+
+def _millis(time: bytes) -> int:
+    """As :func:`~hoopproxy.export.summary.millis`, of a time that the gateway wrote."""
+    return _second(time[:19]) + int(time[20:23])
 
 
 _NOT_REST: Final = frozenset({"text", "verb"})
