@@ -35,7 +35,7 @@ from tests.live.kafka import MockCluster
 from tests.live.need import REPOSITORY
 
 from .measures import cpu_seconds, median, save, spread, table
-from .trail import made
+from .played import made
 
 __all__ = ["Reader", "config_of", "drain", "main"]
 

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,18 +25,16 @@ from tests.live.certificates import Certificates
 from tests.live.gateway import Gateway
 from tests.live.postgres import Postgres
 from tests.live.processes import work_folder
-from tests.protocols.postgres.talk import columns, complete, query, ready, row
 
 from .measures import cpu_seconds, folder_bytes, line, median, save, table
 from .paths import bench, for_bench
+from .played import played
 
 __all__ = ["main", "recordings", "statements"]
 
 SEGMENT = 64 << 20
 CHUNK = 64 << 10
 TORN = 200_000
-SESSIONS = 8
-"""At once: the turns of all of them go into one block, as eight clients' do that wait for the same sync."""
 
 
 def recordings(state: Path, size: int) -> Trail:
@@ -58,26 +55,8 @@ def recordings(state: Path, size: int) -> Trail:
 def statements(state: Path, transactions: int) -> Trail:
     """A journal whose last segment has that many statements, of eight sessions that are still there."""
     trail = Trail(state, segment_bytes=SEGMENT)
-    sessions = [trail.session(f"user{number}") for number in range(SESSIONS)]
-    answer = columns("abalance") + row(b"0") + complete("SELECT 1") + ready()
-    for number in range(transactions // SESSIONS):
-        with _one_commit(trail):
-            for place, session in enumerate(sessions):
-                aid = (number * SESSIONS + place) * 7919 % 1_000_000
-                session.client(query(f"SELECT abalance FROM pgbench_accounts WHERE aid = {aid};"))
-        with _one_commit(trail):
-            for session in sessions:
-                session.target(answer)
+    played(trail, transactions)
     return trail
-
-
-@contextmanager
-def _one_commit(trail: Trail) -> Iterator[None]:
-    """What is asked for inside is committed at the end, as if the disk had been at work."""
-    trail.journal._working = True
-    yield
-    trail.journal._working = False
-    trail.journal.commit_now()
 
 
 def tear(folder: Folder) -> None:

@@ -24,7 +24,7 @@ from tests.live.need import REPOSITORY
 from .consumers import EVENTS_EACH, Reader, config_of
 from .ledger import bulk
 from .measures import median, save, table
-from .trail import made
+from .played import made
 
 __all__ = ["main", "sealed", "verified"]
 
