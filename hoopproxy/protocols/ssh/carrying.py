@@ -13,6 +13,7 @@ from hoopproxy.protocols.ssh.dialogue import OUTSTANDING_FREE
 from hoopproxy.protocols.ssh.late import catch_up, comes_late
 from hoopproxy.protocols.ssh.packets import Reader, adjusted, framed, packet, uint32
 from hoopproxy.protocols.ssh.parting import Partings
+from hoopproxy.protocols.ssh.sentences import CLIENT_LEFT
 from hoopproxy.protocols.ssh.steps import Steps
 from hoopproxy.protocols.ssh.watch import Gate, Watcher
 from hoopproxy.wire.commands import (
@@ -201,6 +202,8 @@ class Carrying(Partings):
             sent, received = channel.stdin, channel.stdout
             if channel.by_target:
                 sent, received = received, sent
+            carried = min(channel.client_id, channel.target_id) >= 0  # both peers had opened it
+            fine = not because or (because == CLIENT_LEFT and carried)
             yield Note(
                 ForwardClosed(
                     sent=sent,
@@ -209,7 +212,7 @@ class Carrying(Partings):
                     duration=self.now - channel.began,
                 ),
                 op=op,
-                outcome="failure" if because else "success",
+                outcome="success" if fine else "failure",
             )
             return
         if because and channel.exit is None:

@@ -21,7 +21,7 @@ from hoopproxy.protocols.ssh.late import behind
 from hoopproxy.protocols.ssh.opening import Opening
 from hoopproxy.protocols.ssh.packets import Reader
 from hoopproxy.protocols.ssh.requests import Requests
-from hoopproxy.protocols.ssh.sentences import SENTENCE_MAX
+from hoopproxy.protocols.ssh.sentences import CLIENT_LEFT, SENTENCE_MAX
 from hoopproxy.protocols.ssh.session_requests import SessionRequests
 from hoopproxy.wire.commands import (
     FORWARD,
@@ -62,10 +62,11 @@ class Connection(Opening, Carrying, Requests, SessionRequests):
         """The session is over: what nobody saw the end of."""
         yield from self.nested.finished()
         for channel in self.channels.all():
-            yield from self._over(channel, "the session ended before the channel was closed")
+            yield from self._over(channel, self.nested.ended)
         yield from self._stopped_listening()
 
     def _client_disconnects(self, frame: Frame) -> Iterator[Command]:
+        self.nested.ended = CLIENT_LEFT
         yield Note(_goodbye("client", frame))
         yield FORWARD
         yield Close("client closed")

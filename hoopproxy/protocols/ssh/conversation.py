@@ -24,7 +24,7 @@ from hoopproxy.protocols.ssh.nested import Nested, Wanted
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.secured import Secured
-from hoopproxy.protocols.ssh.sentences import sentence_of
+from hoopproxy.protocols.ssh.sentences import CLIENT_LEFT, sentence_of
 from hoopproxy.protocols.ssh.upstream import ClientAuth
 from hoopproxy.protocols.ssh.userauth import ServerAuth, Who
 from hoopproxy.protocols.ssh.watch import Watcher
@@ -105,6 +105,7 @@ class SSHConversation(Conversation):
         if connection is not None:
             return connection.client_frame(frame)
         if frame.kind == n.DISCONNECT:
+            self._nested.ended = CLIENT_LEFT
             return (Close("client closed"),)
         if self._lobby:
             return self._in_the_lobby(frame)

@@ -16,7 +16,7 @@ from hoopproxy.interfaces import ISession
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.codec import HEADER, PayloadCodec
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
-from hoopproxy.protocols.ssh.sentences import sentence_of
+from hoopproxy.protocols.ssh.sentences import CLIENT_LEFT, CUT_OFF, sentence_of
 from hoopproxy.wire.commands import (
     Command,
     Decide,
@@ -130,6 +130,8 @@ class Nested:
         self._refused: Wanted | None = None
         self.carries: object = None
         self.now = 0
+        self.ended = CUT_OFF
+        """How a session ends with channels open: :data:`.CLIENT_LEFT` once the client has said goodbye."""
 
     @property
     def any(self) -> bool:
@@ -371,10 +373,10 @@ class Nested:
                 duration=max(0, self.now - channel.began),
             ),
             op=channel.op,
-            outcome="failure" if because else "success",
+            outcome="failure" if because and because != CLIENT_LEFT else "success",
         )
 
     def finished(self) -> Iterator[Command]:
         """The session is over: what nobody saw the end of."""
         for channel in list(self._open.values()):
-            yield from self._over(channel, "the session ended before the channel was closed")
+            yield from self._over(channel, self.ended)

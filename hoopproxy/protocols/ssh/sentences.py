@@ -6,7 +6,11 @@ from typing import Final
 
 from hoopproxy.wire.commands import Refusal
 
-__all__ = ["SENTENCE_MAX", "sentence_of"]
+__all__ = ["CLIENT_LEFT", "CUT_OFF", "SENTENCE_MAX", "sentence_of"]
+
+CLIENT_LEFT: Final = "the client ended the session before the channel was closed"
+"""Of a connection through the session that is how it ends: ``ssh -L`` closes nothing on its way out."""
+CUT_OFF: Final = "the session ended before the channel was closed"
 
 SENTENCE_MAX: Final = 400
 """Bytes of a sentence of ours to a client, or of a target's that is kept."""

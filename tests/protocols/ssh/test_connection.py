@@ -281,6 +281,28 @@ def test_a_forward_goes_where_the_role_says_and_nowhere_else() -> None:
     assert_accounted(player)
 
 
+@pytest.mark.parametrize("goodbye", [True, False])
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_forward_that_its_client_leaves_has_ended_well(goodbye: bool, opened: bool) -> None:
+    """``ssh -L`` says goodbye and closes nothing. One that is cut off, or was never there, has failed."""
+    player = begun({"forwards": ["db:5432"]})
+    player.client(open_direct("db", 5432, 1))
+    if opened:
+        player.target(confirm(1, 20))
+        player.client(data(b"hello", 20))
+    if goodbye:
+        player.client(plain_goodbye())
+    player.end()
+    (closed,) = player.journal.of("forward.closed")
+    assert closed["outcome"] == ("success" if goodbye and opened else "failure")
+    assert ("client" in closed["event"]["detail"]["because"]) == goodbye
+    assert_accounted(player)
+
+
+def plain_goodbye() -> bytes:
+    return framed(packet(n.DISCONNECT, uint32(11), string("disconnected by user"), string("")))
+
+
 def from_target(kind: str, *more: bytes, number: int = 40) -> bytes:
     head = (string(kind), uint32(number), uint32(WINDOW), uint32(PACKET))
     return framed(packet(n.CHANNEL_OPEN, *head, *more))
