@@ -1,11 +1,11 @@
 """CPU microseconds an event: appended to the journal, and taken by each of those who read it.
 
 ``append`` is the gate's work on the statement, its envelope, the journal's block and its ``fdatasync``, eight sessions
-a commit, without a network. The others are the real process that reads the trail, with one consumer at a time: its CPU
-until the last record is taken, less that of one with an empty journal. Reading is in each, so they don't add up;
-``all`` has ledger, index and the file as OCSF in one process. Syslog goes over TCP to a receiver that throws away,
-Kafka to librdkafka's mock cluster; the CPU of those is not counted. A transaction of ``pgbench -S`` is three events.
-The least of the rounds is the number: what else a machine does only adds.
+a commit, without a network. The others are the real process that reads the trail, on a journal of a real gateway, with
+one consumer at a time: its CPU until the last record is taken, less that of one with an empty journal. Reading is in
+each, so they don't add up; ``all`` has ledger, index and the file as OCSF in one process. Syslog goes over TCP to a
+receiver that throws away, Kafka to librdkafka's mock cluster; the CPU of those is not counted. A transaction of
+``pgbench -S`` is three events. The least of the rounds is the number: what else a machine does only adds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hoopproxy.config import Config
 from hoopproxy.config.carried import carried
 from hoopproxy.config.model import Gateway, Index, JournalOptions, LedgerConfig, Limits, Log, Ops, Sink
 from hoopproxy.delivery.pipe import encoded
-from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.watermark import read_mark
 from tests.live.gateway import clean_environment
 from tests.live.kafka import MockCluster
@@ -36,10 +36,12 @@ from tests.live.need import REPOSITORY
 
 from .measures import cpu_seconds, median, save, spread, table
 from .played import made
+from .trail import record
 
 __all__ = ["Reader", "config_of", "drain", "main"]
 
 EVENTS_EACH = 3
+SESSIONS = 8
 CATCH_UP_SECONDS = 120.0
 WHATS = ("append", "seal", "index", "file native", "file ocsf", "syslog", "kafka", "all")
 
@@ -150,11 +152,11 @@ def drain() -> Iterator[int]:
 
 
 def taken(
-    journals: Mapping[Path, Folder], *sinks: Sink, python: str = sys.executable, **consumers: bool
+    read: Mapping[Path, Folder], *sinks: Sink, python: str = sys.executable, **consumers: bool
 ) -> float:
     """CPU seconds of a reader on the second journal, less those on the first, an empty one: what a start costs."""
     found = []
-    for state, folder in journals.items():
+    for state, folder in read.items():
         shutil.rmtree(
             state / "trail", ignore_errors=True
         )  # what readers keep: each begins at the first record
@@ -177,10 +179,12 @@ def main(argv: list[str] | None = None) -> Path:
     whats = [each for each in options.only.split(",") if each] or list(WHATS)
     found: dict[str, list[float]] = {what: [] for what in whats}
     cluster = MockCluster() if "kafka" in whats else None
-    with drain() as port:
+    with drain() as port, tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        record(Path(name), options.transactions, SESSIONS, ("simple",))
         for number in range(options.rounds):
-            with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-                _round(Path(name), found, options, port, cluster, number)
+            folder = Path(name) / f"round{number}"
+            shutil.copytree(Path(name) / "simple", folder / "state")
+            _round(folder, found, options, port, cluster, number)
             print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
     rows = [[what, min(values), median(values), spread(values)] for what, values in found.items()]
     print(table(("what", "us CPU an event, least", "median", "spread"), rows))
@@ -195,10 +199,11 @@ def _round(
     cluster: MockCluster | None,
     number: int,
 ) -> None:
-    journals = {folder / "empty": made(folder / "empty", 0)}
+    (recorded,) = journals(folder / "state")
+    read = {folder / "empty": made(folder / "empty", 0), folder / "state": recorded}
     made(folder / "first", 800)  # the interpreter warms up
     began = time.process_time()
-    journals[folder / "state"] = made(folder / "state", options.transactions)
+    made(folder / "made", options.transactions)
     spent = time.process_time() - began
     events = options.transactions * EVENTS_EACH
 
@@ -222,7 +227,7 @@ def _round(
             values.append(spent / events * 1e6)
             continue
         sinks, consumers = ways[what]
-        values.append(taken(journals, *sinks, python=options.python, **consumers) / events * 1e6)
+        values.append(taken(read, *sinks, python=options.python, **consumers) / events * 1e6)
 
 
 if __name__ == "__main__":

@@ -86,8 +86,15 @@ def main(argv: list[str] | None = None) -> Path:
     rows = summary(found)
     columns = ("sessions", "path", "tps", "events", "p50_us", "p99_us", "added_p50_us", "added_p99_us")
     print(table(columns, [["-" if row[each] is None else row[each] for each in columns] for row in rows]))
+    print(f"the disk's own fdatasync: {median(syncs):,.0f} us ({spread(syncs)}), between the rounds")
     return save(
-        "modes", {"options": vars(options), "rows": rows, "rounds": [[*each.values()] for each in found]}
+        "modes",
+        {
+            "options": vars(options),
+            "rows": rows,
+            "rounds": [[*each.values()] for each in found],
+            "fdatasync_us": syncs,
+        },
     )
 
 

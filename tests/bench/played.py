@@ -1,4 +1,4 @@
-"""A journal of ``pgbench -S`` transactions, made without a gateway: the gate alone, so no turns are folded in it."""
+"""A journal of ``pgbench -S`` transactions made in this process: the gate and the writer, without a network."""
 
 from __future__ import annotations
 
@@ -7,26 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hoopproxy.journal.folder import Folder
-from tests.cli.trail import Played, Trail
+from tests.cli.trail import Trail
 from tests.protocols.postgres.talk import columns, complete, query, ready, row
 
-__all__ = ["made", "played"]
+__all__ = ["made"]
 
 SESSIONS = 8
-"""At once: the turns of all of them go into one block, as eight clients' do that wait for the same sync."""
+"""At once: what all of them ask goes into one commit, as of eight clients that wait for the same sync."""
 
 
 def made(state: Path, transactions: int) -> Folder:
     """The journal."""
     trail = Trail(state)
-    for session in played(trail, transactions):
-        session.end()
-    trail.stop()
-    return trail.folder
-
-
-def played(trail: Trail, transactions: int) -> list[Played]:
-    """The sessions that did it, still there."""
     sessions = [trail.session(f"user{number}") for number in range(SESSIONS)]
     answer = columns("abalance") + row(b"0") + complete("SELECT 1") + ready()
     for number in range(transactions // SESSIONS):
@@ -37,7 +29,10 @@ def played(trail: Trail, transactions: int) -> list[Played]:
         with _one_commit(trail):
             for session in sessions:
                 session.target(answer)
-    return sessions
+    for session in sessions:
+        session.end()
+    trail.stop()
+    return trail.folder
 
 
 @contextmanager

@@ -18,23 +18,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.watermark import read_mark
 from tests.cli.trail import Trail
 from tests.live.certificates import Certificates
+from tests.live.clients.pgbench import initialise
 from tests.live.gateway import Gateway
 from tests.live.postgres import Postgres
 from tests.live.processes import work_folder
 
 from .measures import cpu_seconds, folder_bytes, line, median, save, table
-from .paths import bench, for_bench
-from .played import played
+from .paths import Bench, bench, for_bench
+from .pgbench import run_pgbench
 
 __all__ = ["main", "recordings", "statements"]
 
 SEGMENT = 64 << 20
 CHUNK = 64 << 10
 TORN = 200_000
+SESSIONS = 8
+"""At once: the turns of all of them go into one block, as eight clients' do that wait for the same sync."""
 
 
 def recordings(state: Path, size: int) -> Trail:
@@ -52,11 +55,18 @@ def recordings(state: Path, size: int) -> Trail:
     return trail
 
 
-def statements(state: Path, transactions: int) -> Trail:
-    """A journal whose last segment has that many statements, of eight sessions that are still there."""
-    trail = Trail(state, segment_bytes=SEGMENT)
-    played(trail, transactions)
-    return trail
+def statements(made: Bench, count: int) -> Path:
+    """The state of a gateway that was killed after so many statements of eight clients; all in its last segment."""
+    path = made.gateway("strict", name="killed", more=one_segment)
+    assert path.gateway is not None
+    run_pgbench(path, "simple", 8, "-t", str(count // 8))
+    path.gateway.kill9()
+    return path.gateway.state
+
+
+def one_segment(settings: dict[str, Any]) -> None:
+    """As large as it must be."""
+    settings["journal"] = {"segment_bytes": 1 << 30}
 
 
 def tear(folder: Folder) -> None:
@@ -110,7 +120,7 @@ def started(
         shutil.rmtree(gateway.folder)
 
 
-def cases(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, float, Path | None]]:
+def cases(made: Bench, folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, float, Path | None]]:
     """What it starts on, how much of it (GiB or statements), and where; each is removed when the next is asked for."""
     yield "nothing", 0.0, None
     for gib in options.gib:
@@ -122,11 +132,9 @@ def cases(folder: Path, options: argparse.Namespace) -> Iterator[tuple[str, floa
         yield "recordings, ended", gib, state
         shutil.rmtree(state)
     for count in options.statements:
-        state = folder / "statements"
-        trail = statements(state, count)
-        tear(trail.folder)
+        state = statements(made, count)
+        tear(journals(state)[0])
         yield "statements, killed", count, state
-        del trail
         shutil.rmtree(state)
 
 
@@ -135,15 +143,16 @@ def main(argv: list[str] | None = None) -> Path:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.recovery", description=__doc__)
     parser.add_argument("--gib", type=float, nargs="*", default=[0.5, 1, 2], help="default 0.5 1 2")
     parser.add_argument(
-        "--statements", type=int, nargs="*", default=[20_000, 80_000], help="default 20000 80000"
+        "--statements", type=int, nargs="*", default=[10_000, 40_000], help="default 10000 40000"
     )
     parser.add_argument("--rounds", type=int, default=3, help="default 3")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the gateway")
     options = parser.parse_args(argv)
     rows: list[dict[str, Any]] = []
     with bench(python=options.python) as made, tempfile.TemporaryDirectory(dir=work_folder()) as name:
+        initialise(made.server.dsn("app_rw"))
         started(made.certificates, made.server, None, options.python)  # the interpreter is in the cache
-        for what, amount, state in cases(Path(name), options):
+        for what, amount, state in cases(made, Path(name), options):
             size = folder_bytes(state, ".segment") if state is not None else 0
             runs = [
                 started(made.certificates, made.server, state, options.python) for _ in range(options.rounds)

@@ -34,11 +34,11 @@ MODES = ("simple", "prepared")
 CONSUMERS = ("read", "ledger", "index", "ocsf")
 
 
-def record(into: Path, transactions: int, clients: int) -> None:
+def record(into: Path, transactions: int, clients: int, modes: Sequence[str] = MODES) -> None:
     """A state directory for each mode, made by a gateway in ``strict``."""
     with bench() as made:
         initialise(made.server.dsn("app_rw"), scale=1)
-        for mode in MODES:
+        for mode in modes:
             path = made.gateway("strict", name=mode)
             assert path.gateway is not None
             run_pgbench(path, mode, clients, "-t", str(transactions // clients))

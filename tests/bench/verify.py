@@ -1,8 +1,8 @@
 """How fast ``hoopproxy audit verify`` is: events a second of statements, MB a second of recordings.
 
 The whole command as an auditor runs it, start of the interpreter included, on a journal that the process that reads the
-trail has sealed. The events are those of ``pgbench -S`` with their chunks; the recordings are chunks of 64 KiB,
-half of each noise. Seconds of the clock, and of CPU: the machine may have other work.
+trail has sealed. The events are those of ``pgbench -S`` through a gateway, with their chunks; the recordings are chunks
+of 64 KiB, half of each noise. Seconds of the clock, and of CPU: the machine may have other work.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.folder import Folder, journals
 from tests.live.gateway import clean_environment
 from tests.live.need import REPOSITORY
 
-from .consumers import EVENTS_EACH, Reader, config_of
+from .consumers import EVENTS_EACH, SESSIONS, Reader, config_of
 from .ledger import bulk
 from .measures import median, save, table
-from .played import made
+from .trail import record
 
 __all__ = ["main", "sealed", "verified"]
 
@@ -72,8 +72,10 @@ def main(argv: list[str] | None = None) -> Path:
     options = parser.parse_args(argv)
     found: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
-        events, recordings = Path(name) / "events", Path(name) / "recordings"
-        sealed(events, made(events, options.transactions), options.python)
+        record(Path(name), options.transactions, SESSIONS, ("simple",))
+        events, recordings = Path(name) / "simple", Path(name) / "recordings"
+        (folder,) = journals(events)
+        sealed(events, folder, options.python)
         sealed(recordings, bulk(recordings, options.megabytes), options.python)
         for _ in range(options.rounds):
             found.setdefault("events", []).append(verified(events, options.python))
