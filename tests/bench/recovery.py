@@ -90,7 +90,7 @@ def forget(state: Path) -> None:
 
 
 def copied(state: Path, to: Path) -> None:
-    """A copy to change: segments before the last one are links, nobody writes to these."""
+    """A copy of the journals, to change: segments before the last one are links, nobody writes to these."""
     last = max(state.rglob("*.segment"), default=None)
 
     def copy(source: str, target: str) -> None:
@@ -99,7 +99,7 @@ def copied(state: Path, to: Path) -> None:
         else:
             shutil.copy2(source, target)
 
-    shutil.copytree(state, to, copy_function=copy)
+    shutil.copytree(state / "journals", to / "journals", copy_function=copy)
 
 
 def started(
