@@ -25,7 +25,7 @@ from .people import PEOPLE
 from .processes import Spawned, free_port, until, work_folder
 from .ssh_gateway import SSHGateway, hang_up
 from .sshd import Sshd
-from .trail import assert_balanced, assert_whole
+from .trail import assert_balanced, assert_whole, recordings
 
 pytestmark = pytest.mark.live
 
@@ -34,7 +34,19 @@ PERMITTED = {
     "exec_allow": ["id *", "tty", "printf *", "printenv *", "rm *", "wc -c | cat"],
     "env": ["GOOD_*"],
     "agent": True,
+    "x11": True,
 }
+DRAWS = """\
+#!/usr/bin/env python3
+import os, socket, subprocess
+display = os.environ["DISPLAY"]
+told = subprocess.run(["xauth", "list", display], capture_output=True, text=True, check=True).stdout
+cookie, name = bytes.fromhex(told.split()[-1]), b"MIT-MAGIC-COOKIE-1"
+head = b"l\\0" + b"".join(each.to_bytes(2, "little") for each in (11, 0, len(name), len(cookie), 0))
+with socket.create_connection(("127.0.0.1", 6000 + int(display.rpartition(":")[2].split(".")[0]))) as screen:
+    screen.sendall(head + name + bytes(-len(name) % 4) + cookie + b"a line")
+    print(cookie.hex(), screen.recv(100)[:8])
+"""
 NOTHING = {
     "allow": ["exec"],
     "exec_allow": ["id *", "tty", "printenv *"],
@@ -59,7 +71,11 @@ class House:
     def _change(self, settings: Configuration) -> None:
         writer, reader = settings["role"]
         places = {"forwards": [f"127.0.0.1:{self.port}"], "streamlocal": [f"{self.folder}/app/*"]}
-        writer["options"] = {"ssh": {**PERMITTED, **places}}
+        draws = self.folder / "draws"
+        draws.write_text(DRAWS)
+        draws.chmod(0o755)
+        allowed = {"exec_allow": [*PERMITTED["exec_allow"], str(draws)]}
+        writer["options"] = {"ssh": {**PERMITTED, **places, **allowed}}
         writer["deny"] = ["EXEC rm"]
         reader["options"] = {"ssh": NOTHING}
 
@@ -86,7 +102,7 @@ class House:
 
 @pytest.fixture(scope="module")
 def house(certificates: Certificates) -> Iterator[House]:
-    sshd = Sshd("policy", more=["AcceptEnv *", "Subsystem greet /bin/echo hello"])
+    sshd = Sshd("policy", more=["AcceptEnv *", "X11Forwarding yes", "Subsystem greet /bin/echo hello"])
     made = House(certificates, sshd)
     yield made
     made.through.gateway.end()
@@ -164,11 +180,6 @@ client.connect("127.0.0.1", int(sys.argv[1]), "writer", sys.argv[2], look_for_ke
 for command in (b"id -u\\0", b"id\\0; x", b"printf %s " + b"x" * 120_000, b"touch " + b"y" * 250_000):
     _, out, err = client.exec_command(command)
     print(len(out.read()), out.channel.recv_exit_status(), b"hoopproxy:" in err.read())
-channel = client.get_transport().open_session()
-try:
-    channel.request_x11(auth_cookie="00" * 16)
-except paramiko.SSHException as refused:
-    print("x11", type(refused).__name__)
 client.close()
 """
 
@@ -188,11 +199,9 @@ def test_null_bytes_and_very_long_commands(house: House) -> None:
         f"0 {EXIT_STATUS} True",
         "120000 0 False",
         f"0 {EXIT_STATUS} True",
-        "x11 SSHException",
     ], done.stderr
     assert len(house.denied(text="id -u\0")) == 1
     assert len(house.denied(text="touch " + "y" * 250_000)) == 1
-    assert len(house.denied(verb="X11")) == 1
     (asked,) = house.told("command.requested", lambda told: len(told.get("text") or "") > 100_000)
     assert asked["event"]["text"] == "printf %s " + "x" * 120_000
 
@@ -251,6 +260,41 @@ def test_the_agent(house: House) -> None:
         os.environ.pop("SSH_AUTH_SOCK", None)
         agent.end()
     assert [each["identity"]["id"] for each in house.denied(verb="AGENT")] == ["alice"]
+
+
+def test_a_screen(house: House) -> None:
+    """X11 for whom the role says; what is drawn is recorded, and the cookie that lets one draw is not."""
+    need.command("xauth", name="xauth", package="xauth")
+    port, ssh = free_port(), house.ssh
+    screen = Answers(port)
+
+    def draw(user: str, command: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["ssh", *ssh.options, "-Y", "-p", str(ssh.port), f"{user}@127.0.0.1", command],
+            env={**ssh.environment(user), "DISPLAY": f"127.0.0.1:{port - 6000}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+
+    refused = draw("alice", "printenv DISPLAY")
+    assert (refused.returncode, refused.stdout) == (1, b"")
+    assert b"X11 forwarding request failed" in refused.stderr
+    assert [each["identity"]["id"] for each in house.denied(verb="X11")] == ["alice"]
+    done = draw("writer", str(house.folder / "draws"))
+    screen.server.close()
+    assert done.returncode == 0, done.stderr
+    cookie, said = done.stdout.split(b" ", 1)
+    assert said == rb"b'got l\x00\x0b\x00'" + b"\n"
+    (opened,) = house.told("forward.opened", lambda told: told.get("type") == "x11")
+    (closed,) = house.told("forward.closed", lambda told: told["sent"] > 0)
+    assert opened["identity"]["id"] == "writer"
+    assert opened["op"] == closed["op"]
+    house.told("session.end", lambda told: told["balanced"])
+    recorded = b"".join(recordings(house.through.gateway.state))
+    assert b"a line" in recorded
+    assert bytes.fromhex(cookie.decode()) not in recorded
 
 
 class Answers(threading.Thread):

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.events import REDACTIONS, SessionNote, safe_text
+from hoopproxy.events import SessionNote, safe_text
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel, Owed
 from hoopproxy.protocols.ssh.codec import HEADER
 from hoopproxy.protocols.ssh.packets import Reader, packet, uint32
 from hoopproxy.protocols.ssh.parting import Partings
 from hoopproxy.protocols.ssh.sentences import SENTENCE_MAX
+from hoopproxy.protocols.ssh.x11 import COOKIE
 from hoopproxy.wire.commands import (
     FORWARD,
     Command,
@@ -28,7 +29,6 @@ from hoopproxy.wire.frames import Frame, Span
 
 __all__ = ["Requests"]
 
-_COOKIE = REDACTIONS.index("parameter")  # whoever has it draws on the client's screen
 PROGRAMS: Final = frozenset({"EXEC", "SHELL", "SUBSYSTEM"})
 _PROGRAM = re.compile(rb"\s*[A-Za-z0-9_./+-]+")
 
@@ -217,7 +217,7 @@ class Requests(Partings):
         cookie = reader.string()
         reader.uint32()
         reader.end()
-        yield Redact(Span(start, start + len(cookie), _COOKIE))
+        yield Redact(Span(start, start + len(cookie), COOKIE))
         refused = None if self.permits.x11 else "the role permits no X11 forwarding"
         yield from self._noted(channel, "x11", {"single": single}, refused)
         yield from self._ask(

@@ -10,6 +10,7 @@ from hoopproxy.protocols.ssh.observed import words_of
 from hoopproxy.protocols.ssh.sftp import Sftp
 from hoopproxy.protocols.ssh.terminal.shell import Shell, Unkept
 from hoopproxy.protocols.ssh.watch import Watcher
+from hoopproxy.protocols.ssh.x11 import X11
 
 __all__ = ["watcher_for"]
 
@@ -38,6 +39,8 @@ def watcher_for(
             return Shell(op, number, text, options, size)
         if options.get("record_stdin") is False:
             return Unkept(op, number, text, options)
+    if kind == "forward" and channel.kind == "x11":
+        return X11(op, number, text, options)
     return Watcher(op, number, text, options)
 
 

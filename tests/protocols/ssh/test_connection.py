@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from hoopproxy.protocols.ssh.late import LATE_MAX
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.sftp import Sftp
 from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Step, Watcher
+from hoopproxy.protocols.ssh.watching import watcher_for
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
 from .sftp.stage import INIT, VERSION
@@ -306,6 +309,46 @@ def plain_goodbye() -> bytes:
 def from_target(kind: str, *more: bytes, number: int = 40) -> bytes:
     head = (string(kind), uint32(number), uint32(WINDOW), uint32(PACKET))
     return framed(packet(n.CHANNEL_OPEN, *head, *more))
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@given(st.lists(st.integers(0, 60), max_size=8), st.binary(max_size=40), st.binary(min_size=4, max_size=40))
+def test_a_screens_cookie_is_in_no_recording(order: Any, cuts: list[int], name: bytes, cookie: bytes) -> None:
+    """However the target cuts what a program says first."""
+    cookie = bytes(0x80 | each for each in cookie)
+    name = bytes(each & 0x7F for each in name)
+    numbers = b"".join(each.to_bytes(2, order) for each in (11, 0, len(name), len(cookie), 0))
+    first = order[:1].replace("b", "B").encode() + b"\0" + numbers
+    said = first + name + bytes(-len(name) % 4) + cookie + b"drawn"
+    player = begun({"x11": True}, make=partial(watcher_for, options={}))
+    player.client(open_session())
+    player.target(confirm())
+    player.client(request("x11-req", b"\0", string("MIT-MAGIC-COOKIE-1"), string("5ec1e7"), uint32(0)))
+    player.target(plain(n.CHANNEL_SUCCESS, 0))
+    player.target(from_target("x11", string("192.0.2.1"), uint32(6010)))
+    player.client(confirm(40, 1))
+    places = sorted({min(cut, len(said)) for cut in cuts} | {0, len(said)})
+    for start, end in itertools.pairwise(places):
+        player.target(data(said[start:end], 1))
+    player.end()
+    assert said[:12] + name in _streamed(player)
+    assert b"drawn" in _streamed(player)
+    assert not any(each >= 0x80 for each in _streamed(player))
+    assert player.ended["event"]["balanced"]
+    assert player.ended["event"]["target"]["redacted"] == len(cookie)
+
+
+def _streamed(player: Any) -> bytes:
+    """The data of channel 1 to the client, as recorded."""
+    found = b"".join(each.data for each in player.journal.chunks if each.direction == 1 and each.leg == 0)
+    at, said = 0, b""
+    while at < len(found):
+        size = int.from_bytes(found[at : at + 4], "big")
+        payload = found[at + 4 : at + 4 + size]
+        if payload[:1] == bytes([n.CHANNEL_DATA]):
+            said += payload[9:]
+        at += 4 + size
+    return said
 
 
 FORWARDED = (string("0.0.0.0"), uint32(8080), string("192.0.2.1"), uint32(999))
