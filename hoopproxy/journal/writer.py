@@ -41,9 +41,7 @@ from hoopproxy.journal.waiters import Waiters
 __all__ = ["Journal"]
 
 _KICK_BYTES: Final = 1 << 20  # that much waiting is handed over without being asked
-_SOON_SECONDS: Final = (
-    0.005  # without being asked for anything, after which the writer's thread does what it put off
-)
+_SOON_SECONDS: Final = 0.005  # of nobody asking, after which the writer does what it put off
 _EVENT: Final = int(Kind.EVENT)
 _OPENING: Final = _EVENT | OPENS << 8
 _CLOSING: Final = _EVENT | CLOSES << 8

@@ -15,11 +15,13 @@ from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.commands import Command, Redact
 from hoopproxy.wire.frames import Span
 
-__all__ = ["COOKIE", "X11"]
+__all__ = ["COOKIE", "COOKIE_MAX", "X11"]
 
 COOKIE: Final = REDACTIONS.index("parameter")
 """Why it is not in the recording."""
 _HEAD: Final = 12
+COOKIE_MAX: Final = 256
+"""Bytes of a cookie; those in use have 16 to 24. What a program calls its cookie must not hide all that it says."""
 
 
 class X11(Watcher):
@@ -44,7 +46,7 @@ class X11(Watcher):
             order: Literal["little", "big"] = "little" if self._head[:1] == b"l" else "big"
             name, size = (int.from_bytes(self._head[place : place + 2], order) for place in (6, 8))
             self._start = _HEAD + name + -name % 4
-            self._end = self._start + size
+            self._end = self._start + min(size, COOKIE_MAX)
         start, end = max(self._start, before), min(self._end, self._read)
         if start >= end:
             return None

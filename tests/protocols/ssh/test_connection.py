@@ -19,7 +19,9 @@ from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint
 from hoopproxy.protocols.ssh.sftp import Sftp
 from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Step, Watcher
 from hoopproxy.protocols.ssh.watching import watcher_for
-from hoopproxy.wire.commands import Decide, Refusal, Verdict
+from hoopproxy.protocols.ssh.x11 import COOKIE, COOKIE_MAX, X11
+from hoopproxy.wire.commands import Decide, Redact, Refusal, Verdict
+from hoopproxy.wire.frames import Span
 
 from .sftp.stage import INIT, VERSION
 from .sftp.stage import packet as sftp_packet
@@ -336,6 +338,16 @@ def test_a_screens_cookie_is_in_no_recording(order: Any, cuts: list[int], name: 
     assert not any(each >= 0x80 for each in _streamed(player))
     assert player.ended["event"]["balanced"]
     assert player.ended["event"]["target"]["redacted"] == len(cookie)
+
+
+def test_no_more_than_a_cookie_is_kept_out_of_the_recording() -> None:
+    """A program that calls all it says its cookie would draw unseen."""
+    said = b"l\0\x0b\0\0\0\0\0\xff\xff\0\0" + bytes(COOKIE_MAX) + b"drawn"
+    watcher = X11("op", 0)
+    (found,) = watcher.server_data(said, 100, 0, False) or ()
+    assert isinstance(found, Redact)
+    assert found.span == Span(112, 112 + COOKIE_MAX, COOKIE)
+    assert watcher.server_data(b"and more", 400, 0, False) is None
 
 
 def _streamed(player: Any) -> bytes:

@@ -11,6 +11,7 @@ import re
 from collections import deque
 from typing import Final
 
+from hoopproxy.protocols.ssh.terminal.cursor import Cursor
 from hoopproxy.protocols.ssh.terminal.widths import is_narrow, width
 
 __all__ = ["MAX_COLUMNS", "MAX_LINES", "Grid"]
@@ -31,7 +32,7 @@ _PLANE: Final = 0x100000
 _COMPOSED: Final = re.compile("[\U00100000-\U0010ffff]")
 
 
-class Grid:
+class Grid(Cursor):
     """:ivar rows: what stands in each row, up to the last cell that was written. :ivar wraps: whether a row goes on in
     the next. :ivar top: the number of the first row, counting from the beginning. :ivar wrapping: the last column
     was written, the next character wraps first. :ivar work: what it has cost, in units (see
@@ -140,28 +141,6 @@ class Grid:
         return self._whole[number] if number < len(self._whole) else "\ufffd"
 
     # --- moving --------------------------------------------------------------------------------------------
-
-    def to(self, row: int, column: int) -> None:
-        """Put the cursor somewhere, as near as there is a cell."""
-        self.row = min(max(row, 0), self.lines - 1)
-        self.column = min(max(column, 0), self.columns - 1)
-        self.wrapping = False
-
-    def feed(self) -> None:
-        """A line down; at the end of the region it scrolls."""
-        if self.row == self.last:
-            self.scroll_up(1)
-        elif self.row < self.lines - 1:
-            self.row += 1
-        self.wrapping = False
-
-    def feed_back(self) -> None:
-        """A line up; at the start of the region it scrolls."""
-        if self.row == self.first:
-            self.scroll_down(1)
-        elif self.row:
-            self.row -= 1
-        self.wrapping = False
 
     def scroll_up(self, count: int) -> None:
         """Rows of the region go up; those of a whole screen are remembered for a while."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from hoopproxy.inert import inert
+from hoopproxy.protocols.ssh.terminal.cursor import Cursor
 from hoopproxy.protocols.ssh.terminal.grid import MAX_COLUMNS, MAX_LINES
 from hoopproxy.protocols.ssh.terminal.screen import Screen
 from hoopproxy.protocols.ssh.terminal.style import PLAIN, Style, restyled
@@ -32,7 +33,7 @@ _LINES: Final = str.maketrans(
 """What DEC's special graphics make of letters."""
 
 
-class Picture:
+class Picture(Cursor):
     """Rows of cells, a cursor, and another such screen behind it.
 
     :ivar style: how the next character looks. :ivar hidden: whether the cursor is. :ivar drawing: letters are lines.
@@ -123,28 +124,6 @@ class Picture:
             row[at] = (row[at][0] + mark, row[at][1])
 
     # --- moving --------------------------------------------------------------------------------------------
-
-    def to(self, row: int, column: int) -> None:
-        """Put the cursor somewhere, as near as there is a cell."""
-        self.row = min(max(row, 0), self.lines - 1)
-        self.column = min(max(column, 0), self.columns - 1)
-        self.wrapping = False
-
-    def feed(self) -> None:
-        """A line down; at the end of the region it scrolls."""
-        if self.row == self.last:
-            self.scroll_up(1)
-        elif self.row < self.lines - 1:
-            self.row += 1
-        self.wrapping = False
-
-    def feed_back(self) -> None:
-        """A line up; at the start of the region it scrolls."""
-        if self.row == self.first:
-            self.scroll_down(1)
-        elif self.row:
-            self.row -= 1
-        self.wrapping = False
 
     def scroll_up(self, count: int) -> None:
         """Rows of the region go up."""
