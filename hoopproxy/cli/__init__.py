@@ -5,12 +5,12 @@ A new one is one line in :data:`COMMANDS`.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import click
 
 from hoopproxy import __version__
+from hoopproxy.cli.late import LateGroup
 from hoopproxy.errors import ConfigError, HoopproxyError
 
 __all__ = ["COMMANDS", "main"]
@@ -32,19 +32,8 @@ COMMANDS = {
 """Name -> ``module:attribute`` of a click command. In the order of the help."""
 
 
-class _Lazy(click.Group):
-    """A group that imports its commands late, and shows what we raise on purpose as a sentence."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        place = COMMANDS.get(cmd_name)
-        if place is None:
-            return None
-        module, _, attribute = place.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
-        return command
+class _Main(LateGroup):
+    """Shows what we raise on purpose as a sentence."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -57,7 +46,7 @@ class _Lazy(click.Group):
             raise click.ClickException(str(failure)) from None
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Main, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hoopproxy")
 def main() -> None:
     """A gateway with a trustworthy memory. The gateway itself runs as `twistd hoopproxy --config FILE`."""

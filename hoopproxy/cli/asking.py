@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hoopproxy.cli.audit.source import Unreachable, socket_of
+from hoopproxy.cli.audit.source import Unreachable
+from hoopproxy.cli.place import socket_of
 from hoopproxy.errors import HoopproxyError
 
 __all__ = ["Refused", "ask", "ask_many", "control_of", "where_options"]

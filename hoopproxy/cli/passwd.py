@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 from attrs import evolve
 
+from hoopproxy.cli.people import user_named
 from hoopproxy.errors import ConfigError
 from hoopproxy.identity.hashes import ScryptHash
 from hoopproxy.identity.users import User, parse_users, read_text, with_user, without_user
 from hoopproxy.identity.users_edit import edit_users
-from hoopproxy.wire.names import check_identity
 from hoopproxy.wire.scram import Verifier
 
 __all__ = ["passwd"]
@@ -65,11 +65,7 @@ def passwd(
     if list_users:
         _list(file, as_json)
         return
-    if user is None:
-        raise click.UsageError("name a USER")
-    problem = check_identity(user)
-    if problem is not None or user.startswith("#"):
-        raise click.UsageError(f"the user name {problem or 'begins with #'}")
+    user = user_named(user)
     if delete:
         edit_users(file, lambda text: _without(file, text, user))
         _tell(file, user, "deleted", f"{user} is deleted from {file}", as_json)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
+from hoopproxy.cli.people import user_named
 from hoopproxy.errors import ConfigError
 from hoopproxy.identity.totp import PERIOD, TotpSecret, parse_totp, with_secret, without_secret
 from hoopproxy.identity.users import read_text
 from hoopproxy.identity.users_edit import edit_file
 from hoopproxy.identity.watched import OWNERS
-from hoopproxy.wire.names import check_identity
 
 __all__ = ["totp"]
 
@@ -44,11 +44,7 @@ def totp(file: Path, user: str | None, issuer: str, replace: bool, delete: bool,
         for name in _parsed(file):
             click.echo(name)
         return
-    if user is None:
-        raise click.UsageError("name a USER")
-    problem = check_identity(user)
-    if problem is not None or user.startswith("#"):
-        raise click.UsageError(f"the user name {problem or 'begins with #'}")
+    user = user_named(user)
     if not issuer or ":" in issuer or not issuer.isprintable():
         raise click.UsageError("--issuer is a text without a colon")
     if delete:

@@ -80,6 +80,13 @@ def test_a_configuration_names_the_state_directory(tmp_path: Path) -> None:
     assert json.loads(run("stat", "--config", config, "--json").stdout)["durable"] == 12
 
 
+def test_a_configuration_that_names_no_directory_is_not_guessed_at(tmp_path: Path) -> None:
+    """The directory that holds without a word in the file could be another gateway's."""
+    config = tmp_path / "gateway.toml"
+    config.write_text('gateway = "kept"\n')
+    assert "[gateway] must be a table" in run("stat", "--config", config).output
+
+
 @pytest.mark.parametrize("words", [(), ("--state", "x", "--config", "y")])
 def test_which_directory_must_be_said_once(words: tuple[str, ...]) -> None:
     """A guess could be another gateway's trail."""

@@ -7,33 +7,19 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
 
-__all__ = ["COMMANDS", "audit"]
+from hoopproxy.cli.late import LateGroup, one_module_each
 
-COMMANDS = (
+__all__ = ["audit"]
+
+_COMMANDS = (
     *("sessions", "mine", "search", "timeline", "show", "replay", "tail", "export", "note", "index", "sinks"),
     *("verify", "prove", "verify-proof", "keys"),
 )
 
 
-class _Lazy(click.Group):
-    """Imports a command when it is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        name = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"hoopproxy.cli.audit.{name}"), name)
-        return command
-
-
-@click.group(cls=_Lazy)
+@click.group(cls=LateGroup, places=one_module_each(__name__, _COMMANDS))
 def audit() -> None:
     """Read the trail: which sessions there were, what happened in them, what happens now.
 

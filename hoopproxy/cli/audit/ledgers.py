@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from hoopproxy.cli.audit.options import ARCHIVE, archive_named, journals_in
-from hoopproxy.cli.audit.source import state_of
+from hoopproxy.cli.place import state_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root

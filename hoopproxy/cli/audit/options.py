@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hoopproxy.cli.audit.source import AtRest, Gateway, Opening, Source, socket_of
+from hoopproxy.cli.audit.source import AtRest, Gateway, Opening, Source
+from hoopproxy.cli.place import socket_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.age import BadKey, identities_of
 from hoopproxy.journal.folder import Folder

@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import click
 
-from hoopproxy.cli.asking import ask
-from hoopproxy.cli.audit.source import socket_of
+from hoopproxy.cli.asking import ask, control_of, where_options
 from hoopproxy.cli.audit.words import duration, size
 from hoopproxy.delivery.at_rest import at_rest
 from hoopproxy.delivery.lag import Lag
@@ -21,14 +20,14 @@ from hoopproxy.inert import inert
 
 __all__ = ["sinks"]
 
-_PATH = click.Path(path_type=Path)
 _FINE: Final = ("ok", "retrying")
 
 
 @click.command()
-@click.option("--config", type=_PATH, help="The gateway's configuration: ask the running gateway.")
-@click.option("--control", type=_PATH, help="The gateway's control socket itself.")
-@click.option("--state", type=_PATH, help="A state directory at rest: tells by the cursors alone.")
+@where_options
+@click.option(
+    "--state", type=click.Path(path_type=Path), help="A state directory at rest: tells by the cursors alone."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def sinks(
@@ -45,7 +44,7 @@ def sinks(
     if state is not None:
         told = _at_rest(state)
     else:
-        told = ask(socket_of(config) if config is not None else control, {"do": "sinks"})  # type: ignore[arg-type]  # one is given
+        told = ask(control_of(config, control), {"do": "sinks"})
         told.pop("ok", None)
     if as_json:
         click.echo(json.dumps(told))

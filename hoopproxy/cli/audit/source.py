@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
@@ -20,10 +19,8 @@ from hoopproxy.reading.answers import Answer, Problem, Question, decode_line
 from hoopproxy.reading.ask import ask
 from hoopproxy.reading.scope import EVERYTHING
 
-__all__ = ["AtRest", "Gateway", "Opening", "Source", "Unreachable", "socket_of", "state_of"]
+__all__ = ["AtRest", "Gateway", "Opening", "Source", "Unreachable"]
 
-_STATE: Final = "/var/lib/hoopproxy"
-_CONTROL: Final = "control.sock"
 _END: Final = b'{"end": true}\n'
 MAX_LINE: Final = 1 << 31
 """Bytes of one line of an answer: a record is under 1 GiB, in base64 under 1.4."""
@@ -131,36 +128,3 @@ def _object(line: bytes) -> dict[str, Any]:
     except ValueError:
         found = {}
     return found if isinstance(found, dict) else {}
-
-
-def socket_of(config: Path) -> Path:
-    """Where the gateway of that configuration has its control socket.
-
-    Nothing else of the file is looked at: who asks the gateway need not be able to read its secrets.
-
-    :raises HoopproxyError: when the file can't be read.
-    """
-    gateway = _gateway_of(config)
-    return _state_in(config, gateway) / str(gateway.get("control", _CONTROL))
-
-
-def state_of(config: Path) -> Path:
-    """The state directory of the gateway of that configuration; as :func:`socket_of`."""
-    return _state_in(config, _gateway_of(config))
-
-
-def _gateway_of(config: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(config.read_text("utf-8"))
-    except OSError as error:
-        raise HoopproxyError(f"{config}: {error.strerror}") from None
-    except ValueError as error:
-        raise HoopproxyError(f"{config}: {error}") from None
-    gateway = values.get("gateway", {})
-    if not isinstance(gateway, dict):
-        raise HoopproxyError(f"{config}: [gateway] must be a table")
-    return gateway
-
-
-def _state_in(config: Path, gateway: dict[str, Any]) -> Path:
-    return config.absolute().parent / str(gateway.get("state", _STATE))

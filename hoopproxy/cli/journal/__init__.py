@@ -5,27 +5,15 @@ These commands work on the files, with the permission that the caller has of the
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from hoopproxy.cli.late import LateGroup, one_module_each
 
 __all__ = ["journal"]
 
 _COMMANDS = ("stat", "check", "compact", "hold", "erase", "accept-loss")
 
 
-class _Late(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"hoopproxy.cli.journal.{module}"), module)
-        return command
-
-
-@click.group(cls=_Late)
+@click.group(cls=LateGroup, places=one_module_each(__name__, _COMMANDS))
 def journal() -> None:
     """Look after the journals: figures, checks, what is kept and for how long."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from hoopproxy.cli.audit.source import socket_of
+from hoopproxy.cli.place import CONTROL, section, socket_of
+from hoopproxy.cli.place import state_of as named_by
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keyring import Keyring
@@ -21,8 +21,6 @@ __all__ = ["chosen", "control_of", "place_options", "state_of"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path, readable=False)
-_STATE: Final = "/var/lib/hoopproxy"
-_CONTROL: Final = "control.sock"
 
 
 def place_options(function: F) -> F:
@@ -48,19 +46,7 @@ def state_of(config: Path | None, state: Path | None) -> Path:
     if state is not None:
         return state
     assert config is not None
-    return config.absolute().parent / str(_section(config, "gateway").get("state", _STATE))
-
-
-def _section(config: Path, name: str) -> dict[str, Any]:
-    """One table of the file; nothing else of it is looked at."""
-    try:
-        values = tomllib.loads(config.read_text("utf-8"))
-    except OSError as error:
-        raise HoopproxyError(f"{config}: {error.strerror}") from None
-    except ValueError as error:
-        raise HoopproxyError(f"{config}: {error}") from None
-    table = values.get(name, {})
-    return table if isinstance(table, dict) else {}
+    return named_by(config)
 
 
 def _keyring(config: Path | None) -> Keyring | None:
@@ -68,7 +54,7 @@ def _keyring(config: Path | None) -> Keyring | None:
 
     :raises HoopproxyError: it can't be read.
     """
-    reference = str(_section(config, "encryption").get("key", "")) if config is not None else ""
+    reference = str(section(config, "encryption").get("key", "")) if config is not None else ""
     scheme, _, rest = reference.partition(":")
     try:
         if config is not None and scheme == "file":
@@ -82,7 +68,7 @@ def _keyring(config: Path | None) -> Keyring | None:
 
 def control_of(config: Path | None, state: Path | None) -> Path:
     """Where the gateway of that place has its control socket."""
-    return socket_of(config) if config is not None else state_of(config, state) / _CONTROL
+    return socket_of(config) if config is not None else state_of(config, state) / CONTROL
 
 
 def chosen(state: Path, journal_id: str | None, config: Path | None = None) -> list[Folder]:

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from hoopproxy.cli.late import LateGroup, one_module_each
 
 __all__ = ["ssh"]
 
-_COMMANDS = ("known-line", "ca")
 
-
-class _Late(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module = cmd_name.replace("-", "_")
-        command: click.Command = getattr(importlib.import_module(f"hoopproxy.cli.ssh.{module}"), module)
-        return command
-
-
-@click.group(cls=_Late)
+@click.group(cls=LateGroup, places=one_module_each(__name__, ("known-line", "ca")))
 def ssh() -> None:
     """What clients and targets must know of the gateway: host keys for known_hosts, authorities for sshd."""
