@@ -45,6 +45,12 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
                 "`slim`: an epoll reactor with less work a turn, whose timers no change of the clock moves."
                 " `twistd --reactor` wins.",
             ),
+            "cpu_affinity": (
+                "auto, none, or a processor's number",
+                "Where the reactor and the journal's writer run. They share the interpreter's lock, and on one"
+                " processor its caches too. `auto`: on the last processor that no other gateway of this machine stays"
+                " on, if the process was given more than one. Password hashing, the trail and readers run anywhere.",
+            ),
         },
     ),
     (

@@ -70,9 +70,18 @@ def makeService(options: Options) -> IService:
         raise _stop(getattr(problem, "problems", (str(problem),))) from None
 
     from hoopproxy.gateway.logs import observer_for
+    from hoopproxy.gateway.processor import choose
     from hoopproxy.gateway.service import GatewayService
 
-    gateway = GatewayService(config, plugins, broken=broken, load=read, reactor=_reactor, parts=_parts)
+    gateway = GatewayService(
+        config,
+        plugins,
+        broken=broken,
+        load=read,
+        reactor=_reactor,
+        parts=_parts,
+        processor=lambda: choose(config.gateway.cpu_affinity),
+    )
     twistd = getattr(options, "parent", None)
     return _Root(gateway, observer_for(config.log, twistd, _reactor), daemon=_is_daemon(twistd))
 

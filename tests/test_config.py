@@ -64,6 +64,7 @@ control = "control.sock"
 drain_seconds = 5
 allow_volatile_state = true
 reactor = "stock"
+cpu_affinity = 1
 [log]
 format = "json"
 level = "debug"
@@ -191,6 +192,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
 colour = "red"
 [gateway]
 nod = "gw1"
+cpu_affinity = true
 drain_seconds = "soon"
 [limits]
 max_held = 0
@@ -219,6 +221,7 @@ account = "ro"
     assert sorted(problems(tmp_path, text)) == [
         "checker[#1].type is missing",
         "colour is not known",
+        'gateway.cpu_affinity is \'True\'; use "auto", "none" or the number of a processor, from 0',
         "gateway.drain_seconds is a text; use a whole number from 0 to 86400",
         'gateway.nod is not known, did you mean "node"?',
         "limits.hash_workers is true or false; use a whole number from 1 to 64",

@@ -87,6 +87,7 @@ class Gateway:
     drain_seconds: int = 30
     allow_volatile_state: bool = False
     reactor: Literal["slim", "stock"] = "slim"
+    cpu_affinity: int | Literal["auto", "none"] = "auto"
 
 
 @frozen(kw_only=True)

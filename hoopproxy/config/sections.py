@@ -66,7 +66,15 @@ def read_gateway(table: Table) -> Gateway:
         drain_seconds=table.number("drain_seconds", 30, 0, _DAY),
         allow_volatile_state=table.flag("allow_volatile_state", False),
         reactor=table.choice("reactor", "slim", ("slim", "stock")),
+        cpu_affinity=table.value("cpu_affinity", "auto", _wrong_processor),
     )
+
+
+def _wrong_processor(value: object) -> str | None:
+    """What would do in its place."""
+    if value in ("auto", "none") or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return None
+    return f'is {str(value)[:40]!r}; use "auto", "none" or the number of a processor, from 0'
 
 
 def read_log(table: Table) -> Log:

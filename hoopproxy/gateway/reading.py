@@ -104,7 +104,7 @@ class Reading:
     def _reader(self, question: Question, scope: Scope) -> _Reader:
         sealing = self._control.gateway.sealing
         key = None if sealing is None else sealing.secret
-        spawn = self._spawn or self._control.gateway.reactor.spawnProcess
+        spawn = self._spawn or self._control.gateway.spawn
         return _Reader(spawn, request(self._state, question, scope, key), self._count)
 
     def _count(self, change: int) -> None:

@@ -34,6 +34,7 @@ from hoopproxy.gateway.faults import described
 from hoopproxy.gateway.figures import Figures
 from hoopproxy.gateway.limits import Crowd
 from hoopproxy.gateway.ports import Ports, where_not
+from hoopproxy.gateway.processor import ANYWHERE, Anywhere
 from hoopproxy.gateway.reload import Reload
 from hoopproxy.gateway.settings import build, read_materials
 from hoopproxy.gateway.shared import Settings, Shared
@@ -71,6 +72,7 @@ class GatewayService(Service):
     :param config: validated. :param plugins: what is installed. :param broken: modules that are not.
     :param load: reads the configuration again. :param reactor: gives the reactor, when it is needed.
     :param parts: further services of the process (ops, control), made when the gateway is open.
+    :param processor: chooses where the data path stays, once this is the process that does the work.
     """
 
     log = Logger()
@@ -84,9 +86,11 @@ class GatewayService(Service):
         load: Callable[[], conf.Config],
         reactor: Callable[[], Any],
         parts: Callable[[GatewayService], list[Any]] = lambda gateway: [],
+        processor: Callable[[], Anywhere] = lambda: ANYWHERE,
     ) -> None:
         self.config, self.plugins, self.broken, self.load = config, plugins, broken, load
-        self._reactor_of, self._parts_of = reactor, parts
+        self._reactor_of, self._parts_of, self._processor_of = reactor, parts, processor
+        self._processor = ANYWHERE
         self.began = time.monotonic()
         self.figures = Figures()
         self.is_open = False
@@ -119,16 +123,33 @@ class GatewayService(Service):
         strict = any(target.mode == "strict" for target in config.targets)
         state.prepare(config.gateway.state, strict=strict, allow_volatile=config.gateway.allow_volatile_state)
         self.secret = state.server_secret(config.gateway.state)
+        self._settle()
         self.ids, self.times = IdSource(), Clock()
         self.secrets = Secrets(self.plugins.sources.values())
         self.sealing = self._sealing()
         recovered = self._open_journal()
         self.voice = Voice(self.journal, self.ids, self.times, config.gateway.node)
         limits = config.limits
-        self.hashes = HashPool(self.reactor, limits.hash_workers, checks=HashPool(self.reactor, 1))
+        self.hashes = self._hashes(limits.hash_workers, checks=self._hashes(1))
         self.throttle = self.make_throttle(limits)
         self.recovered = self._close_what_is_open(recovered)
         self._continue(self.build(config), self._listen)
+
+    def _settle(self) -> None:
+        """Keep this thread, and the journal's writer that it starts, on one processor; no other thread or process."""
+        self._processor = self._processor_of()
+        self._processor.settle()
+        if self._processor.number is not None:
+            self.reactor.getThreadPool().threadFactory = self._processor.thread
+            self.log.info("stays on processor {number}", number=self._processor.number)
+
+    def _hashes(self, workers: int, checks: HashPool | None = None) -> HashPool:
+        return HashPool(self.reactor, workers, checks=checks, thread=self._processor.thread)
+
+    def spawn(self, *arguments: Any, **options: Any) -> Any:
+        """As ``reactor.spawnProcess``; the process may run on any processor that this one was given."""
+        with self._processor.elsewhere():
+            return self.reactor.spawnProcess(*arguments, **options)
 
     def _continue(self, waiting: Deferred[Any], go_on: Callable[[Any], Any]) -> None:
         """Go on with a result: now if it is there, so that a failure still stops the start."""
@@ -452,6 +473,7 @@ class GatewayService(Service):
         if problem is not None:
             self.log.error("the journal was not closed in order: {why}", why=problem.sentence)
         self._doorbell.close()
+        self._processor.leave()
         closed.callback(None)
 
 

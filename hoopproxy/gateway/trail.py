@@ -124,7 +124,7 @@ class Trail:
     def _start(self) -> None:
         self._again = None
         self.starts += 1
-        spawn = self._spawn or self._gateway.reactor.spawnProcess
+        spawn = self._spawn or self._gateway.spawn
         process = Following(self.hear, self.ended)
         # -P: no module out of whatever folder the gateway was started in.
         arguments = [sys.executable, "-P", "-m", "hoopproxy.trail", "--follow"]

@@ -110,9 +110,7 @@ class Upkeep:
         wanted = _PASSED_ON if key is None or key.scheme != "env" else (*_PASSED_ON, key.rest)
         environment = {name: os.environ[name] for name in wanted if name in os.environ}
         try:
-            self._process = self._gateway.reactor.spawnProcess(
-                _Compacting(self), sys.executable, arguments, env=environment
-            )
+            self._process = self._gateway.spawn(_Compacting(self), sys.executable, arguments, env=environment)
         except OSError as error:
             self.log.error("no process to let expire with: {why}", why=error.strerror)
 

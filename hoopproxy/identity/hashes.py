@@ -91,12 +91,14 @@ class HashPool:
         queue: int = QUEUE,
         *,
         checks: HashPool | None = None,
+        thread: Callable[..., threading.Thread] = threading.Thread,
     ) -> None:
         self._reactor = reactor
         self.checks = checks
         self._limit = workers + queue
         self._pending = 0
         self._pool = ThreadPool(0, workers, "hoopproxy-hash")
+        self._pool.threadFactory = thread  # type: ignore[assignment]  # called, nothing else
         self._stopped = False
 
     @property

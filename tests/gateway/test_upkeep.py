@@ -29,7 +29,6 @@ class House:
         self.log: list[Any] = []
         self.durable: Deferred[None] = succeed(None)
         self.clock: Any = Clock()
-        self.clock.spawnProcess = self._spawn
         self.process: Any = None
         config = SimpleNamespace(
             encryption=SimpleNamespace(key=None),
@@ -40,6 +39,7 @@ class House:
             journal=SimpleNamespace(id="j", next_jseq=7, roll=lambda: self.log.append("roll")),
             shared=SimpleNamespace(settings=SimpleNamespace(config=config)),
             reactor=self.clock,
+            spawn=self._spawn,
         )
 
     def record(self, event: Any, asker: Asker, allowed: bool) -> Deferred[None]:

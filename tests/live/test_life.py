@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 import threading
@@ -116,6 +117,29 @@ def test_a_result_that_is_cut_by_the_stop_ends_with_a_sentence(gateway: Any) -> 
     assert b"C57P01\0" in tail, tail
     assert through.wait(20) == 0
     assert_balanced(through.events())
+
+
+def test_the_data_path_stays_on_one_processor_and_the_trail_does_not(gateway: Any) -> None:
+    """What reads the trail would otherwise take its share of the one that sessions need."""
+    given = os.sched_getaffinity(0)
+    if len(given) < 2:
+        pytest.skip("this machine gives one processor")
+    through: Gateway = gateway()
+    with psycopg.connect(through.dsn("writer").conninfo) as session:
+        session.execute("SELECT 1")
+        pid = through.pid
+        threads = {
+            int(each.name): os.sched_getaffinity(int(each.name))
+            for each in Path(f"/proc/{pid}/task").iterdir()
+        }
+        names = {each: Path(f"/proc/{pid}/task/{each}/comm").read_text().strip() for each in threads}
+        children = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        theirs = [os.sched_getaffinity(each) for each in children]
+    stays = [each for each in threads.values() if len(each) == 1]
+    assert len(threads[pid]) == 1, names
+    assert stays == [threads[pid]] * 2, "the reactor and the journal's writer"
+    assert theirs
+    assert {frozenset(each) for each in theirs} == {frozenset(given)}
 
 
 def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any) -> None:

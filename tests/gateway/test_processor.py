@@ -1,0 +1,121 @@
+"""The data path stays on one processor, and nothing else has to."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from twisted.python.threadpool import ThreadPool
+
+from hoopproxy.errors import HoopproxyError
+from hoopproxy.gateway.processor import ANYWHERE, Anywhere, choose
+
+GIVEN = frozenset(os.sched_getaffinity(0))
+several = pytest.mark.skipif(len(GIVEN) < 2, reason="this process was given one processor only")
+SHOW = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))"]
+
+
+@pytest.fixture
+def chosen() -> Iterator[list[Anywhere]]:
+    """What a test chose; the test's thread may run anywhere again afterwards."""
+    made: list[Anywhere] = []
+    yield made
+    for each in made:
+        each.leave()
+    os.sched_setaffinity(0, GIVEN)
+
+
+def where() -> frozenset[int]:
+    return frozenset(os.sched_getaffinity(0))
+
+
+@several
+def test_the_last_processor_is_taken_and_the_next_gateway_takes_another(chosen: list[Anywhere]) -> None:
+    """Two gateways on one processor would have half of it each, while others idle."""
+    chosen += [choose("auto"), choose("auto")]
+    assert [each.number for each in chosen] == sorted(GIVEN, reverse=True)[:2]
+
+
+@several
+def test_a_gateway_that_left_gives_its_processor_back(chosen: list[Anywhere]) -> None:
+    first = choose("auto")
+    first.settle()
+    first.leave()
+    assert where() == GIVEN
+    chosen.append(choose("auto"))
+    assert chosen[0].number == first.number
+
+
+@several
+def test_when_every_processor_is_taken_the_scheduler_decides(chosen: list[Anywhere]) -> None:
+    chosen += [choose("auto") for _ in GIVEN]
+    assert choose("auto") is ANYWHERE
+
+
+@several
+def test_nothing_moves_before_it_is_told_to(chosen: list[Anywhere]) -> None:
+    """The choice is made before the threads are there."""
+    chosen.append(choose("auto"))
+    assert where() == GIVEN
+    chosen[0].settle()
+    assert where() == {chosen[0].number}
+
+
+@several
+def test_threads_beside_it_and_other_processes_run_anywhere(chosen: list[Anywhere]) -> None:
+    """Two hundred bad log-ins, hashed on the data path's processor, would stall it."""
+    chosen.append(choose("auto"))
+    chosen[0].settle()
+    pool, seen = ThreadPool(0, 1), queue.Queue[frozenset[int]]()
+    pool.threadFactory = chosen[0].thread
+    pool.start()
+    pool.callInThread(lambda: seen.put(where()))
+    with chosen[0].elsewhere():
+        child = subprocess.run(SHOW, check=True, capture_output=True, text=True, timeout=60).stdout
+    assert seen.get(timeout=30) == GIVEN
+    pool.stop()
+    assert child.strip() == str(sorted(GIVEN))
+    assert where() == {chosen[0].number}
+
+
+@several
+def test_a_failure_elsewhere_comes_back_to_the_processor(chosen: list[Anywhere]) -> None:
+    chosen.append(choose("auto"))
+    chosen[0].settle()
+    with pytest.raises(ZeroDivisionError), chosen[0].elsewhere():
+        _ = 1 / 0
+    assert where() == {chosen[0].number}
+
+
+def test_one_by_its_number_is_taken_whoever_is_there(chosen: list[Anywhere]) -> None:
+    """Who names it has planned it."""
+    number = min(GIVEN)
+    chosen += [choose(number), choose(number)]
+    assert [each.number for each in chosen] == [number, number]
+
+
+def test_one_that_the_process_may_not_use_is_a_sentence() -> None:
+    with pytest.raises(HoopproxyError, match=r"gateway\.cpu_affinity is 4096, but this process may run on"):
+        choose(4096)
+
+
+def test_where_the_system_forbids_it_the_scheduler_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hardened unit filters system calls; the gateway is slower there, not down."""
+
+    def forbidden(thread: int, processors: frozenset[int]) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden)
+    assert choose("auto") is ANYWHERE
+
+
+def test_none_leaves_it_to_the_scheduler() -> None:
+    assert choose("none") is ANYWHERE
+    ANYWHERE.settle()
+    with ANYWHERE.elsewhere():
+        assert where() == GIVEN
+    assert ANYWHERE.thread is __import__("threading").Thread
