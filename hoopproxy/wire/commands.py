@@ -78,11 +78,13 @@ class ToClient:
     """Send bytes that the gateway made to the client. Counted as originated.
 
     :ivar secret: the whole of it is redacted in the recording: a place in ``events.REDACTIONS``; ``True`` is a log-in.
+    :ivar spans: parts of it that are, counted from its first byte: it repeats a frame in which they were marked.
     """
 
     data: bytes = attrs.field(repr=False)
     what: str = ""
     secret: int = False
+    spans: tuple[Span, ...] = ()
 
 
 @attrs.frozen
@@ -91,12 +93,14 @@ class ToServer:
 
     :ivar secret: it carries a credential, and is redacted in the recording.
     :ivar instead: it stands in for the client's present frame (an altered or refused message).
+    :ivar spans: as of :class:`ToClient`.
     """
 
     data: bytes = attrs.field(repr=False)
     what: str = ""
     secret: bool = False
     instead: bool = False
+    spans: tuple[Span, ...] = ()
 
 
 @attrs.frozen

@@ -163,7 +163,7 @@ class Deeds(Turn):
         if self._peer is self.server:
             self._push_run()
         self._odd = True
-        self._to_client_now.append(Piece(command.data, -1, command.secret))
+        self._to_client_now.append(Piece(command.data, -1, command.secret, command.spans))
         self._shift += len(command.data)
         if self.started and command.what:
             self._altered("to_client", command.what, len(command.data), None)
@@ -173,7 +173,7 @@ class Deeds(Turn):
         if self._peer is self.client:
             self._push_run()
         self._odd = True
-        self._to_server_now.append(Piece(command.data, -1, command.secret))
+        self._to_server_now.append(Piece(command.data, -1, command.secret, command.spans))
         if self.started and command.what:
             frame = self._frame
             instead = (frame.start, frame.end) if command.instead else None

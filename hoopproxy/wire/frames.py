@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["Frame", "Span"]
+__all__ = ["Frame", "Span", "within"]
 
 
 class Frame(NamedTuple):
@@ -36,3 +37,15 @@ class Span(NamedTuple):
     start: int
     end: int
     reason: int
+
+
+def within(spans: Iterable[Span], start: int, end: int, to: int = 0) -> tuple[Span, ...]:
+    """What of the spans lies between ``start`` and ``end``, as it stands where that stretch begins at ``to``."""
+    if not spans:
+        return ()
+    by = to - start
+    return tuple(
+        Span(max(span.start, start) + by, min(span.end, end) + by, span.reason)
+        for span in spans
+        if span.start < end and span.end > start
+    )

@@ -7,7 +7,7 @@ record, no action).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -46,11 +46,17 @@ Said = tuple[Form, bytes, bytes, bytes]
 
 
 class Piece(NamedTuple):
-    """Bytes for a peer. ``start`` is their place in the stream of the peer that sent them; -1: we made them."""
+    """Bytes for a peer. ``start`` is their place in the stream of the peer that sent them; -1: we made them, and
+    ``spans`` are the parts of them that are filled."""
 
     data: bytes
     start: int
     secret: int = 0
+    spans: tuple[Span, ...] = ()
+
+
+def _moved(spans: Iterable[Span], by: int) -> list[Span]:
+    return [Span(span.start + by, span.end + by, span.reason) for span in spans]
 
 
 class Turn:
@@ -337,16 +343,16 @@ class Turn:
     def _record_to_client(self) -> None:
         if self._record_responses:
             offset, recorder, spans = self.client.out, self.recorder, self.server.spans
-            for data, start, secret in self._to_client_now:
+            for data, start, secret, own in self._to_client_now:
                 size = len(data)
                 if secret:
                     recorder.chunk(
                         CLIENT, TO_CLIENT, offset, data, [Span(offset, offset + size, int(secret))]
                     )
+                elif own:
+                    recorder.chunk(CLIENT, TO_CLIENT, offset, data, _moved(own, offset))
                 elif start >= 0 and spans:
-                    shift = offset - start
-                    moved = [Span(span.start + shift, span.end + shift, span.reason) for span in spans]
-                    recorder.chunk(CLIENT, TO_CLIENT, offset, data, moved)
+                    recorder.chunk(CLIENT, TO_CLIENT, offset, data, _moved(spans, offset - start))
                 else:
                     recorder.chunk(CLIENT, TO_CLIENT, offset, data)
                 offset += size
@@ -399,7 +405,7 @@ class Turn:
         self._told = 0
         if self._to_client_now:
             going, self._to_client_now = self._to_client_now, []
-            for data, start, _ in going:
+            for data, start, _, _ in going:
                 size = len(data)
                 client.out += size
                 if start >= 0:
@@ -420,7 +426,7 @@ class Turn:
     def _record_originated(self, piece: Piece) -> None:
         """What we say to the target ourselves: on the target's own leg."""
         data, offset = piece.data, self.server.out + self._held_bytes
-        spans = [Span(offset, offset + len(data), _LOGIN)] if piece.secret else ()
+        spans = [Span(offset, offset + len(data), _LOGIN)] if piece.secret else _moved(piece.spans, offset)
         self.recorder.chunk(TARGET, TO_TARGET, offset, data, spans)
 
     # --- what waits for the disk ---------------------------------------------------------------------

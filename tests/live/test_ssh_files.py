@@ -23,7 +23,7 @@ from .people import PEOPLE
 from .processes import work_folder
 from .ssh_gateway import SSHGateway
 from .sshd import Sshd
-from .trail import assert_balanced
+from .trail import assert_balanced, recordings
 
 pytestmark = pytest.mark.live
 
@@ -113,6 +113,41 @@ class Through:
         """The files there are those here."""
         for name, content in self.files.items():
             assert (folder / name).read_bytes() == content, name
+
+    def pushed_and_cloned(self, bare: Path, user: str = "writer=box") -> str:
+        """The large file, in and out by git; the commit."""
+        git = need.command("git", name="git", package="git")
+        work = self.folder / "work"
+        self.run(git, "init", "-q", "--bare", "-b", "main", str(bare))
+        subprocess.run(["chmod", "-R", "a+rwX", str(bare)], check=True)
+        if os.getuid() == 0:
+            subprocess.run(["chown", "-R", self.gateway.sshd.user, str(bare)], check=True)
+        self.run(git, "init", "-q", "-b", "main", str(work))
+        shutil.copy(self.local / "large", work)
+        self.run(git, "-C", str(work), "add", ".")
+        named = ("-c", "user.name=n", "-c", "user.email=n@example.org")
+        self.run(git, *named, "-C", str(work), "commit", "-qm", "one")
+        head = self.run(git, "-C", str(work), "rev-parse", "HEAD").strip()
+        url = f"ssh://{user}@127.0.0.1:{self.gateway.ssh.port}{bare}"
+        self.run(git, "-C", str(work), "push", "-q", url, "main")
+        self.run(git, "clone", "-q", url, "clone")
+        assert (self.folder / "clone" / "large").read_bytes() == self.files["large"]
+        return head
+
+    def recorded(self) -> bytes:
+        """The bytes of all recordings, once the gateway is down."""
+        return b"".join(recordings(self.gateway.gateway.state))
+
+    def assert_not_recorded(self) -> None:
+        """No part of the files' contents stands in a recording: of the large one (random bytes) no 16 bytes, wherever
+        messages cut it."""
+        found = self.recorded()
+        assert len(found) > 10_000, "a recording that is empty proves nothing"
+        assert SECRET not in found
+        for name in ("large", "sub dir/two \u00fc"):
+            content = self.files[name]
+            seen = [at for at in range(0, len(content) - 16, 1024) if content[at : at + 16] in found]
+            assert not seen, f"{len(seen)} parts of {name} are on record, the first at {seen[0]}"
 
     def events(self) -> list[dict[str, Any]]:
         """Everything on record, once the gateway is down."""
@@ -237,6 +272,45 @@ def test_contents_that_are_kept_by_digest_only(through: Through) -> None:
     size = sum(map(len, through.files.values()))
     assert end["event"]["client"]["redacted"] >= size
     assert end["event"]["target"]["redacted"] >= size
+    through.assert_not_recorded()
+
+
+def test_contents_of_scp_rsync_and_git_by_digest_only(through: Through) -> None:
+    """The same holds whatever carries them: names, bytes and digests are on record, and the balance is as ever."""
+    rsync = need.command("rsync", name="rsync", package="rsync")
+    ssh, there = through.gateway.ssh, through.there
+    quiet = "writer=quiet"
+    through.scp("-O", "-r", "local", through.host(there / "old", quiet))
+    through.scp("-O", "-r", through.host(there / "old", quiet), "back-old")
+    shell = " ".join(["ssh", *ssh.options, "-p", str(ssh.port)])
+    through.run(rsync, "-a", "-e", shell, "local/", through.host(there / "copy", quiet))
+    through.run(rsync, "-a", "-e", shell, f"{through.host(there / 'copy', quiet)}/", "back/")
+    through.pushed_and_cloned(there / "repo.git", quiet)
+    for folder in (there / "old", through.folder / "back-old", there / "copy", through.folder / "back"):
+        through.same(folder)
+    events = through.events()
+    told = transfers(events)
+    for via in ("scp", "rsync"):
+        mine = [each for each in told if each["via"] == via]
+        for name in ("large", "sub dir/one"):
+            expected = [sha(through.files[name])]
+            assert digests(mine, "written", name) == digests(mine, "read", name) == expected
+    size = sum(map(len, through.files.values()))
+    for name, least in (("scp", size), ("rsync", size), ("git", LARGE)):
+        found = facts(events, name)
+        assert len(found) == 2
+        assert all(each["hidden"] >= least and "unreadable" not in each for each in found), found
+    pushed, fetched = facts(events, "git")
+    assert pushed["hidden_sha256_written"]
+    assert fetched["hidden_sha256_read"]
+    ends = [each["event"] for each in events if each["kind"] == "session.end"]
+    assert len(ends) == 6
+    for end in ends:
+        assert max(end[leg]["redacted"] for leg in ("client", "target")) >= LARGE
+    through.assert_not_recorded()
+    assert "git-receive-pack" in through.recorded().decode("latin-1"), (
+        "what was looked through is a recording"
+    )
 
 
 def test_scp_new_and_old(through: Through) -> None:
@@ -291,23 +365,8 @@ def test_rsync_both_ways(through: Through) -> None:
 
 def test_git_push_and_clone(through: Through) -> None:
     """Each ref that moved, and what was fetched."""
-    git = need.command("git", name="git", package="git")
-    bare, work = through.there / "repo.git", through.folder / "work"
-    through.run(git, "init", "-q", "--bare", "-b", "main", str(bare))
-    subprocess.run(["chmod", "-R", "a+rwX", str(bare)], check=True)
-    owner = through.gateway.sshd.user
-    if os.getuid() == 0:
-        subprocess.run(["chown", "-R", owner, str(bare)], check=True)
-    through.run(git, "init", "-q", "-b", "main", str(work))
-    shutil.copy(through.local / "large", work)
-    through.run(git, "-C", str(work), "add", ".")
-    named = ("-c", "user.name=n", "-c", "user.email=n@example.org")
-    through.run(git, *named, "-C", str(work), "commit", "-qm", "one")
-    head = through.run(git, "-C", str(work), "rev-parse", "HEAD").strip()
-    url = f"ssh://writer=box@127.0.0.1:{through.gateway.ssh.port}{bare}"
-    through.run(git, "-C", str(work), "push", "-q", url, "main")
-    through.run(git, "clone", "-q", url, "clone")
-    assert (through.folder / "clone" / "large").read_bytes() == through.files["large"]
+    bare = through.there / "repo.git"
+    head = through.pushed_and_cloned(bare)
     events = through.events()
     notes = {
         each["event"]["what"]: each["event"]["detail"] for each in events if each["kind"] == "session.note"

@@ -22,10 +22,11 @@ from hoopproxy.wire.commands import (
     Command,
     Completed,
     Note,
+    Redact,
     ToClient,
     ToServer,
 )
-from hoopproxy.wire.frames import Frame
+from hoopproxy.wire.frames import Frame, within
 
 __all__ = ["Carrying"]
 
@@ -118,7 +119,7 @@ class Carrying(Partings):
             channel.stderr += size
         else:
             channel.stdout += size
-        watcher = channel.watcher
+        watcher, marked = channel.watcher, []
         if watcher is not None and watcher.gate and not stderr:
             at = frame.start + HEADER + offset
             yield from self._steps(channel).server(bytes(data), at, self.now, waits)
@@ -127,11 +128,14 @@ class Carrying(Partings):
             return
         if watcher is not None and watcher.__class__.server_data is not _UNREAD_DOWN:
             told = watcher.server_data(bytes(data), frame.start + HEADER + offset, self.now, stderr)
-            if told is not None:
-                yield from told
+            for command in told or ():
+                if isinstance(command, Redact):
+                    marked.append(command.span)
+                yield command
         if waits:
             yield WITHHOLD
-            comes_late(channel, bytes(payload), size)
+            start = frame.start + HEADER
+            comes_late(channel, bytes(payload), size, within(marked, start, start + len(payload)))
             yield from catch_up(channel)
         else:
             channel.client_window -= size

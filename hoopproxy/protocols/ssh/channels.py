@@ -11,6 +11,7 @@ from hoopproxy.protocols.ssh.watch import Watcher
 
 if TYPE_CHECKING:
     from hoopproxy.protocols.ssh.steps import Steps
+    from hoopproxy.wire.frames import Span
 
 __all__ = ["CHANNELS_MAX", "OWED_MAX", "Channel", "Channels", "Owed", "Parting", "Replies"]
 
@@ -160,7 +161,7 @@ class Channel:
         self.replies = Replies(owed)
         self.target_owes = 0  # answers that the client owes the target
         self.credit = 0
-        self.late: deque[bytes] | None = None
+        self.late: deque[tuple[bytes, tuple[Span, ...]]] | None = None
         self.late_bytes = 0  # of data in it
         self.stdin = self.stdout = self.stderr = 0
         self.op, self.verb, self.began = "", "", 0

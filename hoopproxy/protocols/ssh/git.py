@@ -14,8 +14,9 @@ from typing import Final
 from hoopproxy.events import SessionNote, safe_text
 from hoopproxy.protocols.ssh.observed import words_of
 from hoopproxy.protocols.ssh.pktline import FLUSH, Pkt, PktLines
+from hoopproxy.protocols.ssh.unkept import Contents, facts, is_unkept
 from hoopproxy.protocols.ssh.watch import Watcher
-from hoopproxy.wire.commands import Command, Note
+from hoopproxy.wire.commands import Command, Note, Redact
 
 __all__ = ["Git", "recognise"]
 
@@ -69,7 +70,11 @@ class Git(Watcher):
         super().__init__(op, channel, command, options)
         self._service, repository = _service(words_of(command or b""))
         self._repository = safe_text(repository.encode("utf-8", "surrogateescape"))
-        self._client, self._server, self._report = PktLines(), PktLines(), PktLines()
+        self._report = PktLines()
+        self._sent, self._received = Contents(), Contents()
+        self._packed: list[tuple[int, int]] = []
+        note = (lambda start, end: self._packed.append((start, end))) if is_unkept(self.options) else None
+        self._client, self._server = PktLines(note), PktLines(note, self._service != "push")
         self._names: dict[bytes, list[bytes]] = {}
         self._wants: list[bytes] = []
         self._updates: dict[bytes, dict[str, object]] = {}
@@ -86,7 +91,8 @@ class Git(Watcher):
 
     def client_data(self, data: bytes, at: int, now: int) -> Iterable[Command]:
         """Wants, haves, updates; the pack of a push is counted."""
-        return [note for line in self._client.feed(data) for note in self._of_client(line)]
+        notes = [note for line in self._client.feed(data) for note in self._of_client(line)]
+        return [*self._filled(self._client, self._sent, data, at), *notes]
 
     def server_data(self, data: bytes, at: int, now: int, stderr: bool) -> Iterable[Command]:
         """Refs, the pack of a fetch, the report of a push."""
@@ -100,7 +106,19 @@ class Git(Watcher):
             for line in self._report.feed(self._server.tap):
                 self._reported(line)
             self._server.tap.clear()
-        return ()
+        return self._filled(self._server, self._received, data, at)
+
+    def _filled(self, lines: PktLines, contents: Contents, data: bytes, at: int) -> list[Redact]:
+        """The pack's bytes among these stay out of the recording, where the target says so."""
+        packed = self._packed
+        if not packed:
+            return []
+        if lines.raw and not contents.hidden:
+            contents.behind(b"PACK")  # which told that it begins
+        view = memoryview(data)
+        filled = [contents.fill(view[start:end], at + start) for start, end in packed]
+        packed.clear()
+        return filled
 
     def closed(self, now: int) -> Iterable[Command]:
         """Wants that came without their end."""
@@ -124,7 +142,7 @@ class Git(Watcher):
             found["pack_received"] = received
         if self._client.lost or self._server.lost:
             found["unreadable"] = "a pkt-line has no length"
-        return {"git": found}
+        return {"git": {**found, **facts(self._sent, self._received)}}
 
     # --- the client ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.codec import HEADER
 from hoopproxy.protocols.ssh.packets import framed, string
 from hoopproxy.wire.commands import FORWARD, WITHHOLD, Command, ToClient
-from hoopproxy.wire.frames import Frame
+from hoopproxy.wire.frames import Frame, Span, within
 
 __all__ = ["LATE_MAX", "behind", "catch_up", "comes_late"]
 
@@ -27,9 +27,10 @@ _DATA: Final = {n.CHANNEL_DATA: 9, n.CHANNEL_EXTENDED_DATA: 13}
 """Where in the payload the data begins, its length before it."""
 
 
-def comes_late(channel: Channel, payload: bytes, size: int = 0) -> None:
+def comes_late(channel: Channel, payload: bytes, size: int = 0, spans: tuple[Span, ...] = ()) -> None:
     """Keep a message of the target, with ``size`` bytes of data: nothing that it says later overtakes it.
 
+    :param spans: what of the payload the recording fills.
     :raises ProtocolViolation: there are over :data:`LATE_MAX`.
     """
     if channel.client_closed:
@@ -39,7 +40,7 @@ def comes_late(channel: Channel, payload: bytes, size: int = 0) -> None:
         late = channel.late = deque()
     if len(late) >= LATE_MAX:
         raise ProtocolViolation(f"over {LATE_MAX} messages for a window that is used up")
-    late.append(payload)
+    late.append((payload, spans))
     channel.late_bytes += size
 
 
@@ -60,19 +61,19 @@ def catch_up(channel: Channel) -> Iterator[Command]:
     """Say what the client's window has room for now."""
     late = channel.late
     while late:
-        payload = late[0]
+        payload, spans = late[0]
         start = _DATA.get(payload[0], 0)
         room = channel.client_window
         data = payload[start:] if start else b""
         if data and not room:
             return
         if len(data) > room:
-            head = payload[: start - 4]
-            late[0] = head + string(data[room:])
-            payload, data = head + string(data[:room]), data[:room]
+            head, cut = payload[: start - 4], start + room
+            late[0] = head + string(data[room:]), within(spans, cut, len(payload), start)
+            payload, data, spans = head + string(data[:room]), data[:room], within(spans, 0, cut)
         else:
             late.popleft()
         channel.client_window -= len(data)
         channel.late_bytes -= len(data)
-        yield ToClient(framed(payload), "late")
+        yield ToClient(framed(payload), "late", spans=within(spans, 0, len(payload), HEADER))
     channel.late = None

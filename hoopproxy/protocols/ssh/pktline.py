@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 __all__ = ["DELIMITER", "END", "FLUSH", "KEPT", "Pkt", "PktLines"]
@@ -30,13 +30,16 @@ class Pkt(NamedTuple):
 class PktLines:
     """Feed it; it keeps a head of each line and counts the rest.
 
+    :param packed: is told the stretches of fed data that are of a pack or an archive: start and end.
+    :param banded: band 1 of a side band carries them.
     :ivar raw: bytes that came after the lines (a pack without a side band): from there on nothing is a line.
     :ivar lost: a length was none.
     """
 
-    __slots__ = ("_head", "_left", "_length", "_size", "lost", "raw", "tap")
+    __slots__ = ("_banded", "_head", "_left", "_length", "_packed", "_size", "lost", "raw", "tap")
 
-    def __init__(self) -> None:
+    def __init__(self, packed: Callable[[int, int], object] | None = None, banded: bool = False) -> None:
+        self._packed, self._banded = packed, banded
         self._length, self._head = bytearray(), bytearray()
         self._left = self._size = 0
         self.raw = 0
@@ -46,10 +49,12 @@ class PktLines:
 
     def feed(self, data: bytes | bytearray) -> Iterator[Pkt]:
         """The lines that are complete now."""
-        position, stop = 0, len(data)
+        position, stop, packed = 0, len(data), self._packed
         while position < stop and not self.lost:
             if self.raw:
                 self.raw += stop - position
+                if packed is not None:
+                    packed(position, stop)
                 return
             if self._left:
                 end = min(stop, position + self._left)
@@ -64,11 +69,17 @@ class PktLines:
             position = end
             if len(self._length) == 4:
                 yield from self._begun()
+        if self.lost and packed is not None and position < stop:  # it may be anything
+            packed(position, stop)
 
     def _keep(self, data: bytes | bytearray, start: int, end: int) -> None:
-        tap = self.tap
-        if tap is not None and (self._head[:1] or data[start : start + 1]) == b"\x01":
-            tap += data[start if self._head else start + 1 : end]
+        tap, packed = self.tap, self._packed if self._banded else None
+        if (tap is not None or packed is not None) and (self._head[:1] or data[start : start + 1]) == b"\x01":
+            begin = start if self._head else start + 1
+            if tap is not None:
+                tap += data[begin:end]
+            if packed is not None and begin < end:
+                packed(begin, end)
         room = KEPT - len(self._head)
         if room > 0:
             self._head += data[start : min(end, start + room)]

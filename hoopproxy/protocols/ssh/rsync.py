@@ -29,6 +29,7 @@ from hoopproxy.protocols.ssh.rsync_wire import (
     varint,
     vstring,
 )
+from hoopproxy.protocols.ssh.unkept import Contents, facts, is_unkept
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.commands import Command, Note
 
@@ -81,6 +82,14 @@ class Rsync(Watcher):
         self._now = self._at = 0
         self._client = Reading(self._client_side())
         self._server = Reading(self._server_side())
+        self._sent, self._received = Contents(), Contents()
+        # Which sides say contents: a daemon's direction comes inside of what it says.
+        daemon = "--daemon" in self._long
+        self._hides = (
+            (self._upload or daemon, not self._upload or daemon)
+            if is_unkept(self.options)
+            else (False, False)
+        )
         if "s" in self._letters or "--secluded-args" in self._long or "--protect-args" in self._long:
             self._lost = "its arguments came behind the command line"
 
@@ -88,11 +97,15 @@ class Rsync(Watcher):
 
     def client_data(self, data: bytes, at: int, now: int) -> Iterable[Command]:
         """The client's side."""
-        return self._read(self._client, data, at if self._upload else None, now)
+        told = self._read(self._client, data, at if self._upload else None, now)
+        return [self._sent.fill(data, at), *told] if self._hides[0] and data else told
 
     def server_data(self, data: bytes, at: int, now: int, stderr: bool) -> Iterable[Command]:
         """The target's side."""
-        return () if stderr else self._read(self._server, data, None if self._upload else at, now)
+        if stderr:
+            return ()
+        told = self._read(self._server, data, None if self._upload else at, now)
+        return [self._received.fill(data, at), *told] if self._hides[1] and data else told
 
     def closed(self, now: int) -> Iterable[Command]:
         """A file that did not come to its end is told so."""
@@ -114,7 +127,7 @@ class Rsync(Watcher):
             found["deleted"] = [safe_text(name) for name in deleted]
         if self._lost:
             found["unreadable"] = self._lost
-        return {"rsync": found}
+        return {"rsync": {**found, **facts(self._sent, self._received)}}
 
     def _read(self, reading: Reading, data: bytes, at: int | None, now: int) -> list[Command]:
         if self._lost:

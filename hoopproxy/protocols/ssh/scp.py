@@ -18,6 +18,7 @@ from typing import Final
 
 from hoopproxy.events import TransferCompleted, TransferOpened, safe_text
 from hoopproxy.protocols.ssh.observed import own_op, words_of
+from hoopproxy.protocols.ssh.unkept import Contents, is_unkept
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.commands import Command, Note
 
@@ -97,6 +98,7 @@ class Scp(Watcher):
         self._line_at = self._held_at = 0
         self._files = self._bytes = self._errors = 0
         self._lost = ""
+        self._contents = Contents() if is_unkept(self.options) else None
 
     # --- Watcher -------------------------------------------------------------------------------------
 
@@ -124,29 +126,37 @@ class Scp(Watcher):
             found["errors"] = self._errors
         if self._lost:
             found["unreadable"] = self._lost
+        if self._contents is not None and self._contents.hidden:
+            found["hidden"] = self._contents.hidden
         return {"scp": found}
 
     def _read(self, data: bytes, at: int, source: bool, now: int) -> list[Command]:
-        if self._lost:
-            return []
         said: list[Command] = []
+        kept = self._contents if source else None
         try:
-            for command in self._source(data, at, now) if source else self._sink(data, now):
+            if self._lost:
+                raise _Lost(self._lost)
+            for command in self._source(data, at, now, kept) if source else self._sink(data, now):
                 said.append(command)
         except _Lost as error:
             self._lost = str(error)
             self._held.clear()
+            if kept is not None and data:  # nobody knows where contents are
+                said.append(kept.fill(data, at))
         return said
 
     # --- the source ----------------------------------------------------------------------------------
 
-    def _source(self, data: bytes, at: int, now: int) -> Iterator[Command]:
+    def _source(self, data: bytes, at: int, now: int, kept: Contents | None) -> Iterator[Command]:
+        """``kept``: contents are filled, in data that is not recorded yet."""
         view, position = memoryview(data), 0
         while position < len(data):
             if self._state == "content" and self._file is not None:
                 file = self._file
                 piece = view[position : position + file.left]
                 file.hash.update(piece)
+                if kept is not None:
+                    yield kept.fill(piece, at + position)
                 file.left -= len(piece)
                 position += len(piece)
                 self._bytes += len(piece)
@@ -158,6 +168,8 @@ class Scp(Watcher):
                 if not self._held:
                     self._held_at = at + position
                 self._held += view[position:]
+                if kept is not None:  # the contents will be among it
+                    yield kept.fill(view[position:], at + position)
                 return
             elif self._state == "status" and not self._line and data[position] == 0:
                 position += 1
@@ -268,7 +280,7 @@ class Scp(Watcher):
                 self._state = "content" if self._file.left else "status"
             held, self._held = bytes(self._held), bytearray()
             if held:
-                yield from self._source(held, self._held_at, now)
+                yield from self._source(held, self._held_at, now, None)
         elif what == "end" and self._last is not None:
             file, self._last = self._last, None
             file.error = file.error or error

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.ssh import numbers as n
+from hoopproxy.protocols.ssh.codec import HEADER
 from hoopproxy.protocols.ssh.late import comes_late
 from hoopproxy.protocols.ssh.packets import adjusted, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.watch import Answer, Ask, Between, Gate, Pass, Say, Step
-from hoopproxy.wire.commands import FORWARD, WITHHOLD, Command, ToClient, ToServer, Verdict
+from hoopproxy.wire.commands import FORWARD, WITHHOLD, Command, Redact, ToClient, ToServer, Verdict
+from hoopproxy.wire.frames import Span, within
 
 if TYPE_CHECKING:
     from hoopproxy.protocols.ssh.channels import Channel
@@ -25,6 +27,41 @@ PIECE: Final = 32_768
 
 ANSWERS_MAX: Final = 1 << 20
 """Bytes of answers of ours that wait for one channel's client: some thousands; clients ask for 64 things at once."""
+
+
+_DATA: Final = 9
+"""Bytes of a message of data before its data."""
+
+
+class _Passed:
+    """What of one message's data passes, and what of that the recording fills, however it is cut into messages anew."""
+
+    __slots__ = ("_marked", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[Pass] = []
+        self._marked: list[Span] = []
+
+    def say(self, command: Command) -> Command:
+        """A mark holds for what passes anew, too."""
+        if isinstance(command, Redact):
+            self._marked.append(command.span)
+        return command
+
+    def spans(self, piece: Pass, to: int = 0) -> tuple[Span, ...]:
+        """Of one piece, which begins at ``to``. Ask when everything was said of this data."""
+        return () if piece.at < 0 else within(self._marked, piece.at, piece.at + len(piece.data), to)
+
+    def whole(self) -> tuple[bytes, tuple[Span, ...]]:
+        """All pieces as one."""
+        pieces = self.pieces
+        spans: list[Span] = []
+        if self._marked:
+            at = 0
+            for piece in pieces:
+                spans += self.spans(piece, at)
+                at += len(piece.data)
+        return b"".join([piece.data for piece in pieces]), tuple(spans)
 
 
 class Steps:
@@ -41,7 +78,7 @@ class Steps:
         self._answers: deque[bytes] = deque()  # for the client, until its window has room
         self._waiting = 0  # bytes of them
         self._verdict: Verdict | None = None
-        self._running: tuple[Iterator[Step], bytes, list[bytes]] | None = None
+        self._running: tuple[Iterator[Step], bytes, _Passed] | None = None
 
     @property
     def kept(self) -> int:
@@ -56,14 +93,14 @@ class Steps:
     def client(self, data: bytes, at: int, now: int) -> Iterator[Command]:
         """Data of the client: the frame goes on when all of it passes at once."""
         self._left[True] += len(data)
-        return self._run(self._gate.client_steps(data, at, now), data, [])
+        return self._run(self._gate.client_steps(data, at, now), data, _Passed())
 
-    def _run(self, steps: Iterator[Step], data: bytes, passed: list[bytes]) -> Iterator[Command]:
+    def _run(self, steps: Iterator[Step], data: bytes, passed: _Passed) -> Iterator[Command]:
         for step in steps:
             if isinstance(step, Pass):
-                passed.append(step.data)
+                passed.pieces.append(step)
             elif isinstance(step, Say):
-                yield step.command
+                yield passed.say(step.command)
             elif isinstance(step, Answer):
                 yield from self._answer(step.data)
             elif isinstance(step, Ask):
@@ -75,7 +112,7 @@ class Steps:
                     self._running = steps, data, passed
                     return
                 self._gate.decided(verdict)
-        yield from self._pass_on(data, b"".join(passed))
+        yield from self._pass_on(data, *passed.whole())
 
     def _decided(self, verdict: Verdict) -> Iterator[Command] | None:
         running, self._running = self._running, None
@@ -107,7 +144,7 @@ class Steps:
             channel.target_window += kept
             yield ToClient(framed(adjusted(channel.client_id, kept)), "window")
 
-    def _pass_on(self, data: bytes, passed: bytes) -> Iterator[Command]:
+    def _pass_on(self, data: bytes, passed: bytes, spans: tuple[Span, ...]) -> Iterator[Command]:
         self._left[True] -= len(passed)
         if passed == data:
             yield FORWARD
@@ -115,7 +152,8 @@ class Steps:
             number, size = uint32(self._channel.target_id), min(PIECE, self._channel.target_packet)
             for start in range(0, len(passed), size):
                 piece = packet(n.CHANNEL_DATA, number, string(passed[start : start + size]))
-                yield ToServer(framed(piece), "channel data", instead=True)
+                filled = within(spans, start, start + size, HEADER + _DATA)
+                yield ToServer(framed(piece), "channel data", instead=True, spans=filled)
         yield from self._give_back()
 
     def _give_back(self) -> Iterator[Command]:
@@ -177,28 +215,29 @@ class Steps:
         """
         left = self._left
         left[False] += len(data)
-        parts: list[tuple[bytes, bool]] = []
+        parts: list[Pass | Answer] = []
+        passed = _Passed()
         self._gate.awaited, passing = bool(self._answers), 0
         for step in self._gate.server_steps(data, at, now, False):
             if isinstance(step, Pass):
-                parts.append((step.data, False))
+                parts.append(step)
+                passed.pieces.append(step)
                 passing += len(step.data)
             elif isinstance(step, Between):
                 if self._has_room(passing):
-                    parts.append((b"", True))
+                    parts.append(Answer(b""))
             elif isinstance(step, Answer):
-                parts.append((step.data, True))
+                parts.append(step)
             elif isinstance(step, Say):
-                yield step.command
-        passed = b"".join(piece for piece, ours in parts if not ours)
-        left[False] -= len(passed)
-        if waits or passed != data or any(ours for _, ours in parts):
+                yield passed.say(step.command)
+        left[False] -= passing
+        if waits or len(parts) != len(passed.pieces) or passed.whole()[0] != data:
             yield WITHHOLD
-            for piece, ours in parts:
-                if ours:
-                    yield from self._answer(piece) if piece else self._given()
+            for part in parts:
+                if isinstance(part, Pass):
+                    yield from self._as_data(part.data, passed.spans(part))
                 else:
-                    yield from self._as_data(piece)
+                    yield from self._answer(part.data) if part.data else self._given()
         else:
             self._channel.client_window -= len(data)
         yield from self.due()
@@ -208,15 +247,16 @@ class Steps:
             if not self._channel.client_closed:
                 yield ToServer(framed(adjusted(self._channel.target_id, withheld)), "window")
 
-    def _as_data(self, data: bytes) -> Iterator[Command]:
+    def _as_data(self, data: bytes, spans: tuple[Span, ...]) -> Iterator[Command]:
         """What passes of the target's data, in messages that fit; what doesn't fit the window comes late."""
         channel = self._channel
         size = min(PIECE, channel.client_packet)
         for start in range(0, len(data), size or PIECE):
             piece = packet(n.CHANNEL_DATA, uint32(channel.client_id), string(data[start : start + size]))
-            count = len(piece) - 9
+            count = len(piece) - _DATA
+            filled = within(spans, start, start + size, _DATA)
             if channel.late is None and count <= channel.client_window:
                 channel.client_window -= count
-                yield ToClient(framed(piece), "channel data")
+                yield ToClient(framed(piece), "channel data", spans=within(filled, 0, len(piece), HEADER))
             else:
-                comes_late(channel, piece, count)
+                comes_late(channel, piece, count, filled)

@@ -21,9 +21,14 @@ class Ask(NamedTuple):
 
 
 class Pass(NamedTuple):
-    """These bytes go on, in this channel. Pieces in their order are what the other side gets."""
+    """These bytes go on, in this channel. Pieces in their order are what the other side gets.
+
+    :ivar at: where the first of them stands in its sender's stream, as far as they are of the data that came now: what
+        was marked there is then filled in whatever message they go on in. -1: earlier ones, of which nothing is marked.
+    """
 
     data: bytes
+    at: int = -1
 
 
 class Answer(NamedTuple):

@@ -7,7 +7,6 @@ from struct import Struct
 from typing import Final
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.events import REDACTIONS
 from hoopproxy.protocols.ssh.sftp import packets
 from hoopproxy.protocols.ssh.sftp.files import File, Pending
 from hoopproxy.protocols.ssh.sftp.numbers import (
@@ -22,6 +21,7 @@ from hoopproxy.protocols.ssh.sftp.numbers import (
 from hoopproxy.protocols.ssh.sftp.replying import CAPTURED, Replies
 from hoopproxy.protocols.ssh.sftp.requesting import Requests
 from hoopproxy.protocols.ssh.sftp.stream import Held, head_of_reply, head_of_request
+from hoopproxy.protocols.ssh.unkept import CONTENT, is_unkept
 from hoopproxy.protocols.ssh.watch import Answer, Ask, Between, Gate, Pass, Say, Step
 from hoopproxy.wire.commands import Command, Redact, Verdict
 from hoopproxy.wire.frames import Span
@@ -31,7 +31,6 @@ __all__ = ["OPTIONS", "Sftp"]
 OPTIONS: Final = {"sftp_content": ("recording", "digest"), "sftp_newer": ("refuse", "opaque")}
 """A target's options and what each may be; the first is what holds without it."""
 
-_CONTENT: Final = REDACTIONS.index("content")
 _U32 = Struct(">I").unpack_from
 _U64 = Struct(">Q").unpack_from
 
@@ -55,7 +54,7 @@ class Sftp(Gate):
     ) -> None:
         super().__init__(op, channel, command, options)
         known = self.options
-        self._hide = known.get("sftp_content") == "digest"
+        self._hide = is_unkept(known)
         self._refuse_newer = self._hide or known.get("sftp_newer") != "opaque"
         self._state = Replies(op)
         self._requests = Requests(self._state)
@@ -145,7 +144,7 @@ class Sftp(Gate):
                         yield Pass(carried)
                         carried = b""
                     if first > start:
-                        yield Pass(data[start:first])
+                        yield Pass(data[start:first], at + start)
                     start = position
                     yield from self._deny(request.id, request.type, verdict)
                     continue
@@ -154,7 +153,7 @@ class Sftp(Gate):
         if carried:
             yield Pass(carried)
         if start < stop:
-            yield Pass(data if stop - start == len(data) else data[start:stop])
+            yield Pass(data if stop - start == len(data) else data[start:stop], at + start)
 
     def decided(self, verdict: Verdict) -> None:
         """The verdict on the last :class:`Ask`."""
@@ -236,7 +235,7 @@ class Sftp(Gate):
                 if carried:
                     yield Pass(carried)
                     carried = b""
-                yield Pass(data[start:position])
+                yield Pass(data[start:position], at + start)
                 start = position
                 yield from self._answer()
                 if self.awaited:
@@ -246,7 +245,7 @@ class Sftp(Gate):
         if carried:
             yield Pass(carried)
         if start < stop:
-            yield Pass(data if stop - start == len(data) else data[start:stop])
+            yield Pass(data if stop - start == len(data) else data[start:stop], at + start)
 
     def _headed(self, header: bytes, rest: int) -> None:
         kind, id = header[4], _U32(header, 5)[0]
@@ -285,7 +284,7 @@ class Sftp(Gate):
 
     def _hidden_between(self, start: int, end: int) -> Say:
         self._hidden += end - start
-        return Say(Redact(Span(start, end, _CONTENT)))
+        return Say(Redact(Span(start, end, CONTENT)))
 
     def closed(self, now: int) -> Iterator[Command]:
         """The channel is gone: what is open or unanswered has its end on record."""
