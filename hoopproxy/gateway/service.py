@@ -244,6 +244,7 @@ class GatewayService(Service):
             options=self._journal_options(),
             on_commit=self._committed,
             on_alarm=self._alarm,
+            on_batch=self._processor.writer(),
             sealing=self.sealing,
         )
         recovered = self.journal.start()

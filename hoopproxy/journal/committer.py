@@ -71,6 +71,8 @@ class Committer:
         self._batch: Batch | None = None
         self.gather: Callable[[int, float], object] | None = None
         """Waits until so many asked for a commit, or so many seconds; ``None``: this thread is the others' own."""
+        self.on_batch: Callable[[int], object] | None = None
+        """Told of the bytes of each batch before it is written, on this thread."""
         self._last: set[int] = set()  # key ids of the last commit's turns
         self._crowd = 0  # sessions of the last two
         self._came, self._times = NEVER, 0  # how many can be waited for, and how often in a row they came
@@ -169,6 +171,8 @@ class Committer:
             self._batch = batch = Batch(taken)
             before, self._last = self._last, set(batch.turns)
             self._crowd = len(before | self._last)
+            if self.on_batch is not None:
+                self.on_batch(batch.size)
         return bool(taken)
 
     # -- one commit, and what may go wrong with it

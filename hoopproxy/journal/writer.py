@@ -61,6 +61,7 @@ class Journal:
     :param threaded: false: no thread; ``commit_now`` does the writer's work itself, at once.
     :param on_commit: told of each commit, for the metrics.
     :param on_alarm: told, in a sentence, of each failure of the disk that was survived.
+    :param on_batch: told on the writer's thread of the bytes of each batch that it is about to write.
     :param sealing: seal what is written, on the writer's thread.
     """
 
@@ -77,13 +78,15 @@ class Journal:
         entropy: Callable[[int], bytes] = os.urandom,
         on_commit: Callable[[CommitFacts], None] | None = None,
         on_alarm: Callable[[str], None] | None = None,
+        on_batch: Callable[[int], object] | None = None,
         sealing: Sealing | None = None,
     ) -> None:
         self.folder, self.options = folder, options or JournalOptions()
         self.id = str(uuid.UUID(bytes=folder.id))
         self._clock, self._wall, self._entropy = clock, wall, entropy
         self._call_from_thread, self._call_later, self._threaded = call_from_thread, call_later, threaded
-        self._on_commit, self._on_alarm, self._sealing = on_commit, on_alarm, sealing
+        self._on_commit, self._on_alarm, self._on_batch = on_commit, on_alarm, on_batch
+        self._sealing = sealing
         self.next_jseq = 1
         self.durable = 0
         self._refusals = Refusals(self.options, call_later, self._set_attention, self.commit_now)
@@ -140,7 +143,7 @@ class Journal:
         self._next_key = committer.next_key
         self._refusals.judge(committer.refusal, committer.session_refusal, 0)
         if self._threaded:
-            committer.gather = self._gather
+            committer.gather, committer.on_batch = self._gather, self._on_batch
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
         if recovered.lost is not None:

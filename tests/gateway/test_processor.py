@@ -12,7 +12,8 @@ import pytest
 from twisted.python.threadpool import ThreadPool
 
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.gateway.processor import ANYWHERE, Anywhere, choose
+from hoopproxy.gateway import processor
+from hoopproxy.gateway.processor import ANYWHERE, LARGE_BATCH, SMALL_BATCHES, Anywhere, choose
 
 GIVEN = frozenset(os.sched_getaffinity(0))
 several = pytest.mark.skipif(len(GIVEN) < 2, reason="this process was given one processor only")
@@ -20,8 +21,9 @@ SHOW = [sys.executable, "-c", "import os; print(sorted(os.sched_getaffinity(0)))
 
 
 @pytest.fixture
-def chosen() -> Iterator[list[Anywhere]]:
-    """What a test chose; the test's thread may run anywhere again afterwards."""
+def chosen(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Anywhere]]:
+    """What a test chose; the test's thread may run anywhere again afterwards. Gateways of this machine don't count."""
+    monkeypatch.setattr(processor, "CLAIMS", f"hoopproxy/test/{os.getpid()}")
     made: list[Anywhere] = []
     yield made
     for each in made:
@@ -83,6 +85,22 @@ def test_threads_beside_it_and_other_processes_run_anywhere(chosen: list[Anywher
 
 
 @several
+def test_the_writer_goes_elsewhere_for_large_batches_and_comes_back(chosen: list[Anywhere]) -> None:
+    """What it compresses and writes then would stop the reactor for as long."""
+    chosen.append(choose("auto"))
+    chosen[0].settle()
+    writer = chosen[0].writer()
+    assert writer is not None
+    seen = []
+    for size in (LARGE_BATCH - 1, LARGE_BATCH, *[1] * (SMALL_BATCHES - 1), LARGE_BATCH, *[1] * SMALL_BATCHES):
+        writer(size)
+        seen.append(len(where()))
+    away = len(GIVEN)
+    assert seen == [1, *[away] * SMALL_BATCHES, *[away] * SMALL_BATCHES, 1]
+    assert where() == {chosen[0].number}
+
+
+@several
 def test_a_failure_elsewhere_comes_back_to_the_processor(chosen: list[Anywhere]) -> None:
     chosen.append(choose("auto"))
     chosen[0].settle()
@@ -116,6 +134,7 @@ def test_where_the_system_forbids_it_the_scheduler_decides(monkeypatch: pytest.M
 def test_none_leaves_it_to_the_scheduler() -> None:
     assert choose("none") is ANYWHERE
     ANYWHERE.settle()
+    assert ANYWHERE.writer() is None
     with ANYWHERE.elsewhere():
         assert where() == GIVEN
     assert ANYWHERE.thread is __import__("threading").Thread

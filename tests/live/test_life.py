@@ -124,7 +124,11 @@ def test_the_data_path_stays_on_one_processor_and_the_trail_does_not(gateway: An
     given = os.sched_getaffinity(0)
     if len(given) < 2:
         pytest.skip("this machine gives one processor")
-    through: Gateway = gateway()
+
+    def kept(settings: Configuration) -> None:
+        settings["gateway"]["cpu_affinity"] = max(given)
+
+    through: Gateway = gateway(change=kept)
     with psycopg.connect(through.dsn("writer").conninfo) as session:
         session.execute("SELECT 1")
         pid = through.pid
