@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import attrs
+
+from hoopproxy.sinks.options import REFERENCE, TableReading
 
 __all__ = ["KafkaOptions", "problems", "read"]
 
 _TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 _BROKER: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}", re.ASCII)
-_REFERENCE: Final = re.compile(r"[a-z][a-z0-9+.-]*:.+", re.ASCII)
 _KEY: Final = re.compile(r"[a-z0-9]+([._][a-z0-9]+)*", re.ASCII)
 
 _SECRET: Final = re.compile(r"password|secret|passphrase|private\.key|ssl\.key\.pem|oauthbearer\.config")
@@ -53,32 +53,12 @@ class KafkaOptions:
         return f"{self.topic} at {','.join(self.brokers)}"
 
 
-def problems(options: Mapping[str, object], base: Path) -> list[str]:
-    """Sentences that begin with the key; none when the table is fine."""
-    found: list[str] = []
-    _Reading(options, base, found).read()
-    return found
-
-
-def read(options: Mapping[str, object], base: Path) -> KafkaOptions:
-    """The table as a value. Ask :func:`problems` before: what is wrong raises ``ValueError`` here."""
-    found: list[str] = []
-    result = _Reading(options, base, found).read()
-    if found:
-        raise ValueError("; ".join(found))
-    return result
-
-
-class _Reading:
-    def __init__(self, options: Mapping[str, object], base: Path, problems: list[str]) -> None:
-        self._options, self._base, self._problems = dict(options), base, problems
-
-    def read(self) -> KafkaOptions:
+class _Reading(TableReading[KafkaOptions]):
+    def _take(self) -> KafkaOptions:
         brokers, topic = self._brokers(), self._topic()
         size = self._number("max_message_bytes", 1_000_000, 4096, 1_000_000_000)
         seconds = self._number("timeout_seconds", 25, 1, 3600)
         client, secrets = self._client()
-        self._problems.extend(f"{key} is not known" for key in self._options)
         return KafkaOptions(
             brokers=brokers,
             topic=topic,
@@ -87,16 +67,6 @@ class _Reading:
             client=client,
             secrets=secrets,
         )
-
-    def _say(self, key: str, sentence: str) -> None:
-        self._problems.append(f"{key} {sentence}")
-
-    def _number(self, key: str, default: int, minimum: int, maximum: int) -> int:
-        value = self._options.pop(key, default)
-        if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
-            return value
-        self._say(key, f"is not a whole number from {minimum} to {maximum}")
-        return default
 
     def _brokers(self) -> tuple[str, ...]:
         value = self._options.pop("brokers", None)
@@ -125,7 +95,7 @@ class _Reading:
             if why:
                 self._say(f"client.{key}", why)
             elif _SECRET.search(key):
-                if isinstance(value, str) and _REFERENCE.fullmatch(value):
+                if isinstance(value, str) and REFERENCE.fullmatch(value):
                     secrets[key] = value
                 else:  # it may be the secret itself: not shown
                     self._say(f"client.{key}", "is a secret; use a reference such as env:NAME or file:PATH")
@@ -144,3 +114,6 @@ class _Reading:
         if not _KEY.fullmatch(key) or key.startswith(_NEVER) or key.endswith("_cb"):
             return "is no property that can be given here"
         return None
+
+
+problems, read = _Reading.problems, _Reading.read

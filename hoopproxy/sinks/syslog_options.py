@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import attrs
 
+from hoopproxy.sinks.options import REFERENCE, TableReading
 from hoopproxy.sinks.syslog_frame import FACILITIES, MINIMUM_FRAME
 
 __all__ = ["TRANSPORTS", "SyslogOptions", "TLSOptions", "problems", "read"]
@@ -19,7 +20,6 @@ _MOST: Final = {"udp": 65_507}
 FRAME_BYTES = 8_096
 """Bytes of a frame unless the table says otherwise: rsyslog's own default for a message."""
 _FRAME_MAX: Final = 16 << 20
-_REFERENCE: Final = re.compile(r"[a-z][a-z0-9+.-]*:.+", re.ASCII)
 _OID_TAIL: Final = re.compile(r"[1-9]\d{0,9}(\.\d{1,10}){0,8}", re.ASCII)
 _APP: Final = re.compile(r"[!-~]{1,48}", re.ASCII)
 
@@ -58,32 +58,13 @@ class SyslogOptions:
         return f"{'[' + self.host + ']' if ':' in self.host else self.host}:{self.port}/{self.transport}"
 
 
-def problems(options: Mapping[str, object], base: Path) -> list[str]:
-    """Sentences that begin with the key; none when the table is fine."""
-    found: list[str] = []
-    _Reading(options, base, found).read()
-    return found
-
-
-def read(options: Mapping[str, object], base: Path) -> SyslogOptions:
-    """The table as a value. Ask :func:`problems` before: what is wrong raises ``ValueError`` here."""
-    found: list[str] = []
-    result = _Reading(options, base, found).read()
-    if found:
-        raise ValueError("; ".join(found))
-    return result
-
-
-class _Reading:
-    def __init__(self, options: Mapping[str, object], base: Path, problems: list[str]) -> None:
-        self._options, self._base, self._problems = dict(options), base, problems
-
-    def read(self) -> SyslogOptions:
+class _Reading(TableReading[SyslogOptions]):
+    def _take(self) -> SyslogOptions:
         transport = self._choice("transport", "tls", TRANSPORTS)
         host, port = self._address(transport)
         most = _MOST.get(transport, _FRAME_MAX)
         facility = self._choice("facility", "authpriv", tuple(FACILITIES))
-        result = SyslogOptions(
+        return SyslogOptions(
             transport=transport,
             host=host,
             port=port,
@@ -96,11 +77,6 @@ class _Reading:
             timeout_seconds=self._number("timeout_seconds", 20, 1, 3600),
             tls=self._tls(transport),
         )
-        self._problems.extend(f"{key} is not known" for key in self._options)
-        return result
-
-    def _say(self, key: str, sentence: str) -> None:
-        self._problems.append(f"{key} {sentence}")
 
     def _text(self, key: str, default: str | None) -> str | None:
         value = self._options.pop(key, default)
@@ -120,13 +96,6 @@ class _Reading:
         if value in choices:
             return str(value)
         self._say(key, f"is not one of {', '.join(choices)}")
-        return default
-
-    def _number(self, key: str, default: int, minimum: int, maximum: int) -> int:
-        value = self._options.pop(key, default)
-        if isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum:
-            return value
-        self._say(key, f"is not a whole number from {minimum} to {maximum}")
         return default
 
     def _enterprise(self) -> str:
@@ -174,7 +143,7 @@ class _Reading:
                 self._say(f"tls.{key}", f"names no file ({self._base / str(texts[key])})")
         if (texts["certificate"] is None) != (texts["key"] is None):
             self._say("tls.key", "and tls.certificate belong together; give both or neither")
-        if texts["key"] is not None and not _REFERENCE.fullmatch(str(texts["key"])):
+        if texts["key"] is not None and not REFERENCE.fullmatch(str(texts["key"])):
             self._say("tls.key", "is not a reference to a secret; use file:PATH or env:NAME")
             texts["key"] = None
         return TLSOptions(
@@ -183,3 +152,6 @@ class _Reading:
             certificate=self._base / str(texts["certificate"]) if texts["certificate"] else None,
             key=texts["key"],
         )
+
+
+problems, read = _Reading.problems, _Reading.read
