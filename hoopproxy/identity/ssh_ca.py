@@ -6,13 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.cred.checkers import ICredentialsChecker
-from twisted.internet.defer import Deferred, fail, succeed
-from zope.interface import implementer
-
 from hoopproxy.errors import ConfigError, LoginFailed
 from hoopproxy.events import Identity
-from hoopproxy.identity.checking import IKnowing, IOffered
+from hoopproxy.identity.public_keys import PublicKeyChecker
 from hoopproxy.identity.users import UsersFile
 from hoopproxy.identity.watched import Watched
 from hoopproxy.protocols.ssh.certs import (
@@ -27,7 +23,7 @@ from hoopproxy.protocols.ssh.certs import (
 from hoopproxy.protocols.ssh.keys import BadKey, read_public, read_public_text
 from hoopproxy.protocols.ssh.krl import Revoked, read_revoked
 from hoopproxy.protocols.ssh.restrictions import Restrictions
-from hoopproxy.wire.login import Admitted, IPublicKey, KeyOffer, PublicKey
+from hoopproxy.wire.login import Admitted, KeyOffer, PublicKey
 
 __all__ = ["AuthorityChecker", "authorities_file", "revoked_file"]
 
@@ -60,15 +56,12 @@ def revoked_file(path: Path) -> Watched[Revoked]:
     return Watched(path, lambda data, _: read_revoked(data), strict=True)
 
 
-@implementer(ICredentialsChecker, IKnowing, IOffered)
-class AuthorityChecker:
+class AuthorityChecker(PublicKeyChecker):
     """Whose certificate it is: one of a user, signed by one of the authorities, with the identity as a principal.
 
     :param principals: for an identity, the principals that may be it; ``None``: each principal is the identity of the
         same name. The other parameters are those of :class:`hoopproxy.identity.ssh_keys.KeyChecker`.
     """
-
-    credentialInterfaces = (IPublicKey,)
 
     def __init__(
         self,
@@ -82,40 +75,14 @@ class AuthorityChecker:
         require: tuple[str, ...] = (),
         issuer: str = "ssh-ca",
     ) -> None:
+        super().__init__(users)
         self._authorities, self._clock, self._principals = tuple(authorities), clock, principals
-        self._groups, self._users, self._revoked = groups, users, revoked
+        self._groups, self._revoked = groups, revoked
         self._require, self._issuer = require, issuer
-
-    # IKnowing, IOffered
 
     def knows(self, credentials: Any) -> bool:
         certificate = self._read(credentials)
         return certificate is not None and self._signed(certificate)
-
-    def knows_user(self, name: str) -> bool:
-        return False  # no secret that a method which asks for one could check
-
-    def login_method(self, name: str) -> str:
-        return "password"
-
-    def would_accept(self, offer: object) -> bool:
-        if not isinstance(offer, KeyOffer):
-            return False
-        try:
-            self._good(offer)
-        except LoginFailed:
-            return False
-        return True
-
-    # ICredentialsChecker
-
-    def requestAvatarId(self, credentials: object) -> Deferred[Any]:
-        try:
-            if not isinstance(credentials, PublicKey) or not credentials.proven:
-                raise LoginFailed("method")
-            return succeed(self._admitted(credentials))
-        except LoginFailed as failure:
-            return fail(failure)
 
     def _admitted(self, credentials: PublicKey) -> Admitted:
         certificate, groups = self._good(credentials)
@@ -172,9 +139,4 @@ class AuthorityChecker:
             raise LoginFailed("malformed") from None
         except ConfigError:
             raise LoginFailed("no revocation list") from None
-        if self._users is None:
-            return certificate, ()
-        user = self._users.users().get(credentials.user)
-        if user is None:
-            raise LoginFailed("unknown")
-        return certificate, user.groups
+        return certificate, self._listed(credentials.user)

@@ -6,18 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.cred.checkers import ICredentialsChecker
-from twisted.internet.defer import Deferred, fail, succeed
-from zope.interface import implementer
-
 from hoopproxy.errors import ConfigError, LoginFailed
 from hoopproxy.events import Identity
-from hoopproxy.identity.checking import IKnowing, IOffered
+from hoopproxy.identity.public_keys import PublicKeyChecker
 from hoopproxy.identity.users import UsersFile, text_of
 from hoopproxy.identity.watched import Watched
 from hoopproxy.protocols.ssh.authorized import AuthorizedKey, AuthorizedKeys, parse_authorized
 from hoopproxy.protocols.ssh.krl import Revoked
-from hoopproxy.wire.login import Admitted, IPublicKey, KeyOffer, PublicKey
+from hoopproxy.wire.login import Admitted, KeyOffer, PublicKey
 
 __all__ = ["KeyChecker", "keys_file"]
 
@@ -31,16 +27,13 @@ def _parse(data: bytes, source: str) -> AuthorizedKeys:
     return parse_authorized(text_of(data, source), source)
 
 
-@implementer(ICredentialsChecker, IKnowing, IOffered)
-class KeyChecker:
+class KeyChecker(PublicKeyChecker):
     """Whose key it is, by a file of keys with their identities (:mod:`hoopproxy.protocols.ssh.authorized`).
 
     :param groups: of everybody who comes this way. :param users: a users file; given, the identity must be in it, and
         its groups there are added. :param revoked: keys that are good no more. :param require: methods that must prove
         the identity, too. :param clock: the time of day in seconds.
     """
-
-    credentialInterfaces = (IPublicKey,)
 
     def __init__(
         self,
@@ -53,38 +46,12 @@ class KeyChecker:
         require: tuple[str, ...] = (),
         issuer: str = "ssh-keys",
     ) -> None:
-        self._keys, self._clock, self._groups, self._users = keys, clock, groups, users
+        super().__init__(users)
+        self._keys, self._clock, self._groups = keys, clock, groups
         self._revoked, self._require, self._issuer = revoked, require, issuer
-
-    # IKnowing, IOffered
 
     def knows(self, credentials: Any) -> bool:
         return self._line(credentials) is not None
-
-    def knows_user(self, name: str) -> bool:
-        return False  # no secret that a method which asks for one could check
-
-    def login_method(self, name: str) -> str:
-        return "password"
-
-    def would_accept(self, offer: object) -> bool:
-        if not isinstance(offer, KeyOffer):
-            return False
-        try:
-            line = self._good(offer)
-        except LoginFailed:
-            return False
-        return line is not None
-
-    # ICredentialsChecker
-
-    def requestAvatarId(self, credentials: object) -> Deferred[Any]:
-        try:
-            if not isinstance(credentials, PublicKey) or not credentials.proven:
-                raise LoginFailed("method")
-            return succeed(self._admitted(credentials))
-        except LoginFailed as failure:
-            return fail(failure)
 
     def _admitted(self, credentials: PublicKey) -> Admitted:
         line = self._good(credentials)
@@ -122,11 +89,3 @@ class KeyChecker:
             raise LoginFailed("revoked")
         self._listed(line.identity)
         return line
-
-    def _listed(self, name: str) -> tuple[str, ...]:
-        if self._users is None:
-            return ()
-        user = self._users.users().get(name)
-        if user is None:
-            raise LoginFailed("unknown")
-        return user.groups

@@ -61,16 +61,7 @@ class DataKeyFile:
             raise UnsupportedFormat(str(self._path), f"the file of data keys is of format version {version}")
 
     def _replace(self, data: bytes) -> None:
-        files, fresh = self._files, self._path.with_name(self._path.name + ".new")
-        files.unlink(fresh)
-        handle = files.open(fresh, create=True)
-        try:
-            files.pwrite(handle, [data], 0)
-            files.fsync(handle)
-        finally:
-            files.close(handle)
-        files.rename(fresh, self._path)
-        files.fsync_dir(self._path.parent)
+        _replace(self._files, self._path, data)
 
     def append(self, keys: Sequence[tuple[Key, bytes]]) -> list[Key]:
         """Store wrapped keys, durably; the keys, with where each is."""
@@ -136,12 +127,16 @@ def wipe(folder: Folder, keys: Sequence[Key]) -> None:
 
 def store_events_key(folder: Folder, wrapped: bytes) -> None:
     """Have the events key, wrapped, beside the journal; replaces an older one."""
-    files, path = folder.files, _events_path(folder)
+    _replace(folder.files, _events_path(folder), wrapped)
+
+
+def _replace(files: Files, path: Path, data: bytes) -> None:
+    """A durable file with this in it, in place of one that may be there: at every moment it is one or the other."""
     fresh = path.with_name(path.name + ".new")
     files.unlink(fresh)
     handle = files.open(fresh, create=True)
     try:
-        files.pwrite(handle, [wrapped], 0)
+        files.pwrite(handle, [data], 0)
         files.fsync(handle)
     finally:
         files.close(handle)
