@@ -13,7 +13,7 @@ import click
 
 from hoopproxy.cli.journal.author import who
 from hoopproxy.cli.journal.orders import put_on_record
-from hoopproxy.cli.journal.place import chosen, control_of, place_options, state_of
+from hoopproxy.cli.journal.place import chosen, control_of, state_of, state_options
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditHold
 from hoopproxy.inert import inert
@@ -48,14 +48,13 @@ def _what(session: str | None, identity: str | None, target: str | None) -> tupl
 
 
 @hold.command()
-@place_options
+@state_options
 @_what_options
 @click.option("--reason", required=True, help="For the record: a case, a request.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def add(
     config: Path | None,
     state: Path | None,
-    journal_id: str | None,
     session: str | None,
     identity: str | None,
     target: str | None,
@@ -76,14 +75,13 @@ def add(
 
 
 @hold.command()
-@place_options
+@state_options
 @_what_options
 @click.option("--reason", required=True, help="For the record: why it may go now.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def remove(
     config: Path | None,
     state: Path | None,
-    journal_id: str | None,
     session: str | None,
     identity: str | None,
     target: str | None,
@@ -103,9 +101,9 @@ def remove(
 
 
 @hold.command("list")
-@place_options
+@state_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def list_(config: Path | None, state: Path | None, journal_id: str | None, as_json: bool) -> None:
+def list_(config: Path | None, state: Path | None, as_json: bool) -> None:
     """Show the holds in force."""
     for each in Holds(state_of(config, state)):
         if as_json:

@@ -17,23 +17,27 @@ from hoopproxy.journal.keyring import Keyring
 from hoopproxy.journal.sealing import secret_of
 from hoopproxy.reading.journals import at_rest
 
-__all__ = ["chosen", "control_of", "place_options", "state_of"]
+__all__ = ["chosen", "control_of", "place_options", "state_of", "state_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path, readable=False)
 
 
+def state_options(function: F) -> F:
+    """``--config FILE`` or ``--state DIR``: which state directory."""
+    function = click.option("--state", type=_PATH, help="The state directory itself.")(function)
+    return click.option(
+        "--config", type=_PATH, help="The gateway's configuration, which names the directory."
+    )(function)
+
+
 def place_options(function: F) -> F:
-    """``--config FILE`` or ``--state DIR``; ``--journal ID`` names one of them."""
-    for option in (
+    """The same, and with ``--journal ID`` one of its journals."""
+    return state_options(
         click.option(
             "--journal", "journal_id", metavar="ID", help="Only this one; the beginning of its id does."
-        ),
-        click.option("--state", type=_PATH, help="The state directory itself."),
-        click.option("--config", type=_PATH, help="The gateway's configuration, which names the directory."),
-    ):
-        function = option(function)
-    return function
+        )(function)
+    )
 
 
 def state_of(config: Path | None, state: Path | None) -> Path:
