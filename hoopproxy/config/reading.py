@@ -51,7 +51,7 @@ def load(
     """
     problems: list[str] = []
     documents = _read_all(Path(path).absolute(), problems)
-    config = _assemble(documents, problems, protocols, checkers, sinks, schemes) if documents else None
+    config = _assemble(documents, protocols, checkers, sinks, schemes) if documents else None
     if problems or config is None:
         raise ConfigError(problems)
     return config
@@ -143,7 +143,6 @@ def _check_version(main: _Document) -> None:
 
 def _assemble(
     documents: Sequence[_Document],
-    problems: list[str],
     protocols: Mapping[str, object] | None,
     checkers: Mapping[str, object] | None,
     sinks: Mapping[str, object] | None,

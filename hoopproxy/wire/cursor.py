@@ -8,7 +8,6 @@ from hoopproxy.errors import ProtocolViolation
 
 __all__ = ["Cursor"]
 
-_I16 = struct.Struct(">h")
 _U16 = struct.Struct(">H")
 _I32 = struct.Struct(">i")
 _U32 = struct.Struct(">I")
@@ -42,10 +41,6 @@ class Cursor:
             raise self.short(field) from None
         self.position += layout.size
         return int(value)
-
-    def int16(self, field: str) -> int:
-        """A signed 16-bit integer."""
-        return self._fixed(_I16, field)
 
     def uint16(self, field: str) -> int:
         """An unsigned 16-bit integer."""

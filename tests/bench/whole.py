@@ -22,7 +22,7 @@ from .pgbench import run_pgbench
 
 __all__ = ["everything_on", "main", "measure", "settled"]
 
-MOST, AIM, MOST_BYTES = 5.0, 3.0, 1536
+MOST, MOST_BYTES = 5.0, 1536
 CAUGHT_UP = 3.0
 """Seconds in which the reader of the trail does next to nothing: then it has caught up."""
 _STORES = ("journals", "trail/ledger", "trail/index")

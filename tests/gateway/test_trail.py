@@ -345,7 +345,7 @@ def test_how_far_each_is_can_be_asked(watched: Watched) -> None:
     assert (down["up"], down["state"], down["consumers"]) == (False, "down", [])
 
 
-def test_a_child_that_dies_of_an_error_is_told_by_its_kind_only(watched: Watched, caplog: Any) -> None:
+def test_a_child_that_dies_of_an_error_is_told_by_its_kind_only(watched: Watched) -> None:
     """A traceback may quote what was read."""
     said: list[str] = []
     watched.trail.log = _Log(said)  # type: ignore[assignment]

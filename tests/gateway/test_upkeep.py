@@ -123,7 +123,7 @@ def test_what_expires_is_seen_to_after_the_start_and_then_every_so_often() -> No
     assert house.clock.getDelayedCalls() == []
 
 
-def test_a_failure_is_said_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_is_said_in_the_log() -> None:
     """Else a disk fills up, or data stays that should have gone, and nobody knows."""
     house, said = House(), []
     upkeep = Upkeep(house.gateway)

@@ -84,7 +84,6 @@ class Git(Watcher):
         self._told_wants = 0
         self._asked = False  # the client's list of updates is complete
         self._unpack: object = None
-        self._advertised = False
         self._band = 0
 
     # --- Watcher -------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from hoopproxy.errors import ProtocolViolation
 
 from .stage import INIT, VERSION, Stage, packet, string, u64
 
-STATUS_ALONE = {4, 6, 9, 10, 13, 14, 15, 18, 20}
 ANSWERS = {
     3: {101, 102}, 11: {101, 102}, 5: {101, 103}, 12: {101, 104}, 16: {101, 104}, 19: {101, 104},
     7: {101, 105}, 8: {101, 105}, 17: {101, 105}, 200: {101, 104, 105, 201},
