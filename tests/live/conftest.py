@@ -1,4 +1,4 @@
-"""Every test below here is ``live`` and has a deadline; the fixtures come from ``servers``."""
+"""Every test below here is ``live`` and has a deadline; the fixtures come from ``servers`` and ``ssh_servers``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from .servers import certificates, gateway, postgres15, postgres18, shared_gateway
+from .ssh_servers import make, sshd
 
-__all__ = ["certificates", "gateway", "postgres15", "postgres18", "shared_gateway"]
+__all__ = ["certificates", "gateway", "make", "postgres15", "postgres18", "shared_gateway", "sshd"]
 
 HERE = Path(__file__).parent
 SECONDS = int(os.environ.get("HOOPPROXY_TEST_SECONDS", "240"))

@@ -141,6 +141,16 @@ def listening(host: str, port: int) -> bool:
     return True
 
 
+def taken(port: int) -> bool:
+    """Whether somebody listens there, told without a connection, which would be one more channel."""
+    with socket.socket() as other:
+        try:
+            other.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+        return False
+
+
 def _die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

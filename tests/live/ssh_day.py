@@ -14,12 +14,11 @@ from .certificates import Certificates
 from .gateway import Configuration
 from .processes import free_port, listening, until, work_folder
 from .ssh_gateway import SSHGateway
+from .ssh_shell import SECRET, driven_bash, page, resize, type_a_secret
 from .sshd import Sshd
-from .terminals import Driven
 
 __all__ = ["SECRET", "Day"]
 
-SECRET = b"Tr0ub4dor-hunter2"
 HOSTILE = (
     b"printf '\\033]52;c;aGk=\\007\\033]0;owned\\007\\033P$qm\\033\\\\'; "
     b"printf '\\033[6n\\033[?1003h\\302\\2336nnothing\\n'\r"
@@ -88,11 +87,7 @@ class Day:
 
     def shell(self) -> None:
         """A shell of some seconds, in colours, with a password, a full screen and a hostile program."""
-        ssh = self.through.ssh
-        program = need.command("ssh", name="OpenSSH client", package="openssh-client")
-        argv = [program, "-tt", *ssh.options, "-p", str(ssh.port), "-o", "SendEnv=LANG", "writer@127.0.0.1"]
-        argv.append("env PS1='me@box:\\w\\$ ' bash --norc -i")
-        driven = Driven(argv, ssh.folder, ssh.environment("writer"), r"me@box:[^ ]*[$#] \Z")
+        driven = driven_bash(self.through.ssh, "-o", "SendEnv=LANG")
         for keys in (
             b"echo seen-$((40+2))\r",
             b"cd /\r",
@@ -103,16 +98,9 @@ class Day:
             driven.settle(0.3)
         driven.keys(b"\x15\r", True)  # what the terminal answered would be typed
         driven.wait()
-        driven.keys(b"read -s -p 'Password: ' secret; echo; echo ${#secret} characters\r", True)
-        driven.settle(0.3)
-        driven.keys(SECRET + b"\r", False)
-        driven.wait()
-        driven.resize(100, 30)
-        driven.settle(0.2)
-        driven.keys(b"less /etc/passwd\r", True)
-        driven.settle(0.5)
-        driven.keys(b"q", True)
-        driven.wait()
+        type_a_secret(driven)
+        resize(driven)
+        page(driven)
         driven.keys(b"exit 3\r", True)
         driven.settle(0.5)
         driven.close()

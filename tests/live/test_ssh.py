@@ -6,43 +6,20 @@ import hashlib
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from .certificates import Certificates
 from .gateway import Configuration
 from .processes import free_port, until
-from .ssh_gateway import SSHGateway, hang_up
-from .sshd import Sshd
+from .ssh_gateway import hang_up
+from .ssh_servers import Make
 from .trail import assert_balanced, assert_whole
 
 pytestmark = pytest.mark.live
 
 
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    server = Sshd("target")
-    yield server
-    server.end()
-
-
-@pytest.fixture
-def make(sshd: Sshd, certificates: Certificates) -> Iterator[Callable[..., SSHGateway]]:
-    made: list[SSHGateway] = []
-
-    def one(**options: Any) -> SSHGateway:
-        made.append(SSHGateway.make(certificates, sshd, **options))
-        return made[-1]
-
-    yield one
-    for each in made:
-        each.gateway.end()
-
-
-def test_a_command_runs_and_is_on_record(make: Callable[..., SSHGateway]) -> None:
+def test_a_command_runs_and_is_on_record(make: Make) -> None:
     """Its text before it ran, its exit status and the bytes of each stream after."""
     through = make()
     done = through.ssh.run("writer", "cat; echo out; echo err >&2; exit 7", input=b"typed\n")
@@ -67,7 +44,7 @@ def test_a_command_runs_and_is_on_record(make: Callable[..., SSHGateway]) -> Non
     assert_balanced([each for each in events if each["kind"] == "session.end"])
 
 
-def test_a_refused_command_says_why_and_does_not_run(make: Callable[..., SSHGateway], tmp_path: Path) -> None:
+def test_a_refused_command_says_why_and_does_not_run(make: Make, tmp_path: Path) -> None:
     """As a program of the gateway's own would, and the target never heard of it."""
     through = make()
     proof = tmp_path / "proof"
@@ -84,7 +61,7 @@ def test_a_refused_command_says_why_and_does_not_run(make: Callable[..., SSHGate
     assert_balanced(through.gateway.events("session.end"))
 
 
-def test_much_passes_both_ways_and_the_end_of_input_arrives(make: Callable[..., SSHGateway]) -> None:
+def test_much_passes_both_ways_and_the_end_of_input_arrives(make: Make) -> None:
     """Byte by byte the same, with the client's end of file in the middle: what is read last is written last."""
     through = make()
     sent = os.urandom(1 << 20) * (100 if os.environ.get("HOOPPROXY_SOAK") else 20)
@@ -100,7 +77,7 @@ def test_much_passes_both_ways_and_the_end_of_input_arrives(make: Callable[..., 
     assert_balanced(through.gateway.events("session.end"))
 
 
-def test_forwards_go_where_the_role_says(make: Callable[..., SSHGateway]) -> None:
+def test_forwards_go_where_the_role_says(make: Make) -> None:
     """-L to what is permitted, -L to what is not, and -R, with both ends and the bytes on record."""
     there = free_port()
 
@@ -149,7 +126,7 @@ def test_forwards_go_where_the_role_says(make: Callable[..., SSHGateway]) -> Non
     assert_balanced([each for each in events if each["kind"] == "session.end"])
 
 
-def test_a_killed_gateway_leaves_the_command_unfinished(make: Callable[..., SSHGateway]) -> None:
+def test_a_killed_gateway_leaves_the_command_unfinished(make: Make) -> None:
     """The record was there before the command ran; the next start says that nobody saw its end."""
     through = make()
     ssh = through.ssh

@@ -19,18 +19,16 @@ from typing import Any
 import pytest
 
 from . import need
-from .certificates import Certificates
 from .gateway import Configuration
 from .postgres import Postgres
-from .processes import free_port, until, work_folder
+from .processes import free_port, taken, until, work_folder
+from .ssh_database import psql, with_database
 from .ssh_gateway import SSHGateway, hang_up
+from .ssh_servers import Make
 from .sshd import Sshd
-from .test_ssh_inside import psql, taken, with_database
 from .trail import assert_balanced, assert_whole, by_session
 
 BULK = 100 << 20
-
-Make = Callable[..., SSHGateway]
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +36,6 @@ def sshd() -> Iterator[Sshd]:
     server = Sshd("channels", more=["MaxSessions 60", "LogLevel VERBOSE"])
     yield server
     server.end()
-
-
-@pytest.fixture
-def make(sshd: Sshd, certificates: Certificates) -> Iterator[Make]:
-    made: list[SSHGateway] = []
-
-    def one(**options: Any) -> SSHGateway:
-        made.append(SSHGateway.make(certificates, sshd, **options))
-        return made[-1]
-
-    yield one
-    for each in made:
-        each.gateway.end()
 
 
 def over(through: SSHGateway) -> list[dict[str, Any]]:

@@ -115,13 +115,6 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    server = Sshd("clients")
-    yield server
-    server.end()
-
-
-@pytest.fixture(scope="module")
 def house(
     sshd: Sshd, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:

@@ -157,14 +157,6 @@ class Through:
         return events
 
 
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    """One for all."""
-    server = Sshd("files")
-    yield server
-    server.end()
-
-
 @pytest.fixture
 def through(sshd: Sshd, certificates: Certificates) -> Iterator[Through]:
     """A fresh gateway. The folders are not pytest's own: another run of it would shut the target's account out."""

@@ -4,79 +4,22 @@ its own, decided and on record like any other, and nobody logs in twice."""
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from . import need
-from .certificates import Certificates
 from .gateway import Configuration
 from .postgres import Postgres
-from .processes import free_port, listening, until
+from .processes import free_port, listening, taken, until
+from .ssh_database import psql, with_database
 from .ssh_gateway import SSHGateway, hang_up
-from .sshd import Sshd, keygen
+from .ssh_servers import Make
+from .sshd import keygen
 from .trail import assert_balanced, assert_whole, by_session
 
 pytestmark = pytest.mark.live
-
-Make = Callable[..., SSHGateway]
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    server = Sshd("inside")
-    yield server
-    server.end()
-
-
-@pytest.fixture
-def make(sshd: Sshd, certificates: Certificates) -> Iterator[Make]:
-    made: list[SSHGateway] = []
-
-    def one(**options: Any) -> SSHGateway:
-        made.append(SSHGateway.make(certificates, sshd, **options))
-        return made[-1]
-
-    yield one
-    for each in made:
-        each.gateway.end()
-
-
-def with_database(server: Postgres, folder: Path) -> Callable[[Configuration], None]:
-    """A second target, ``app``: writers get its ``app_rw``, readers nothing."""
-
-    def change(settings: Configuration) -> None:
-        secret = folder / "app_rw"
-        secret.touch(mode=0o600)
-        secret.write_text(server.passwords["app_rw"])
-        settings["target"].append(
-            {
-                "name": "app",
-                "protocol": "postgres",
-                "connect": f"tcp:127.0.0.1:{server.port}",
-                "tls": {"mode": "verify", "ca": server.certificates.ca, "name": "localhost"},
-                "accounts": {"app_rw": {"user": "app_rw", "password": f"file:{secret}"}},
-            }
-        )
-        settings["role"].append(
-            {"name": "data", "groups": ["writers"], "targets": ["app"], "account": "app_rw", "deny": ["DROP"]}
-        )
-
-    return change
-
-
-def taken(port: int) -> bool:
-    """Whether somebody listens there, told without a connection, which would be one more channel."""
-    with socket.socket() as other:
-        try:
-            other.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-        return False
 
 
 class Tunnel:
@@ -126,19 +69,6 @@ class Tunnel:
     @property
     def said(self) -> str:
         return self._log.read_text()
-
-
-def psql(port: int, user: str, *statements: str) -> subprocess.CompletedProcess[str]:
-    """psql by its own program, without a password to give."""
-    tool = need.command("psql", name="PostgreSQL client", package="postgresql-client")
-    asked = [part for each in statements for part in ("-c", each)]
-    return subprocess.run(
-        [tool, "-XAtw", f"host=127.0.0.1 port={port} user={user} dbname=app sslmode=prefer", *asked],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
 
 
 def test_a_database_behind_a_tunnel_is_read_as_one(make: Make, postgres15: Postgres, tmp_path: Path) -> None:

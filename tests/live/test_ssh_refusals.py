@@ -37,13 +37,6 @@ REFUSED_RUNS = 100 if os.environ.get("HOOPPROXY_SOAK") else 40
 Make = Callable[..., SSHGateway]
 
 
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    server = Sshd("refusals")
-    yield server
-    server.end()
-
-
 @pytest.fixture
 def through(sshd: Sshd, certificates: Certificates) -> Iterator[SSHGateway]:
     """Readers may run ``id`` and ``uptime`` and have terminals, but no files."""

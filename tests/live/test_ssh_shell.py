@@ -14,13 +14,11 @@ import pytest
 from . import need
 from .certificates import Certificates
 from .ssh_gateway import SSHGateway
+from .ssh_shell import SECRET, driven_bash, page, resize, type_a_secret
 from .sshd import Sshd
-from .terminals import Driven
 from .trail import assert_balanced, assert_whole
 
 pytestmark = pytest.mark.live
-
-SECRET = b"Tr0ub4dor-hunter2"
 
 
 @attrs.define
@@ -40,33 +38,22 @@ class Session:
 @pytest.fixture(scope="module")
 def session(certificates: Certificates) -> Iterator[Session]:
     """One session of some minutes' work, in seconds."""
-    for tool in ("bash", "vim", "less"):
-        need.command(tool, name=tool, package=tool)
+    need.command("vim", name="vim", package="vim")
     sshd = Sshd("target")
     through = SSHGateway.make(certificates, sshd)
-    ssh = need.command("ssh", name="OpenSSH client", package="openssh-client")
-    argv = [ssh, "-tt", *through.ssh.options, "-p", str(through.ssh.port), "writer@127.0.0.1"]
-    argv.append("env PS1='me@box:\\w\\$ ' bash --norc -i")
-    driven = Driven(argv, through.ssh.folder, through.ssh.environment("writer"), r"me@box:[^ ]*[$#] \Z")
+    driven = driven_bash(through.ssh)
     try:
         driven.keys(b"echo seen-$((40+2))\r", False)
         driven.wait()
         driven.keys(b"cd /\r", True)
         driven.wait()
-        driven.keys(b"read -s -p 'Password: ' secret; echo; echo ${#secret} characters\r", True)
-        driven.settle(0.3)
-        driven.keys(SECRET + b"\r", False)
-        driven.wait()
-        driven.resize(100, 30)
-        driven.settle(0.2)
+        type_a_secret(driven)
+        resize(driven)
         driven.keys(b"vim -u NONE\r", True)
         driven.settle(0.6)
         driven.keys(b"ivisible in vim\x1b:q!\r", True)
         driven.wait()
-        driven.keys(b"less /etc/passwd\r", True)
-        driven.settle(0.5)
-        driven.keys(b"q", True)
-        driven.wait()
+        page(driven)
         driven.keys(b"printf '\\033]52;c;aGk=\\007\\033[6nend\\n'\r", True)
         driven.settle(0.3)
         driven.keys(b"\x03", True)

@@ -6,43 +6,18 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from . import need
-from .certificates import Certificates
-from .ssh_gateway import SSHGateway
-from .sshd import Sshd
-
-
-@pytest.fixture(scope="module")
-def sshd() -> Iterator[Sshd]:
-    each = Sshd()
-    yield each
-    each.end()
-
-
-@pytest.fixture
-def make(certificates: Certificates, sshd: Sshd) -> Iterator[Callable[..., SSHGateway]]:
-    made: list[SSHGateway] = []
-
-    def one(**options: Any) -> SSHGateway:
-        made.append(SSHGateway.make(certificates, sshd, **options))
-        return made[-1]
-
-    yield one
-    for each in made:
-        each.gateway.end()
+from .ssh_servers import Make
 
 
 @pytest.mark.parametrize(
     "first", [b"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\nSSH-2.0-x\r\n", b"GET / HTTP/1.1\r\n\r\n"]
 )
-def test_a_stranger_who_speaks_something_else_is_on_record(
-    make: Callable[..., SSHGateway], first: bytes
-) -> None:
+def test_a_stranger_who_speaks_something_else_is_on_record(make: Make, first: bytes) -> None:
     """A scanner, or a PROXY header from outside the list: a violation, as at any other listener."""
 
     def change(settings: dict[str, Any]) -> None:
@@ -88,7 +63,7 @@ class Flipping:
             other.close()
 
 
-def test_a_packet_that_was_tampered_with_is_a_violation_of_a_session(make: Callable[..., SSHGateway]) -> None:
+def test_a_packet_that_was_tampered_with_is_a_violation_of_a_session(make: Make) -> None:
     """Somebody between client and gateway, or a broken client: not the same as somebody who left."""
     through = make()
     between = Flipping(through.ssh.port)
@@ -129,7 +104,7 @@ def test_a_packet_that_was_tampered_with_is_a_violation_of_a_session(make: Calla
         ("idle_seconds", b"nothing happened for idle_seconds (1 s)"),
     ],
 )
-def test_a_limit_is_told_to_the_client(make: Callable[..., SSHGateway], limit: str, said: bytes) -> None:
+def test_a_limit_is_told_to_the_client(make: Make, limit: str, said: bytes) -> None:
     """OpenSSH's client shows what a DISCONNECT says."""
     through = make(change=lambda settings: settings["limits"].update({limit: 1}))
     tool = need.command("ssh", name="OpenSSH client", package="openssh-client")

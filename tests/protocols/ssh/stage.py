@@ -12,6 +12,7 @@ from hoopproxy.protocols.ssh.connection import Connection
 from hoopproxy.protocols.ssh.nested import Nested
 from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
+from hoopproxy.protocols.ssh.secured import Secured
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.testing import FakeSession, Player
 from hoopproxy.wire.commands import (
@@ -31,6 +32,32 @@ from hoopproxy.wire.login import Password
 
 WINDOW, PACKET = 100_000, 32_768
 MakeWatcher = Callable[..., Watcher]
+
+
+def secured() -> Secured:
+    return Secured(
+        session_id=b"id",
+        peer_version="SSH-2.0-test",
+        kex="kex",
+        cipher="cipher",
+        mac="",
+        host_key_algorithm="ssh-ed25519",
+        host_key_fingerprint="SHA256:x",
+        strict_kex=True,
+        ext={},
+    )
+
+
+LOG_IN = framed(
+    packet(
+        n.USERAUTH_REQUEST,
+        string("alice"),
+        string("ssh-connection"),
+        string("password"),
+        boolean(False),
+        string("pw"),
+    )
+)
 
 
 def plain_watcher(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:

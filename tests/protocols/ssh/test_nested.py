@@ -18,7 +18,6 @@ from hoopproxy.protocols.ssh.nested import FIRST_NUMBER, NESTED_MAX, PACKET, WIN
 from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.restrictions import UNRESTRICTED
-from hoopproxy.protocols.ssh.secured import Secured
 from hoopproxy.protocols.ssh.userauth import Who
 from hoopproxy.testing import FakeSession
 from hoopproxy.testing.playing import Player
@@ -39,34 +38,10 @@ from hoopproxy.wire.frames import Frame
 from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.login import Established
 
+from .stage import LOG_IN, payloads, secured
+
 OURS = FIRST_NUMBER
 PLACES = {("db", 5432): ("db", "postgres"), ("box", 22): ("box", "ssh")}
-
-
-def secured() -> Secured:
-    return Secured(
-        session_id=b"id",
-        peer_version="SSH-2.0-test",
-        kex="kex",
-        cipher="cipher",
-        mac="",
-        host_key_algorithm="ssh-ed25519",
-        host_key_fingerprint="SHA256:x",
-        strict_kex=True,
-        ext={},
-    )
-
-
-LOG_IN = framed(
-    packet(
-        n.USERAUTH_REQUEST,
-        string("alice"),
-        string("ssh-connection"),
-        string("password"),
-        boolean(False),
-        string("pw"),
-    )
-)
 
 
 def player(*, lobby: bool = False, outer: Outer | None = None, **options: Any) -> Player:
@@ -102,15 +77,6 @@ def player(*, lobby: bool = False, outer: Outer | None = None, **options: Any) -
     made.relay.client.clear()
     made.relay.server.clear()
     return made
-
-
-def payloads(stream: bytes | bytearray) -> list[bytes]:
-    data, found = bytes(stream), []
-    while data:
-        size = int.from_bytes(data[:4], "big")
-        found.append(data[4 : 4 + size])
-        data = data[4 + size :]
-    return found
 
 
 def opening(host: str = "db", port: int = 5432, number: int = 3, window: int = 100, size: int = 40) -> bytes:

@@ -17,6 +17,7 @@ from hoopproxy.testing.playing import Player
 from hoopproxy.wire.commands import Connect, Connected, Decide, Login, Refusal, Verdict
 
 from .stage import (
+    LOG_IN,
     adjust,
     assert_accounted,
     begun,
@@ -32,8 +33,8 @@ from .stage import (
     plain,
     request,
     running,
+    secured,
 )
-from .test_nested import LOG_IN, secured
 
 # --- nothing before admission -------------------------------------------------------------------------------
 
@@ -345,7 +346,7 @@ def test_names_of_the_protocol_are_names(name: str) -> None:
     assert_accounted(player)
 
 
-def test_a_session_says_nothing_of_its_secrets(capsys: Any) -> None:
+def test_a_session_says_nothing_of_its_secrets() -> None:
     """Tracebacks show reprs: of the conversation, of what it asks, of what it is answered."""
     player = at("while the gateway logs in there")
     shown = [player.exchange.conversation, *[question for question, _ in player.relay.asked]]
