@@ -23,7 +23,7 @@ from hoopproxy.errors import HoopproxyError
 __all__ = ["ANYWHERE", "LARGE_BATCH", "SMALL_BATCHES", "Anywhere", "Processor", "choose"]
 
 CLAIMS = "hoopproxy/processor"
-"""Beginning of the names, in the abstract name space of Unix sockets, by which gateways tell each other where they are."""
+"""How the names begin by which gateways tell each other where they are: Unix sockets of the abstract name space."""
 LARGE_BATCH: Final = 524_288
 """Bytes from which on a batch is better written beside the reactor than in turns with it: it takes about a millisecond
 without the interpreter's lock, and a move takes a few microseconds."""
