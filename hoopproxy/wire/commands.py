@@ -136,7 +136,8 @@ class Resume:
 class Hold:
     """The client's present frame can't be met yet: it and what follows it are looked at after :class:`Release`.
 
-    It is the only command of that frame, which the conversation is then shown once more.
+    The conversation is then shown that frame once more: nothing is said about it with this, but the target may be
+    asked for what is waited for (:class:`ToServer`).
     """
 
 

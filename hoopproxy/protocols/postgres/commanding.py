@@ -17,13 +17,13 @@ from hoopproxy.errors import ProtocolViolation
 from hoopproxy.events import SessionNote
 from hoopproxy.protocols.postgres import messages
 from hoopproxy.protocols.postgres.codec import ClientCodec
+from hoopproxy.protocols.postgres.doubt import IN_DOUBT, Doubt
 from hoopproxy.protocols.postgres.outstanding import (
     BIND,
     CLOSE,
     EXECUTE,
     FUNCTION,
     MAX_UNANSWERED,
-    MAYBE,
     PARSE,
     QUERY,
     REFUSED,
@@ -56,6 +56,7 @@ from hoopproxy.protocols.postgres.requests import (
 )
 from hoopproxy.wire.commands import (
     FORWARD,
+    HOLD,
     PAUSE,
     Command,
     Completed,
@@ -134,10 +135,23 @@ class Commanding:
         if meet is None:
             raise ProtocolViolation(f"a message of type {chr(frame.kind)!r} is not legal after log-in")
         pipeline = self._pipeline
+        if pipeline.doubt is not None and frame[0] in IN_DOUBT:
+            asked = self._ask(pipeline.doubt)
+            if asked is not None:
+                return asked
         if len(pipeline.queue) >= MAX_UNANSWERED and not pipeline.paused:
             pipeline.paused = True
             return (PAUSE, *(meet(self, frame) or ()))
         return meet(self, frame)
+
+    def _ask(self, doubt: Doubt) -> Sequence[Command] | None:
+        """What becomes of a command behind a Sync in a COPY: ``None`` if it goes on now."""
+        asked = doubt.ask(self._pipeline)
+        if asked is None:
+            self._pipeline.doubt = None
+            return None
+        doubt.waits = True
+        return (ToServer(asked, "question behind a Sync in a COPY"), HOLD) if asked else (HOLD,)
 
     # --- what is decided -----------------------------------------------------------------------------
 
@@ -224,9 +238,7 @@ class Commanding:
         if pipeline.answering:
             return self._not_sent(spans)
         pipeline.batch = True
-        if pipeline.discarding:
-            self._surely_discarded()
-        else:
+        if not pipeline.discarding:
             pipeline.queue.append(Sent(BIND, echo=self._echo(message)) if spans else Sent(BIND))
             pipeline.fresh = False
         return (*map(Redact, spans), FORWARD) if spans else _GO
@@ -380,7 +392,6 @@ class Commanding:
         if kind not in _ALONE:
             pipeline.batch = True
         if pipeline.discarding:
-            self._surely_discarded()
             if kind == PARSE:
                 self._undo_later(sent.statement)
             return (FORWARD, skipped(sent)) if sent.op else _GO
@@ -394,10 +405,6 @@ class Commanding:
         pipeline.fresh = False
         return None
 
-    def _surely_discarded(self) -> None:
-        if self._pipeline.discarding == MAYBE:
-            raise ProtocolViolation("a command follows a failed COPY before it is known where the COPY ended")
-
     def _undo_later(self, statement: Prepared | None) -> None:
         """It will not be carried out; but until the next Sync, what follows by name is about it."""
         if statement is not None:
@@ -409,7 +416,6 @@ class Commanding:
         if kind in (PARSE, BIND) and self._remember is not None:
             self._undo_later(self._remember())
         if pipeline.discarding:
-            self._surely_discarded()
             return ()  # the target would have discarded it without a word, too
         alone = kind in _ALONE
         self._doomed = self._doomed or not alone
@@ -442,12 +448,10 @@ class Commanding:
         sent = Sent(frame.kind)
         if message.what == "S":
             sent.about, sent.statement = message.name, self._names.statement(message.name)
-        elif frame.kind == CLOSE and not pipeline.discarding:
-            self._names.close_portal(message.name)
+        elif frame.kind == CLOSE:
+            sent.about = self._names.bound(message.name)
         pipeline.batch = True
-        if pipeline.discarding:
-            self._surely_discarded()
-        else:
+        if not pipeline.discarding:
             pipeline.queue.append(sent)
             pipeline.fresh = False
         return _GO
@@ -458,7 +462,9 @@ class Commanding:
             self._doomed = False
             self._names.transaction_ended()
         if not pipeline.answering:
-            pipeline.synced()
+            copy, doubt = pipeline.synced(), pipeline.doubt
+            if copy is None or doubt is None or doubt.copy is not copy:
+                pipeline.doubt = Doubt(copy) if copy is not None else None
             if pipeline.undone and not pipeline.discarding:
                 self._names.take_back_all(pipeline.undone)
             return _GO

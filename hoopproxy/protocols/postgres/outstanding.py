@@ -6,14 +6,18 @@ nothing. Protocol chapter, "Extended Query", "COPY Operations".
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from hoopproxy.protocols.postgres.prepared import Prepared
 from hoopproxy.wire.commands import Refusal
 
+if TYPE_CHECKING:
+    from hoopproxy.protocols.postgres.doubt import Doubt
+
 __all__ = [
+    "AGAIN",
     "BIND",
     "CLOSE",
     "DESCRIBE",
@@ -24,11 +28,13 @@ __all__ = [
     "NAMES",
     "NO",
     "PARSE",
+    "PROBE",
     "QUERY",
     "READ_ON_AT",
     "REFUSED",
     "REFUSED_QUERY",
     "SYNC",
+    "YES",
     "Pipeline",
     "Sent",
 ]
@@ -37,6 +43,8 @@ QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, FUNCTION, SYNC = b"QPBDECFS"
 REFUSED, REFUSED_QUERY = b"rq"
 """Ours, in place of a message that was refused: its error is replaced by the reason of the refusal. After that of a
 Parse the target discards to Sync; after that of a Query it is ready."""
+PROBE, AGAIN = b"sp"
+"""Ours, both of :mod:`~hoopproxy.protocols.postgres.doubt`: Sync and Close, and a Parse that fails."""
 
 MAX_UNANSWERED = 16_384
 """Messages of one session that the target has not answered; then the client is not read until it has answered half.
@@ -62,6 +70,8 @@ NAMES = {
     SYNC: "Sync",
     REFUSED: "Parse",
     REFUSED_QUERY: "Query",
+    PROBE: "Sync and Close",
+    AGAIN: "Parse",
 }
 
 
@@ -73,8 +83,8 @@ class Sent:
     present result begins (-1: not yet); ``rows`` counts its rows. ``copies`` is the number of CopyDone and
     CopyFail that the client had sent before this message, and those that the COPYs of its own have read since.
     ``about`` is what its replies need to be understood: of a Query or Execute the statements that prepare or
-    forget names, of a Close the statement's name. ``statement`` is what a Parse prepares, an Execute runs, and a
-    Describe or Close is about.
+    forget names, of a Close the statement's name or the portal. ``statement`` is what a Parse prepares, an Execute
+    runs, and a Describe or Close is about.
     """
 
     kind: int
@@ -105,7 +115,8 @@ class Pipeline:
     extended messages were sent and no Sync yet: a Query ends no batch if the target discards. ``copying``: the
     command that the target reads CopyData for. ``copies``: CopyDone and CopyFail sent. ``swallowed``: Syncs sent
     into the present COPY, which doesn't answer them. ``owed``: ReadyForQuery that may still come for those,
-    because the COPY failed. ``undone``: what was not prepared after all; until the next Sync, what follows by name
+    because the COPY failed. ``doubt``: the extended COPY into which a Sync was sent, until it is known whether that
+    was read by it. ``undone``: what was not prepared after all; until the next Sync, what follows by name
     is about it, and not carried out. ``paused``: the client isn't read, because too much is unanswered.
     """
 
@@ -127,6 +138,7 @@ class Pipeline:
     copied_to: int = -1
     swallowed: int = 0
     owed: int = 0
+    doubt: Doubt | None = None
     undone: list[Prepared] = attrs.field(factory=list)
 
     @property
@@ -140,15 +152,20 @@ class Pipeline:
         self.queue.append(message)
         self.fresh = False
 
-    def synced(self) -> None:
-        """The client sent a Sync that goes on."""
-        copying = self.copying
-        if copying is not None and self.queue[-1] is copying:
+    def synced(self) -> Sent | None:
+        """The client sent a Sync that goes on. Returns the extended COPY that may have read it."""
+        queue, copying = self.queue, self.copying
+        if copying is not None and queue[-1] is copying:
             self.swallowed += 1
+            return copying if copying.kind == EXECUTE else None
         # Behind a command inside the COPY it is answered: that command ends the COPY, if nothing has before.
-        else:
-            self.batch, self.discarding = False, NO
-            self.sent(Sent(SYNC))
+        self.batch, self.discarding = False, NO
+        last = queue[-1] if queue else None
+        self.sent(Sent(SYNC))
+        if last is not None and last.kind == SYNC and self.doubt is not None:
+            last = self.doubt.copy
+        may_read = last is not None and last.kind == EXECUTE and last.copies == self.copies
+        return last if may_read and _copies_in(last) else None
 
     def copy_began(self, command: Sent) -> None:
         """The target reads CopyData now. Syncs that it got before CopyDone are never answered."""
@@ -166,10 +183,17 @@ class Pipeline:
         self.swallowed = 0
 
     def copy_failed(self) -> None:
-        """The COPY failed: how many of the Syncs sent into it were read by it is unknown."""
+        """The COPY failed: how many of the Syncs sent into it were read by it is unknown. A probe tells."""
         self.copying = None
-        self.owed += self.swallowed
+        if not any(each.kind == PROBE for each in self.queue):
+            self.owed += self.swallowed
         self.swallowed = 0
+
+    def probed(self) -> None:
+        """The target was asked which of the Syncs sent into a COPY it will answer."""
+        self.owed = 0
+        self.discarding = NO
+        self.sent(Sent(PROBE))
 
     def copy_sent(self) -> dict[str, object]:
         """What the client sent of CopyData since the last time; for the record."""
@@ -186,7 +210,7 @@ class Pipeline:
         The first of the list is what failed.
         """
         queue = self.queue
-        end = next((index for index, each in enumerate(queue) if each.kind == SYNC), len(queue))
+        end = next((index for index, each in enumerate(queue) if each.kind in (SYNC, PROBE)), len(queue))
         skipped = queue[:end]
         del queue[:end]
         self.discarding = NO if queue else MAYBE if self.owed else YES
@@ -194,6 +218,11 @@ class Pipeline:
             each.statement for each in skipped if each.kind == PARSE and each.statement is not None
         ]
         return skipped
+
+
+def _copies_in(execute: Sent | None) -> bool:
+    statement = execute.statement if execute is not None else None
+    return statement is not None and "COPY FROM STDIN" in statement.verbs
 
 
 _IDLE = ord("I")

@@ -234,9 +234,14 @@ class Names:
         if self._statements.get(name) is statement:
             self._forget(self._statements, name)
 
-    def close_portal(self, name: bytes) -> None:
-        """A Close of a portal was sent."""
-        self._forget(self._portals, name)
+    def bound(self, name: bytes) -> Portal | None:
+        """The portal of this name, if there is one: to be closed."""
+        return self._portals.get(name)
+
+    def portal_closed(self, portal: Portal) -> None:
+        """The target has closed it. Before it says so the name stands: the Close may be discarded."""
+        if self._portals.get(portal.name) is portal:
+            self._forget(self._portals, portal.name)
 
     def transaction_ended(self) -> None:
         """Portals live until the end of their transaction."""

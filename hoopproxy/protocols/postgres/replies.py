@@ -9,7 +9,9 @@ from hoopproxy.errors import ProtocolViolation
 from hoopproxy.events import SessionNote, safe_text
 from hoopproxy.protocols.postgres import messages
 from hoopproxy.protocols.postgres.commanding import skipped
+from hoopproxy.protocols.postgres.doubt import DISCARD_AGAIN, Doubt
 from hoopproxy.protocols.postgres.outstanding import (
+    AGAIN,
     BIND,
     CLOSE,
     DESCRIBE,
@@ -19,11 +21,13 @@ from hoopproxy.protocols.postgres.outstanding import (
     NAMES,
     NO,
     PARSE,
+    PROBE,
     QUERY,
     READ_ON_AT,
     REFUSED,
     REFUSED_QUERY,
     SYNC,
+    YES,
     Pipeline,
     Sent,
 )
@@ -32,6 +36,7 @@ from hoopproxy.protocols.postgres.reading import Reader
 from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.reports import Report, read_report
 from hoopproxy.wire.commands import (
+    RELEASE,
     RESUME,
     WITHHOLD,
     Close,
@@ -43,6 +48,7 @@ from hoopproxy.wire.commands import (
     Result,
     ToClient,
     Told,
+    ToServer,
 )
 from hoopproxy.wire.frames import Frame
 
@@ -95,7 +101,13 @@ class Replies:
         found: list[Told] = []
         head = queue[0] if queue else _NOTHING
         pipeline = self._pipeline
-        if head.failed is not None or head.copy is not None or pipeline.owed or pipeline.paused:
+        if (
+            head.failed is not None
+            or head.copy is not None
+            or pipeline.owed
+            or pipeline.paused
+            or pipeline.doubt
+        ):
             return found, 0
         for kind, start, end, body, count, _ in frames:
             asked = head.kind
@@ -183,10 +195,23 @@ class Replies:
                 0  # what may still have come for a Sync inside a COPY would have come by now
             )
         found = meet(self, frame)
+        if self._pipeline.doubt is not None:
+            found = self._less_in_doubt(found)
         if self._pipeline.paused and len(self._queue) <= READ_ON_AT:
             self._pipeline.paused = False
             return (RESUME, *(found or ()))
         return found
+
+    def _less_in_doubt(self, found: Sequence[Command] | None) -> Sequence[Command] | None:
+        """A Sync was sent into a COPY, and the target said something: a command that waits is looked at again."""
+        pipeline, doubt = self._pipeline, self._pipeline.doubt
+        assert doubt is not None
+        if doubt.is_over(pipeline):
+            pipeline.doubt = None
+        if not doubt.waits:
+            return found
+        doubt.waits = False
+        return (*(found or ()), RELEASE)
 
     def _asked_for_rows(self, frame: Frame) -> Sent:
         """The Query or Execute that a reply with a result belongs to."""
@@ -284,6 +309,8 @@ class Replies:
         if body not in _STATUSES:
             raise ProtocolViolation("the target sent ReadyForQuery with an unknown status")
         done = None
+        if queue and queue[0].kind == PROBE:
+            return self._ready_before_probe(body[0])
         if queue and queue[0].kind in (QUERY, FUNCTION) and not (pipeline.owed and _unbegun(queue[0])):
             if pipeline.copying is queue[0]:
                 raise ProtocolViolation("the target is ready in the midst of a COPY")
@@ -314,6 +341,32 @@ class Replies:
             if status == _IDLE:
                 self._names.transaction_ended()
 
+    def _ready_before_probe(self, status: int) -> Sequence[Command] | None:
+        # The last of them answers our own Sync. They are all alike, so it is the first that is kept back.
+        pipeline, doubt = self._pipeline, self._pipeline.doubt
+        assert doubt is not None
+        doubt.answers += 1
+        pipeline.status = status
+        return (WITHHOLD,) if doubt.answers == 1 else None
+
+    def _probe_answered(self, frame: Frame) -> Sequence[Command] | None:
+        """The answer to the Close of our own: the Syncs that the COPY had not read were all answered before it."""
+        pipeline, doubt = self._pipeline, self._pipeline.doubt
+        if doubt is None or not doubt.answers:
+            raise self._illegal(frame)
+        del self._queue[0]
+        pipeline.doubt = None
+        found: list[Command] = [WITHHOLD]
+        if doubt.answers > 1:
+            pipeline.batch = False
+            self._names.take_back_all(pipeline.undone)
+            self._is_ready(pipeline.status)
+        else:
+            pipeline.discarding = YES
+            pipeline.sent(Sent(AGAIN))
+            found.append(ToServer(DISCARD_AGAIN, "discarding to Sync goes on"))
+        return [*found, RELEASE] if doubt.waits else found
+
     # --- the extended protocol -----------------------------------------------------------------------
 
     def _expect(self, frame: Frame, kind: int) -> Sent:
@@ -334,9 +387,13 @@ class Replies:
         return None
 
     def _closed(self, frame: Frame) -> Sequence[Command] | None:
+        if self._queue and self._queue[0].kind == PROBE:
+            return self._probe_answered(frame)
         head = self._expect(frame, CLOSE)
         if head.statement is not None:
             self._names.closed(head.about, head.statement.meant)
+        elif head.about is not None:
+            self._names.portal_closed(head.about)
         del self._queue[0]
         return None
 
@@ -367,7 +424,10 @@ class Replies:
         return head
 
     def _copy_in(self, frame: Frame) -> Sequence[Command] | None:
-        self._pipeline.copy_began(self._copy_begins(frame, "in"))
+        pipeline, head = self._pipeline, self._copy_begins(frame, "in")
+        pipeline.copy_began(head)
+        if pipeline.doubt is None and pipeline.swallowed and head.kind == EXECUTE and len(self._queue) == 1:
+            pipeline.doubt = Doubt(head)  # nothing in its text had said that it is a COPY
         return None
 
     def _copy_out(self, frame: Frame) -> Sequence[Command] | None:
@@ -405,8 +465,11 @@ class Replies:
             # A server of before 9.6 says the severity in its own language only.
             return [*found, _note("the target ends the session", error)]
         head = queue[0]
-        if head.failed is not None:
+        if head.failed is not None or head.kind == PROBE:
             raise self._illegal(frame)
+        if head.kind == AGAIN:
+            del queue[0]
+            return [*found, WITHHOLD]
         if head.refusal is not None:
             found += (WITHHOLD, ToClient(say(head.refusal, "ERROR"), "error of the replacement replaced"))
             if head.kind == REFUSED:

@@ -64,7 +64,7 @@ class Model:
         not discarded, in order; ``?`` for one that could not even begin.
     """
 
-    refuses: str = "nothing"
+    refuses: str | tuple[str, ...] = "nothing"
     committed: list[str] = attrs.field(factory=list)
     ran: list[str] = attrs.field(factory=list)
     dropped: int = 0

@@ -19,7 +19,10 @@ FAIL = m("f", b"I can't\0")
 _REFUSED = "DROP TABLE other"
 
 _statement = st.sampled_from((*STATEMENTS, _REFUSED))
-_data = st.lists(st.sampled_from([m("d", b"5\n"), m("d", b"6\n7\n"), m("d", b"bad\n")]), max_size=3)
+_data = st.lists(
+    st.sampled_from([m("d", b"5\n"), m("d", b"6\n7\n"), m("d", b"bad\n"), m("d", b"8\n"), SYNC, FLUSH]),
+    max_size=4,
+)
 _end = st.sampled_from([DONE, FAIL])
 
 
@@ -46,6 +49,8 @@ def _extended(draw: st.DrawFn) -> list[bytes]:
         if draw(st.booleans()):
             found.append(SYNC)  # as libpq does: it is read, and ignored, by the COPY
         found += draw(_copied(1))
+        if draw(st.integers(0, 3)) == 0:
+            return found  # what comes next comes behind Syncs that the COPY may have read, and no other
     elif draw(st.integers(0, 2)) == 0:
         return found  # whatever comes next comes inside the batch
     return [*found, SYNC]

@@ -7,8 +7,9 @@ import struct
 import pytest
 
 from .joined import Joined, assert_accounted
-from .model import Model, told
+from .model import Model, split_messages, told
 from .talk import SYNC, bind, columns, complete, error, execute, logged_in, m, parse, query, ready, row
+from .test_pipeline import named
 
 IN, OUT = "COPY kept FROM STDIN", "COPY kept TO STDOUT"
 DONE, FAIL = m("c"), m("f", b"no\0")
@@ -17,6 +18,10 @@ COPY_IN, COPY_OUT, COPY_BOTH = (m(kind, b"\0" + struct.pack(">HH", 1, 0)) for ki
 
 def data(*lines: str) -> bytes:
     return b"".join(m("d", line.encode() + b"\n") for line in lines)
+
+
+def split(stream: bytes) -> list[bytes]:
+    return [m(kind, body) for kind, body in split_messages(stream)]
 
 
 def joined() -> tuple[Joined, Model]:
@@ -127,17 +132,139 @@ def test_a_trigger_that_fails_a_copy_before_it_reads_anything() -> None:
     assert_accounted(player)
 
 
-def test_commands_that_nobody_can_follow_end_the_session_and_are_not_called_skipped() -> None:
-    """Behind a Sync inside a COPY that failed: the target may carry them out or not, so nothing is claimed."""
+BATCH = parse("SELECT 7") + bind() + execute()
+AFTER = {
+    "batch": BATCH + SYNC,
+    "two alike": (BATCH + SYNC) * 2,
+    "query": query("SELECT 7") + SYNC,
+    "describe": m("D", b"S\0") + SYNC,
+    "refused": parse("DROP TABLE t") + bind() + execute() + SYNC,
+    "refused query": query("DROP TABLE t") + SYNC,
+}
+INSIDE = {
+    "read": SYNC + data("bad"),
+    "not read": data("bad") + SYNC,
+    "one of each": SYNC + data("bad") + SYNC,
+    "two not read": data("bad") + SYNC * 2,
+    "two read": SYNC + data("1") + SYNC + FAIL,
+    "no failure": SYNC + data("1"),
+}
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("after", AFTER)
+@pytest.mark.parametrize("block", [b"", query("BEGIN")])
+@pytest.mark.parametrize("pieces", ["one", "begun", "failed", "each"])
+def test_commands_behind_syncs_in_a_copy_are_carried_out_or_discarded_as_by_the_server(
+    inside: str, after: str, block: bytes, pieces: str
+) -> None:
+    """No other Sync tells them apart: one ReadyForQuery is the end of a batch, or of the discarding."""
+    begin = block + parse(IN) + bind() + execute()
+    middle, end = INSIDE[inside] + DONE, AFTER[after] + query("SELECT 8")
+    alone = Model(refuses="DROP")
+    expected = alone.receive(begin + middle + end)
+    assert not alone.closed
+    through, model = joined()
+    for piece in {
+        "one": [begin + middle + end],
+        "begun": [begin, middle + end],
+        "failed": [begin, middle, end],
+        "each": [begin, *split(middle + end)],
+    }[pieces]:
+        through.say(piece)
+        if pieces != "one":
+            through.run([])
+    through.run([])
+    assert told(through.client) == told(expected)
+    assert model.committed == alone.committed
+    ran = [text or "?" for text in named(through.player.journal)]
+    assert ran == [text for text in alone.ran if "DROP" not in text]
+    assert b"hoopproxy" not in through.client.replace(b"refused by hoopproxy", b"")
+    finish(through)
+
+
+def test_the_target_is_asked_once_and_the_question_is_on_record() -> None:
+    """What the gateway says of its own is an event, and the client's bytes go on as they are, when they may."""
     player = logged_in()
     player.client(parse(IN) + bind() + execute())
     player.target(m("1") + m("2") + COPY_IN)
-    player.client(SYNC + DONE + parse("SELECT 1") + bind() + execute() + SYNC)
-    player.target(error("P0001", "no"))
+    player.client(data("bad") + SYNC + DONE + BATCH + SYNC)
+    assert bytes(player.relay.server).endswith(SYNC + DONE + m("H")), (
+        "a success may wait in the target for a Flush"
+    )
+    player.target(error("22P02", "no"))
+    assert bytes(player.relay.server).endswith(b"hoopproxy_probe\0" + m("H"))
+    player.target(ready())
+    player.target(ready())
+    assert not bytes(player.relay.server).endswith(SYNC)
+    player.target(m("3"))
+    assert bytes(player.relay.server).endswith(BATCH + SYNC)
+    assert bytes(player.relay.client).endswith(error("22P02", "no") + ready())
+    asked = [each["event"] for each in player.journal.of("session.altered")]
+    assert [each["what"] for each in asked] == ["question behind a Sync in a COPY"] * 2
+    player.end()
+    assert_accounted(player)
+
+
+def test_what_the_target_discards_again_is_called_skipped() -> None:
+    """The Sync of the question ended the discarding that the client's own is to end."""
+    through, _ = joined()
+    through.run([parse(IN) + bind() + execute(), SYNC + data("bad") + DONE, BATCH + SYNC])
+    assert [each["event"]["what"] for each in through.player.journal.of("session.altered")] == [
+        "question behind a Sync in a COPY",
+        "discarding to Sync goes on",
+    ]
+    assert len(through.player.journal.of("command.skipped")) == 1
+    assert through.server.endswith(BATCH + SYNC)
+    finish(through)
+
+
+def test_a_command_inside_a_copy_that_goes_on_ends_the_session_as_the_server_does() -> None:
+    """No CopyDone: the question ends the COPY as the command would have."""
+    through, model = joined()
+    through.run([parse(IN) + bind() + execute(), SYNC + data("1"), BATCH + SYNC])
+    assert model.closed
+    assert [kind for kind, _ in told(through.client)] == ["1", "2", "G", "E", "E"]
+    assert model.committed == []
+    finish(through)
+
+
+def test_a_target_that_answers_the_question_without_our_sync_lies() -> None:
+    """Nobody could say any more what the client's next Sync ends."""
+    player = logged_in()
+    player.client(parse(IN) + bind() + execute())
+    player.target(m("1") + m("2") + COPY_IN)
+    player.client(SYNC + DONE + BATCH)
+    player.target(error("P0001", "no") + m("3"))
+    assert player.relay.closed == "violation by the target"
+
+
+def test_commands_that_nobody_can_follow_end_the_session_and_are_not_called_skipped() -> None:
+    """Behind a Sync inside a COPY of which nobody knew that it is one: carried out or not, so nothing is claimed."""
+    player = logged_in()
+    player.client(parse("SET x TO 1") + bind(portal="p") + m("C", b"Pp\0") + SYNC)
+    player.target(m("1") + m("2") + m("3") + ready())
+    player.client(execute("p") + SYNC + DONE + BATCH + SYNC)
+    player.target(COPY_IN + error("P0001", "no"))
     assert player.relay.closed is not None
     player.end()
     assert player.journal.of("command.skipped") == []
     assert len(player.journal.of("command.unfinished")) == 1
+    assert_accounted(player)
+
+
+def test_a_copy_that_nobody_knew_to_be_one_is_asked_about_too() -> None:
+    """Its portal was made out of our sight."""
+    player = logged_in()
+    player.client(execute("unknown") + SYNC)
+    player.target(COPY_IN)
+    player.client(DONE + BATCH + SYNC)
+    player.target(error("P0001", "no"))
+    player.target(ready() + ready() + m("3"))
+    player.target(m("1") + m("2") + row(b"7") + complete("SELECT 1") + ready())
+    assert player.relay.closed is None
+    assert len(player.journal.of("command.completed")) == 2
+    player.end()
     assert_accounted(player)
 
 

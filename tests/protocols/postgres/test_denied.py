@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hoopproxy.errors import JournalRefused
+from hoopproxy.protocols.postgres.sql import UNCLASSIFIED
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
 from .joined import Joined, assert_accounted
@@ -299,3 +300,18 @@ def test_without_payload_on_record_a_refusing_journal_costs_only_the_command() -
     player.journal.refusal = None
     player.client(query("SELECT 1"))
     assert player.relay.server.endswith(query("SELECT 1"))
+
+
+def test_a_portal_whose_close_was_discarded_is_still_the_one_that_is_known() -> None:
+    """Else its Execute would be refused as that of a portal nobody has bound, where the target has an answer."""
+    through, _ = joined(decide=refuse(UNCLASSIFIED))
+    failing = parse("SELECT fail()") + bind() + execute()
+    begin = query("BEGIN") + parse("SELECT 7") + bind(portal="p1")
+    through.run([begin, failing + m("C", b"Pp1\0") + SYNC, execute("p1") + SYNC])
+    assert codes(through.client) == ["P0001", "25P02"]
+    through.run([query("ROLLBACK")])
+    through.run([begin, m("C", b"Pp1\0") + SYNC])
+    through.run([execute("p1") + SYNC])
+    assert codes(through.client) == ["P0001", "25P02", "42501"], "the target has closed this one"
+    through.player.end()
+    assert_accounted(through.player)
