@@ -16,7 +16,7 @@ from hoopproxy.events import Event
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.handed import HandedTurn
-from hoopproxy.journal.reader import Record, records_of
+from hoopproxy.journal.record import Record, records_of
 from hoopproxy.journal.turns import Told
 from hoopproxy.reading.journals import event_of
 

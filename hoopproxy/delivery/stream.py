@@ -17,8 +17,8 @@ from hoopproxy.delivery.consumer import Entry, Records, Taken, TakenTurn
 from hoopproxy.errors import Damaged
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keys import GATEWAY_KEY, KeyFile
-from hoopproxy.journal.reader import Entry as Read
 from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Entry as Read
 from hoopproxy.journal.recovery import sound_segments
 from hoopproxy.journal.turns import Told
 from hoopproxy.journal.watermark import NO_MARK, Mark, read_mark

@@ -9,7 +9,7 @@ import attrs
 
 from hoopproxy.index.rows import Rows
 from hoopproxy.index.screens import ScreenTexts
-from hoopproxy.journal.reader import Record
+from hoopproxy.journal.record import Record
 
 __all__ = ["Document", "Stream", "Taken", "Window"]
 

@@ -22,7 +22,7 @@ from hoopproxy.index.screens import KIND, MAX_BYTES, Screens
 from hoopproxy.index.words import words_of
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.handed import HandedTurn, entries_of
-from hoopproxy.journal.reader import Record, chunk_of
+from hoopproxy.journal.record import Record, chunk_of
 from hoopproxy.journal.turns import Told
 
 __all__ = ["Gathering"]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from hoopproxy.journal.reader import Record, chunk_of
+from hoopproxy.journal.record import Record, chunk_of
 
 __all__ = ["Place", "RowTexts", "Rows"]
 

@@ -27,10 +27,7 @@ because a record in it was lawfully erased, keeps the digest of what it was in i
 the flag ``REWRITTEN`` and the ``jseq`` of the event that ordered it. So the chain stays checkable: the link
 is compared with ``original``, and the verifier says "rewritten by event E" and asks the ledger for the rest.
 
-A record's **commitment** is ``SHA-256(record salt || jseq || kind || length || body)``, the **record salt** the
-first 16 bytes of ``SHA-256(salt of its key id || jseq)``: a record that was lawfully erased (a *stub*: original
-kind, length, commitment) can't be guessed back, and a proof that shows one record's salt tells nothing of the
-others of its session. The ledger computes it, and whoever puts a stub in a record's place; the writer doesn't.
+What binds the ledger to a record, and what stays of an erased one, is in :mod:`hoopproxy.journal.commitments`.
 
 Never reuse a number here: this is a contract with every file ever written.
 """
@@ -38,15 +35,12 @@ Never reuse a number here: this is a contract with every file ever written.
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from hashlib import sha256
 from typing import Final
 from zlib import crc32
 
 import attrs
-import zstandard
 
 from hoopproxy.errors import Damaged, HoopproxyError
 
@@ -68,15 +62,10 @@ __all__ = [
     "Kind",
     "SegmentHeader",
     "StoredRecord",
-    "Stub",
     "UnsupportedFormat",
-    "commitment",
     "decode_records",
     "encode_block",
     "encode_records",
-    "open_commitment",
-    "read_payload",
-    "record_salt",
 ]
 
 VERSION: Final = 1
@@ -106,10 +95,6 @@ BLOCK_HEADER_SIZE: Final = _BLOCK.size + _CRC.size
 BLOCK_MAGIC: Final = b"\x89HPB"
 _MAX_KEYS: Final = 0xFFFE
 _ANY_KEY: Final = 0xFFFF
-_COMMITTED = struct.Struct("<QBI")
-_SALTED = struct.Struct("<Q")
-_SALT_SIZE: Final = 16
-_STUB = struct.Struct("<BI32s")
 
 
 class UnsupportedFormat(HoopproxyError):
@@ -324,43 +309,6 @@ _COMPRESSIONS = {int(each): each for each in Compression}
 StoredRecord = tuple[int, int, int, bytes]
 
 
-@attrs.frozen
-class Stub:
-    """What stays of an erased record: its original kind and length, and its commitment."""
-
-    kind: int
-    length: int
-    commitment: bytes
-
-    def encode(self) -> bytes:
-        """The body of the record of kind ``STUB`` that takes the erased one's place."""
-        return _STUB.pack(self.kind, self.length, self.commitment)
-
-    @classmethod
-    def decode(cls, body: bytes) -> Stub:
-        """Read a stub's body; ``ValueError`` if it is cut."""
-        if len(body) < _STUB.size:
-            raise ValueError("a stub's body is too short")
-        return cls(*_STUB.unpack_from(body))
-
-
-def record_salt(salt: bytes, jseq: int) -> bytes:
-    """The salt of one record, of that of its key id. Given away with a proof; the key id's own never is."""
-    return sha256(salt + _SALTED.pack(jseq)).digest()[:_SALT_SIZE]
-
-
-def open_commitment(salt_of_record: bytes, jseq: int, kind: int, body: bytes) -> bytes:
-    """The commitment, for whoever was shown the record's salt."""
-    digest = sha256(salt_of_record + _COMMITTED.pack(jseq, kind, len(body)))
-    digest.update(body)
-    return digest.digest()
-
-
-def commitment(salt: bytes, jseq: int, kind: int, body: bytes) -> bytes:
-    """What binds the ledger to this record without revealing it. ``salt`` is the key id's."""
-    return open_commitment(record_salt(salt, jseq), jseq, kind, body)
-
-
 def encode_records(
     codes: Sequence[int], keys: Sequence[int], lengths: Sequence[int], pieces: Iterable[bytes]
 ) -> bytes:
@@ -419,32 +367,3 @@ def encode_block(
         crc32(stored, seed),
     )
     return head + _CRC.pack(crc32(key_bytes, crc32(head, seed))) + key_bytes
-
-
-_of_thread = threading.local()
-
-
-def _decompressor() -> zstandard.ZstdDecompressor:
-    """This thread's own: making one takes several times as long as a small block, and threads can't share it."""
-    found: zstandard.ZstdDecompressor | None = getattr(_of_thread, "decompressor", None)
-    if found is None:
-        found = _of_thread.decompressor = zstandard.ZstdDecompressor()
-    return found
-
-
-def read_payload(header: BlockHeader, stored: bytes, seed: int) -> bytes:
-    """The raw payload; ``ValueError`` if it is cut, changed, or not as long as the header says."""
-    if len(stored) != header.stored or crc32(stored, seed) != header.payload_crc:
-        raise ValueError("the block's checksum is wrong")
-    if header.compression == Compression.NONE:
-        raw = stored
-    else:
-        try:
-            if zstandard.frame_content_size(stored) != header.raw:
-                raise ValueError("the block's length is wrong")
-            raw = _decompressor().decompress(stored)
-        except zstandard.ZstdError as error:
-            raise ValueError("the block can't be decompressed") from error
-    if len(raw) != header.raw:
-        raise ValueError("the block's length is wrong")
-    return raw

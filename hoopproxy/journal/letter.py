@@ -13,7 +13,8 @@ from hoopproxy.journal.datakeys import read_wrapped
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keyring import Sealed
 from hoopproxy.journal.keys import KeyFile
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.journal.sealing import SegmentSeal
 
 __all__ = ["Letter", "Letters"]

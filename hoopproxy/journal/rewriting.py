@@ -18,6 +18,7 @@ from typing import Final
 import attrs
 
 from hoopproxy.errors import Damaged, HoopproxyError
+from hoopproxy.journal.commitments import Stub, commitment
 from hoopproxy.journal.compress import Compressor
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import (
@@ -30,8 +31,6 @@ from hoopproxy.journal.format import (
     Kind,
     SegmentHeader,
     StoredRecord,
-    Stub,
-    commitment,
     decode_records,
     encode_block,
     encode_records,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hoopproxy.errors import Damaged
+from hoopproxy.journal.compress import read_payload
 from hoopproxy.journal.files import Files
 from hoopproxy.journal.format import (
     BLOCK_HEADER_SIZE,
@@ -20,7 +21,6 @@ from hoopproxy.journal.format import (
     SegmentHeader,
     StoredRecord,
     decode_records,
-    read_payload,
 )
 from hoopproxy.journal.turns import Told, told, unfold
 

@@ -6,6 +6,7 @@
 ``note``        signed notes and cosignatures; ``checkpoint`` a tree's head; ``proof`` one leaf, in one file
 ``epoch``       which key signs from when on, and who vouches for it
 ``folder``      the files; ``sealer`` one journal's tree, sealed as it grows
-``verify``      journal against tree against checkpoints; ``evidence`` one event, proven
+``verify``      journal against tree against checkpoints; ``comparison`` the first two, ``report`` what was found
+``evidence``    one event, proven
 ``witness``     who signs that a tree only grows; ``timestamp`` RFC 3161
 """

@@ -16,8 +16,9 @@ import attrs
 import orjson
 
 from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.commitments import open_commitment, record_salt
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.format import Kind, open_commitment, record_salt
+from hoopproxy.journal.format import Kind
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.epoch import Epochs

@@ -26,8 +26,9 @@ import attrs
 import orjson
 
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.journal.format import Kind, Stub, commitment
-from hoopproxy.journal.reader import Entry, Record
+from hoopproxy.journal.commitments import Stub, commitment
+from hoopproxy.journal.format import Kind
+from hoopproxy.journal.record import Entry, Record
 from hoopproxy.journal.turns import Told
 
 __all__ = [

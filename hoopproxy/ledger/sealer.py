@@ -17,7 +17,8 @@ from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.events import AuditCheckpoint, AuditEpoch, AuditGap, Event
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keys import KeyFile
-from hoopproxy.journal.reader import Entry, JournalReader, records_of
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Entry, records_of
 from hoopproxy.journal.turns import Told
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.epoch import Epoch, Epochs, Why, origin_of

@@ -19,7 +19,8 @@ from hoopproxy.journal.files import RealFiles
 from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import Kind, UnsupportedFormat
 from hoopproxy.journal.keyring import Keyring
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.journal.watermark import read_mark
 from hoopproxy.reading.answers import EventLine, Problem, Progress
 from hoopproxy.reading.filters import Filter, Wanted

@@ -28,7 +28,8 @@ from hoopproxy.index.words import Query
 from hoopproxy.journal.chunks import Chunk
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind, UnsupportedFormat
-from hoopproxy.journal.reader import JournalReader, Record, chunk_of
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record, chunk_of
 from hoopproxy.journal.watermark import read_mark
 from hoopproxy.reading.answers import Answer, EventLine, LeftOut, Problem, Progress, Remark
 from hoopproxy.reading.filters import Envelope, Filter

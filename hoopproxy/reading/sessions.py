@@ -17,7 +17,8 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.letter import Letter, Letters
-from hoopproxy.journal.reader import JournalReader, Record, chunk_of
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record, chunk_of
 from hoopproxy.reading.answers import Answer, EventLine, LeftOut, Problem
 from hoopproxy.reading.filters import Envelope, Filter
 from hoopproxy.reading.journals import Looking, Told, event_of, matching, nanoseconds

@@ -19,7 +19,7 @@ from hoopproxy.journal.files import Files, RealFiles
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.handed import HandedTurn, entries_of
-from hoopproxy.journal.reader import Entry, Record
+from hoopproxy.journal.record import Entry, Record
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
 from hoopproxy.ledger.sealer import Sealer

@@ -15,7 +15,8 @@ from hoopproxy.archive.shipping import Shipping, closed
 from hoopproxy.archive.store import FolderStore, StoreFailed
 from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from tests.cli.trail import Trail
 
 from .support import SEGMENT, Dying, trail_of

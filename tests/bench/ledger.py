@@ -13,7 +13,8 @@ from pathlib import Path
 
 from hoopproxy.events import Event
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.ledger.folder import LedgerFolder
 from hoopproxy.ledger.sealer import Sealer
 from hoopproxy.ledger.verify import Verification

@@ -17,7 +17,7 @@ from pathlib import Path
 from hoopproxy.discovery import screen_texts
 from hoopproxy.index.consumer import Index
 from hoopproxy.index.shelf import Shelf, folder_of
-from hoopproxy.journal.reader import chunk_of
+from hoopproxy.journal.record import chunk_of
 from hoopproxy.protocols.ssh.screentexts import ScreenTexts
 from hoopproxy.reading.answers import EventLine, Question
 from hoopproxy.reading.ask import ask

@@ -12,7 +12,7 @@ from hoopproxy.delivery.consumer import Taken
 from hoopproxy.journal.files import RealFiles
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
-from hoopproxy.journal.reader import Record
+from hoopproxy.journal.record import Record
 
 SESSION = uuid.uuid4().bytes
 FOLDER = Folder(Path("/nowhere") / str(uuid.uuid4()), RealFiles())

@@ -20,7 +20,8 @@ from hoopproxy.events import canonical
 from hoopproxy.index.gathering import Document, Gathering, Window
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.memory import MemoryFiles
-from hoopproxy.journal.reader import JournalReader, records_of
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import records_of
 from hoopproxy.journal.writer import Journal
 from hoopproxy.ledger.leaf import leaves_of, marker_of
 from hoopproxy.wire.envelope import Envelope

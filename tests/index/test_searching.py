@@ -11,7 +11,8 @@ import pytest
 
 from hoopproxy.events import AuditRead, CommandRequested, GatewayConfigChanged
 from hoopproxy.index.consumer import Index
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.reading.answers import EventLine, LeftOut, Problem, Remark
 from hoopproxy.reading.scope import NOTHING, Scope
 from hoopproxy.wire.commands import Decide, Verdict

@@ -8,8 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from hoopproxy.journal.commitments import Stub
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.format import Kind, Stub
+from hoopproxy.journal.format import Kind
 from hoopproxy.journal.keys import Key, KeyFile
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions

@@ -10,7 +10,8 @@ from hoopproxy.events import canonical
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.journal.writer import Journal
 
 STATE = Path("/state")

@@ -16,7 +16,8 @@ from hoopproxy.journal.chunks import CLIENT_LEG, Streams, encode_header, place
 from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import decode_records, encode_records
 from hoopproxy.journal.options import JournalOptions
-from hoopproxy.journal.reader import JournalReader, chunk_of
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import chunk_of
 from hoopproxy.journal.writer import Journal
 
 from .support import SESSION

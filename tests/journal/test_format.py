@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoopproxy.errors import Damaged
+from hoopproxy.journal.commitments import Stub, commitment, record_salt
+from hoopproxy.journal.compress import read_payload
 from hoopproxy.journal.format import (
     BLOCK_HEADER_SIZE,
     HEADER_SIZE,
@@ -19,14 +21,10 @@ from hoopproxy.journal.format import (
     BlockType,
     Compression,
     SegmentHeader,
-    Stub,
     UnsupportedFormat,
-    commitment,
     decode_records,
     encode_block,
     encode_records,
-    read_payload,
-    record_salt,
 )
 
 HEADER = SegmentHeader(

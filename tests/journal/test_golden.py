@@ -12,12 +12,14 @@ import pytest
 from hoopproxy.journal.age import identities_of
 from hoopproxy.journal.chain import rewritten
 from hoopproxy.journal.chunks import Chunk
+from hoopproxy.journal.commitments import Stub
 from hoopproxy.journal.folder import Folder, journals
-from hoopproxy.journal.format import HEADER_SIZE, Kind, SegmentHeader, Stub, UnsupportedFormat
+from hoopproxy.journal.format import HEADER_SIZE, Kind, SegmentHeader, UnsupportedFormat
 from hoopproxy.journal.keyring import READER_KEY, Keyring
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.journal.recovery import Recovered
 from hoopproxy.journal.writer import Journal
 

@@ -23,13 +23,15 @@ from hypothesis.stateful import (
 )
 
 from hoopproxy.errors import Damaged, JournalRefused
+from hoopproxy.journal.commitments import Stub, commitment
 from hoopproxy.journal.erasure import erase_from
-from hoopproxy.journal.format import Kind, Stub, commitment
+from hoopproxy.journal.format import Kind
 from hoopproxy.journal.keyring import READER_KEY
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.journal.rewriting import _Copy
 from hoopproxy.journal.survey import check
 from hoopproxy.journal.upkeep import Upkeep

@@ -11,7 +11,8 @@ from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import HEADER_SIZE
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
-from hoopproxy.journal.reader import JournalReader, Record, chunk_of
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record, chunk_of
 from hoopproxy.journal.segment import SegmentReader
 
 from .support import SESSION, STATE, bodies, opened, records

@@ -9,9 +9,10 @@ import pytest
 
 from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.journal.chain import rewritten
+from hoopproxy.journal.commitments import Stub, commitment
 from hoopproxy.journal.erasure import erase_from, find
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.format import Kind, Stub, commitment
+from hoopproxy.journal.format import Kind
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions

@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.journal.chain import rewritten
 from hoopproxy.journal.chunks import HEADER_SIZE as CHUNK_HEADER
+from hoopproxy.journal.commitments import Stub, commitment
 from hoopproxy.journal.datakeys import read_events_key, read_wrapped
 from hoopproxy.journal.erasure import erase_from, find
 from hoopproxy.journal.folder import Folder, journals
-from hoopproxy.journal.format import Kind, Stub, commitment
+from hoopproxy.journal.format import Kind
 from hoopproxy.journal.keyring import READER_KEY, Keyring, Sealed, hold
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
-from hoopproxy.journal.reader import JournalReader, Record, chunk_of
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record, chunk_of
 from hoopproxy.journal.sealing import SegmentSeal, secret_of
 from hoopproxy.journal.survey import check
 from hoopproxy.journal.upkeep import Upkeep

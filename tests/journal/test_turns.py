@@ -19,7 +19,8 @@ from hoopproxy.journal.format import CLOSES, OPENS, Compression, Kind, decode_re
 from hoopproxy.journal.inbox import Inbox
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
-from hoopproxy.journal.reader import JournalReader, chunk_of
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import chunk_of
 from hoopproxy.journal.segment import SegmentReader
 from hoopproxy.journal.state import OpenState
 from hoopproxy.journal.turns import fold, operation, unfold

@@ -17,7 +17,8 @@ from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import HEADER_SIZE, Kind, SegmentHeader
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import CommitFacts, JournalOptions
-from hoopproxy.journal.reader import JournalReader, chunk_of
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import chunk_of
 from hoopproxy.journal.writer import Journal
 
 from .support import SESSION, SMALL, STATE, Timers, bodies, event, opened, records

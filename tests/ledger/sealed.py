@@ -22,10 +22,12 @@ from hoopproxy.journal.format import (
     encode_block,
     encode_records,
 )
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
+from hoopproxy.ledger.report import Report
 from hoopproxy.ledger.sealer import Sealer
-from hoopproxy.ledger.verify import Report, Said, Verification
+from hoopproxy.ledger.verify import Said, Verification
 from hoopproxy.sealing.consumer import Ledger
 from tests.cli.trail import T0, Trail
 

@@ -12,7 +12,8 @@ import pytest
 from hoopproxy.events import AuditCheckpoint, Event
 from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.memory import MemoryFiles
-from hoopproxy.journal.reader import JournalReader, Record
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.journal.writer import Journal
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root

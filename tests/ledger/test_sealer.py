@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hoopproxy.events import AuditCheckpoint, AuditEpoch, AuditGap, GatewayClock
-from hoopproxy.journal.format import Kind, commitment
+from hoopproxy.journal.commitments import commitment
+from hoopproxy.journal.format import Kind
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.epoch import Epochs

@@ -22,7 +22,8 @@ from hoopproxy.journal.upkeep import Upkeep
 from hoopproxy.journal.vault import Sealing
 from hoopproxy.journal.writer import Journal
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
-from hoopproxy.ledger.verify import Report, Verification
+from hoopproxy.ledger.report import Report
+from hoopproxy.ledger.verify import Verification
 from tests.cli.trail import Trail
 
 from .sealed import House

@@ -14,14 +14,13 @@ from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
 from hoopproxy.events import AuditCheckpoint
+from hoopproxy.journal.commitments import Stub, commitment
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import (
     BlockType,
     Compression,
     Kind,
     SegmentHeader,
-    Stub,
-    commitment,
     encode_block,
     encode_records,
 )

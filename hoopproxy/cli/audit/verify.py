@@ -16,8 +16,9 @@ from hoopproxy.cli.audit.screen import Bar
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.inert import inert
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.reader import Record
-from hoopproxy.ledger.verify import Report, Said, Verification
+from hoopproxy.journal.record import Record
+from hoopproxy.ledger.report import Report
+from hoopproxy.ledger.verify import Said, Verification
 from hoopproxy.reading.journals import Looking
 
 __all__ = ["verify"]

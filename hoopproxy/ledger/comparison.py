@@ -1,0 +1,238 @@
+"""A journal beside its tree: whether each record is there, in its place, as it was sealed."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any, Final
+
+import orjson
+
+from hoopproxy.errors import Damaged
+from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import REWRITTEN, Kind, SegmentHeader
+from hoopproxy.journal.keys import KeyFile
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
+from hoopproxy.journal.recovery import sound_segments
+from hoopproxy.ledger.checkpoint import Checkpoint
+from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, Sealed, leaves_of, marker_of
+from hoopproxy.ledger.merkle import HASH_SIZE, fold, leaf_hash
+from hoopproxy.ledger.report import Report, Unfit
+from hoopproxy.ledger.sealer import Salts
+from hoopproxy.ledger.tiles import ENTRIES, WIDTH, Tiles, tile_path
+
+__all__ = ["Comparison", "Progress"]
+
+_BATCH: Final = 512
+_NO_SALT: Final = bytes(16)
+
+Progress = Callable[[Folder, Record], None]
+
+
+class Comparison:
+    """One pass over a journal and the leaves of its tree, side by side.
+
+    :param lags: the journal is a copy, which may end before the tree does. :param told: called after each batch, with
+        its last record. :param say: called with each checkpoint that is on record, and the record's ``jseq``.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        tiles: Tiles,
+        head: Checkpoint,
+        report: Report,
+        lags: bool,
+        *,
+        told: Progress,
+        say: Callable[[dict[str, Any], int], None],
+    ) -> None:
+        self._folder, self._lags, self._told, self._say = folder, lags, told, say
+        self._tiles, self._head, self._report = tiles, head, report
+        self._salts, self._marker = Salts(folder), marker_of(folder.path.name)
+        self._headers: dict[int, SegmentHeader] = {}
+        self._counts: dict[int, int] = {}
+        self._unsalted: dict[int, tuple[int, int]] = {}  # of each key: how many records, and the first
+        self._orders: dict[str, int] = {}  # session: the event that erased it
+        self._last = 0
+        self._ends: int | None = None  # the first record that is sealed and beyond the journal's end
+
+    def run(self) -> None:
+        """:raises Unfit: at the first thing that doesn't fit."""
+        leaves = self._leaves()
+        try:
+            with JournalReader(self._folder) as reader:
+                self._walk(iter(reader), leaves)
+        except Damaged as error:
+            raise Unfit(str(error), self._last + 1) from error
+        finally:
+            self._salts.close()
+        ends = self._ends
+        if ends is not None and not self._lags:
+            raise Unfit(f"record {ends} was sealed, but the journal ends before it", ends)
+        if ends is not None:
+            self._report.notes.append(f"this copy ends before record {ends}, which is sealed: not here yet")
+        if self._unsalted:
+            self._find_orders(is_whole=ends is None)
+
+    def _find_orders(self, is_whole: bool) -> None:
+        """Each session without a salt was erased by an order that is on record."""
+        report = self._report
+        keys = KeyFile.open(self._folder.files, self._folder.keys, self._folder.id)
+        try:
+            for key_id, (count, first) in self._unsalted.items():
+                by = self._orders.get(str(uuid.UUID(bytes=keys.get(key_id).session)), 0)
+                if not by and is_whole and not report.closed:
+                    raise Unfit(f"the salt of record {first} was destroyed, but nobody ordered that", first)
+                report.unsalted[by] = report.unsalted.get(by, 0) + count
+                report.checked -= count
+        finally:
+            keys.close()
+
+    def _walk(self, records: Iterator[Record], leaves: Iterator[bytes]) -> None:
+        first = next(records, None)
+        if first is None:
+            return
+        records = chain([first], records)
+        for data in leaves:
+            leaf = self._leaf(data)
+            self._report.sealed += len(leaf)
+            gone = min(max(first.jseq - leaf.jseq, 0), len(leaf))
+            self._report.retired += gone
+            if gone == len(leaf):
+                continue
+            batch = list(islice(records, len(leaf) - gone))
+            self._side_by_side(batch, leaf, data, gone)
+            if len(batch) < len(leaf) - gone:
+                self._ends = leaf.jseq + gone + len(batch)
+                return
+        while batch := list(islice(records, _BATCH)):
+            self._report.unsealed += len(batch)
+            self._read(batch)
+
+    def _leaf(self, data: bytes) -> Leaf:
+        try:
+            return Leaf.decode(data)
+        except BadLeaf as error:
+            raise Unfit(str(error), self._last + 1) from error
+
+    def _side_by_side(self, batch: Sequence[Record], leaf: Leaf, data: bytes, gone: int) -> None:
+        """Records, and the leaf that they were sealed in; ``gone``: how many of it the journal no longer has."""
+        is_plain = not gone and all(record.kind != Kind.STUB for record in batch)
+        if not is_plain or leaves_of(batch, self._salts.__getitem__, self._marker, len(leaf)) != [data]:
+            for record, sealed in zip(batch, leaf.records[gone:], strict=False):
+                self._pair(record, sealed)
+        self._report.checked += len(batch)
+        if batch:
+            self._read(batch)
+
+    def _read(self, batch: Sequence[Record]) -> None:
+        self._collect(batch)
+        self._last = batch[-1].jseq
+        self._told(self._folder, batch[-1])
+
+    def _pair(self, record: Record, leaf: Sealed) -> None:
+        """One record and what was sealed of it, looked at closely."""
+        if leaf.jseq < record.jseq:
+            raise Unfit(
+                f"record {leaf.jseq} was sealed, but is missing: record {record.jseq} follows", leaf.jseq
+            )
+        if leaf.jseq > record.jseq:
+            raise Unfit(
+                f"record {record.jseq} is in the journal, but was never sealed: {leaf.jseq} is in its place",
+                record.jseq,
+            )
+        if self._lags and record.kind != Kind.STUB and self._salts[record.key_id] == _NO_SALT:
+            count, first = self._unsalted.get(record.key_id, (0, record.jseq))
+            self._unsalted[record.key_id] = count + 1, first
+            try:
+                leaf.check_place(record, self._marker)
+            except Mismatch as error:
+                raise Unfit(str(error), record.jseq) from error
+            return
+        if record.kind == Kind.STUB:
+            by = self._header(record.segment).rewritten_by
+            self._report.erased[by] = self._report.erased.get(by, 0) + 1
+        try:
+            leaf.check(record, self._salts[record.key_id] if record.kind != Kind.STUB else b"", self._marker)
+        except (Mismatch, ValueError) as error:
+            raise Unfit(str(error), record.jseq) from error
+
+    def _header(self, number: int) -> SegmentHeader:
+        if number not in self._headers:
+            self._headers = {header.number: header for header in sound_segments(self._folder)}
+        header = self._headers[number]
+        if not header.flags & REWRITTEN:
+            raise Unfit(f"segment {number} holds erased records, but doesn't say who ordered that")
+        return header
+
+    def _collect(self, batch: Sequence[Record]) -> None:
+        for record in batch:
+            if record.is_closed and record.kind == Kind.EVENT:
+                self._report.closed += 1
+            if record.key_id != 0 or record.kind != Kind.EVENT:
+                continue
+            if b'"kind":"audit.erasure"' in record.body:
+                self._order(orjson.loads(record.body), record.jseq)
+            elif b'"kind":"audit.checkpoint"' in record.body:
+                event = orjson.loads(record.body)
+                if event.get("kind") == "audit.checkpoint":
+                    self._say(event, record.jseq)
+
+    def _order(self, event: dict[str, Any], jseq: int) -> None:
+        if event.get("kind") == "audit.erasure":
+            for session in event["event"].get("sessions", ()):
+                self._orders.setdefault(session, jseq)
+
+    def _leaves(self) -> Iterator[bytes]:
+        """Every leaf; its bundle and its tile are checked before it is given, and in the end all of the tiles."""
+        tiles = self._tiles
+        edge: list[list[bytes]] = [[]]
+        for number in range(-(-tiles.size // WIDTH)):
+            leaves = tiles.leaves(number)
+            hashes = [leaf_hash(leaf) for leaf in leaves]
+            if b"".join(hashes) != tiles.hashes(0, number):
+                raise self._differing(number, leaves, hashes)
+            if len(hashes) == WIDTH:
+                self._fill(edge, fold(hashes))
+            yield from leaves
+        for level, hashes in enumerate(edge, 1):
+            self._same(level, (tiles.size >> 8 * level) // WIDTH, hashes)
+        if tiles.root() != self._head.root:
+            raise Unfit("the tree's root is not the one that was signed")
+
+    def _fill(self, edge: list[list[bytes]], found: bytes) -> None:
+        """One more full tile at the lowest level."""
+        for level in range(1, 8):
+            if len(edge) < level:
+                edge.append([])
+            hashes = edge[level - 1]
+            hashes.append(found)
+            if len(hashes) < WIDTH:
+                return
+            self._counts[level] = self._counts.get(level, -1) + 1
+            self._same(level, self._counts[level], hashes)
+            found = fold(hashes)
+            hashes.clear()
+
+    def _same(self, level: int, number: int, hashes: list[bytes]) -> None:
+        if hashes and self._tiles.hashes(level, number) != b"".join(hashes):
+            raise Unfit(f"{tile_path(level, number, len(hashes))} is not what the tiles below it hash to")
+
+    def _differing(self, number: int, leaves: list[bytes], made: list[bytes]) -> Unfit:
+        """Which leaf of a bundle is not what its tile says."""
+        stored = self._tiles.hashes(0, number)
+        place = next(
+            index
+            for index, each in enumerate(made)
+            if stored[index * HASH_SIZE : (index + 1) * HASH_SIZE] != each
+        )
+        width = len(made)
+        bundle, tile = tile_path(ENTRIES, number, width), tile_path(0, number, width)
+        what = f"leaf {number * WIDTH + place} in {bundle} is not what {tile} has for it"
+        try:
+            return Unfit(what, Leaf.decode(leaves[place]).jseq)
+        except BadLeaf:
+            return Unfit(what)
