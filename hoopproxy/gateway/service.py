@@ -30,6 +30,7 @@ from hoopproxy.gateway import notify, recovery, state
 from hoopproxy.gateway.cancel import Cancels
 from hoopproxy.gateway.clockwatch import ClockWatch
 from hoopproxy.gateway.doorbell import Doorbell
+from hoopproxy.gateway.draining import drain
 from hoopproxy.gateway.faults import described
 from hoopproxy.gateway.figures import Figures
 from hoopproxy.gateway.limits import Crowd
@@ -50,16 +51,12 @@ from hoopproxy.journal.sealing import secret_of
 from hoopproxy.journal.vault import Sealing
 from hoopproxy.journal.writer import Journal
 from hoopproxy.secrets import Secrets
-from hoopproxy.wire.commands import Refusal
 from hoopproxy.wire.recorder import Clock, IdSource
 
 __all__ = ["GatewayService", "StartFailed"]
 
 LAST_WORD_SECONDS = 5.0
 """At the end: how long the disk may take for the gateway's last word before the trail's process is ended."""
-
-GOODBYE_SECONDS = 5.0
-"""At the end of draining: how long the clients may take to read why they are closed."""
 
 
 class StartFailed(HoopproxyError):
@@ -391,7 +388,7 @@ class GatewayService(Service):
         self.shared.draining = True
         notify.stopping(f"waiting up to {seconds} s for {len(self.shared.sessions)} sessions")
         yield self.ports.close()
-        yield self._drain(seconds)
+        self.closed_by_us = yield drain(self.shared, self.reactor, seconds)
         self.clock_watch.stop()
         self.shared.rounds.stop()
         self.shared.reports.flush()
@@ -421,41 +418,6 @@ class GatewayService(Service):
 
         self.journal.commit_now()
         self.journal.when_durable(self.journal.next_jseq - 1, durable)
-        return waiting
-
-    @inlineCallbacks
-    def _drain(self, seconds: int) -> Generator[Deferred[Any], Any, None]:
-        """Let running sessions finish, then say goodbye, then close."""
-        shared = self.shared
-        refusal = Refusal("shutdown", "the gateway is shutting down")
-        for session in list(shared.sessions.values()):
-            if not session.under_way:
-                session.refuse(refusal)
-        yield self._until_empty(seconds)
-        for session in list(shared.sessions.values()):
-            self.closed_by_us += 1
-            session.refuse(refusal)
-        yield self._until_empty(GOODBYE_SECONDS)
-        for session in list(shared.sessions.values()):
-            session.abort()
-        yield self._until_empty(1.0)
-
-    def _until_empty(self, seconds: float) -> Deferred[None]:
-        shared = self.shared
-        waiting: Deferred[None] = Deferred()
-        if not shared.sessions:
-            waiting.callback(None)
-            return waiting
-
-        def over() -> None:
-            shared.emptied = None
-            if timer.active():
-                timer.cancel()
-            if not waiting.called:
-                waiting.callback(None)
-
-        timer = self.reactor.callLater(seconds, over)
-        shared.emptied = over
         return waiting
 
     def _close(self) -> Deferred[Any]:

@@ -392,8 +392,8 @@ class Session(LoggingIn, Admitting):
         if self._relay is not None and self.identity is not None:
             self._sum_up(self._relay)
         shared.sessions.pop(self.id, None)
-        if shared.emptied is not None and not shared.sessions:
-            shared.emptied()
+        if shared.session_ended is not None:
+            shared.session_ended()
 
     def _report_violation(self) -> None:
         """What a stranger did wrong: counted, and the first of an address on record."""

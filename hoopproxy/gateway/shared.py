@@ -111,8 +111,8 @@ class Shared:
     draining: bool = False
     awaiting: Callable[[tuple[str, ...]], DurableJournal] | None = None
     """Gives the journal whose records are durable when they are at these sinks, too (``durable_at``)."""
-    emptied: Callable[[], None] | None = None
-    """Called when the last session is over."""
+    session_ended: Callable[[], None] | None = None
+    """Called when a session is over, while somebody waits for that."""
 
     @rounds.default
     def _make_rounds(self) -> Rounds:

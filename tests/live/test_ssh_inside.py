@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -168,10 +169,11 @@ def jumping(settings: Configuration, folder: Path, *targets: str) -> None:
         settings["role"][0]["targets"].append(name)
 
 
-def jump(
-    through: SSHGateway, folder: Path, user: str, where: str, *command: str
-) -> subprocess.CompletedProcess[bytes]:
-    """``ssh -J USER@gateway WHERE``, by a client that knows the gateway's host CA and trusts nothing else."""
+def jumper(through: SSHGateway, folder: Path, user: str, *shared: str) -> list[str]:
+    """``ssh -J USER@gateway``, by a client that knows the gateway's host CA and trusts nothing else.
+
+    :param shared: more lines of its configuration for the connection to the gateway.
+    """
     tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
     known = folder / "known_hosts"
     authority = (folder / "host_ca.pub").read_text() if (folder / "host_ca.pub").exists() else ""
@@ -182,10 +184,18 @@ def jump(
         f"Host gateway\n  HostName 127.0.0.1\n  Port {through.ssh.port}\n  User {user}\n"
         f"  UserKnownHostsFile {folder / 'gateway_known'}\n  StrictHostKeyChecking accept-new\n"
         "  PreferredAuthentications password\n  NumberOfPasswordPrompts 1\n"
-        f"Host *\n  UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n"
+        + "".join(f"  {line}\n" for line in shared)
+        + f"Host *\n  UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n"
     )
+    return [tool, "-F", str(config), "-J", "gateway"]
+
+
+def jump(
+    through: SSHGateway, folder: Path, user: str, where: str, *command: str
+) -> subprocess.CompletedProcess[bytes]:
+    """``ssh -J USER@gateway WHERE COMMAND``."""
     return subprocess.run(
-        [tool, "-F", str(config), "-J", "gateway", where, *command],
+        [*jumper(through, folder, user), where, *command],
         input=b"typed\n",
         capture_output=True,
         env=through.ssh.environment(user),
@@ -268,3 +278,81 @@ def test_a_gateway_that_stops_takes_no_new_session_inside(
     (denied,) = [each for each in events if each["kind"] == "command.denied"]
     assert (denied["event"]["code"], denied["reason"]) == ("shutdown", "the gateway is shutting down")
     assert len([each for each in events if each["kind"] == "forward.opened"]) == 1
+
+
+def begun(client: list[str], through: SSHGateway, command: str) -> subprocess.Popen[bytes]:
+    """A client in a session of its own (of the system: ``ssh -J`` runs another ssh), once its command has begun."""
+    running = subprocess.Popen(
+        [*client, "ops@box", f"echo begun; {command}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=through.ssh.environment("writer"),
+    )
+    assert running.stdout is not None
+    assert running.stdout.readline() == b"begun\n"
+    return running
+
+
+def draining(folder: Path, seconds: int, *others: str) -> Callable[[Configuration], None]:
+    def change(settings: Configuration) -> None:
+        jumping(settings, folder, *others)
+        settings["gateway"]["drain_seconds"] = seconds
+
+    return change
+
+
+def test_a_jump_may_finish_while_the_gateway_stops(make: Make, tmp_path: Path) -> None:
+    """Who came by ``ssh -J`` keeps both connections until the command is over; nobody new comes in by the connection
+    that is there, and is told why; the gateway waits no longer than for the last."""
+    through = make(change=draining(tmp_path, 60, "other"))
+    control = tmp_path / "control"
+    shared = jumper(
+        through, tmp_path, "writer", f"ControlPath {control}", "ControlMaster auto", "ControlPersist 60"
+    )
+    running = begun(shared, through, "read line; echo $line; exit 4")
+    through.gateway.send(signal.SIGTERM)
+    until(lambda: not listening("127.0.0.1", through.ssh.port), seconds=15, what="nobody listens there")
+    late = subprocess.run(
+        [*shared, "ops@box", "echo in"],
+        capture_output=True,
+        timeout=30,
+        check=False,
+        env=through.ssh.environment("writer"),
+    )
+    assert (late.returncode, late.stdout) == (255, b"")
+    assert b"refused" in late.stderr, late.stderr  # the sentence is for the client that holds the connection
+    said, words = running.communicate(b"to the end\n", timeout=30)
+    assert (running.returncode, said) == (4, b"to the end\n"), words
+    assert through.gateway.wait(20) == 0, "nothing that is idle is waited for"
+    events = through.gateway.events()
+    assert_whole(events)
+    assert_balanced(events)
+    assert len([each for each in events if each["kind"] == "forward.opened"]) == 1
+    (denied,) = [each for each in events if each["kind"] == "command.denied"]
+    assert (denied["event"]["code"], denied["reason"]) == ("shutdown", "the gateway is shutting down")
+    ended = [each["event"] for each in events if each["kind"] == "command.completed"]
+    assert [each["detail"]["exit_status"] for each in ended] == [4]
+
+
+def test_a_jump_that_outlasts_the_drain_is_told_why(make: Make, tmp_path: Path) -> None:
+    """The time is up: the connection inside ends by a DISCONNECT with a sentence, and not by its carrier's end; both
+    sessions are on record, whole."""
+    through = make(change=draining(tmp_path, 2))
+    running = begun(jumper(through, tmp_path, "writer"), through, "exec sleep 300")
+    through.gateway.send(signal.SIGTERM)
+    _, words = running.communicate(timeout=30)
+    assert running.returncode == 255
+    told = [line for line in words.splitlines() if b"the gateway is shutting down" in line]
+    assert told, words
+    assert b"UNKNOWN port 65535" in told[0], "of the inner connection OpenSSH knows no address"
+    assert through.gateway.wait(20) == 0
+    events = through.gateway.events()
+    assert_whole(events)
+    assert_balanced(events)
+    ends = [each for each in events if each["kind"] == "session.end"]
+    assert len(ends) == 2
+    (inner,) = [each for each in ends if "via_session" in each["client"]]
+    assert inner["event"]["cause"] == "shutdown"
+    (unfinished,) = [each for each in events if each["kind"] == "command.unfinished"]
+    assert unfinished["event"]["because"]
