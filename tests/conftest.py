@@ -12,8 +12,11 @@ import os
 import pytest
 from hypothesis import settings
 
+from tests.interrupts import let_children_hear
+
 settings.register_profile("house", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
+let_children_hear()
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "house")
 
 

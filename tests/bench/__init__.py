@@ -14,7 +14,7 @@
     python -m tests.bench.recovery   # start of a gateway on GiB of segments, and after a kill
     python -m tests.bench.verify     # events and MB a second of `audit verify`
     python -m tests.bench.export     # CPU of an exported transaction, by format
-    python -m tests.bench            # all of it
+    python -m tests.bench            # all of it; --list, --quick, --only pgbench,idle
 
 Each takes ``--help``; ``--seconds 3 --rounds 3 --only simple,8`` is a quick look. Results go to the terminal
 as a table and to ``tests/bench/results/`` as JSON, with interpreter and CPU named. Use Debian's

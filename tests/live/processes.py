@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import fcntl
 import functools
 import os
 import pwd
@@ -22,10 +23,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.interrupts import INTERRUPTS
+
 __all__ = ["Spawned", "file_system", "free_port", "on_real_disk", "plain_user", "until", "work_folder"]
 
 PLAIN_USER = "hoopproxy-test"
 PORTS = range(15000, 32000)  # below 32768, where outgoing connections take theirs
+TAKEN = Path("/tmp/hoopproxy-test-ports")
+"""One file for all runs on this machine, whatever their ``TMPDIR``: a run locks the byte of each port that it gives."""
 VOLATILE = frozenset({"tmpfs", "ramfs", "overlay", "nfs", "nfs4", "9p", "fuse.sshfs"})
 
 _PR_SET_PDEATHSIG = 1
@@ -50,19 +55,45 @@ def plain_user() -> pwd.struct_passwd | None:
 
 
 def free_port(*, family: socket.AddressFamily = socket.AF_INET) -> int:
-    """A loopback TCP port below the ephemeral range that nobody listens on, given once a run."""
-    order = random.Random(os.getpid() ^ time.monotonic_ns()).sample(PORTS, 400)
+    """A loopback TCP port below the ephemeral range that nobody listens on.
+
+    Given once a run, and to no other run that goes on on this machine: between the look and the server that will
+    listen there is time for another to look.
+    """
+    order = random.Random(os.getpid() ^ time.monotonic_ns()).sample(PORTS, min(len(PORTS), 400))
     for port in order:
-        if port in _given:
-            continue
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            try:
-                trial.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", port))
-            except OSError:
-                continue
-        _given.add(port)
-        return port
-    raise RuntimeError("no free port found between 15000 and 32000")
+        if port not in _given and _claimed(port) and _unused(port, family):
+            _given.add(port)
+            return port
+    raise RuntimeError(f"no free port found between {PORTS.start} and {PORTS.stop}")
+
+
+def _unused(port: int, family: socket.AddressFamily) -> bool:
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        try:
+            trial.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _claimed(port: int) -> bool:
+    """Whether the port is ours from now on, until this process ends; then the kernel takes the lock back."""
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _claims() -> int:
+    # Opened once and never closed: closing any descriptor of a file gives up all of a process's locks on it.
+    with contextlib.suppress(FileExistsError):
+        made = os.open(TAKEN, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+        os.fchmod(made, 0o666)  # whatever the umask: the next run may be another user's
+        return made
+    return os.open(TAKEN, os.O_RDWR | os.O_NOFOLLOW)
 
 
 def file_system(path: Path) -> str:
@@ -151,7 +182,10 @@ def taken(port: int) -> bool:
         return False
 
 
-def _die_with_parent() -> None:
+def _begin() -> None:
+    """In the child: it goes when we go, and hears what we may not hear (a measurement in the background)."""
+    for number in INTERRUPTS:
+        signal.signal(number, signal.SIG_DFL)
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -184,7 +218,7 @@ class Spawned:
                 user=None if owner is None else owner.pw_uid,
                 group=None if owner is None else owner.pw_gid,
                 extra_groups=None if owner is None else [],
-                preexec_fn=_die_with_parent,
+                preexec_fn=_begin,
                 start_new_session=True,  # a Ctrl-C at the terminal is ours, not the server's
             )
         self.pid = self._process.pid

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import socket
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
-from . import need, toml
+from . import need, processes, toml
 from .clients import Transcript
 from .judge import counting
 from .oracle import Statement, compare, logged, parse_parameters
@@ -47,6 +50,58 @@ def test_a_killed_server_comes_back(certificates: object, postgres15: Postgres) 
     postgres15.up()
     assert postgres15.pid != before
     assert postgres15.execute("SELECT 1") == [(1,)]
+
+
+DRAWS = """
+import sys
+from tests.live import processes
+processes.PORTS = range(18000, 18600)
+print(*(processes.free_port() for _ in range(200)), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_runs_on_one_machine_are_given_no_port_in_common() -> None:
+    """Each looks before its server listens, so without a claim both take the same one now and then. 200 of 600."""
+    root = Path(__file__).parents[2]
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", DRAWS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root
+        )
+        for _ in range(2)
+    ]
+    try:
+        drawn = [run.stdout.readline().split() for run in runs if run.stdout is not None]
+        assert [len(set(each)) for each in drawn] == [200, 200]
+        assert not set(drawn[0]) & set(drawn[1])
+    finally:
+        for run in runs:
+            run.communicate(timeout=20)
+
+
+def test_a_port_is_free_again_when_its_run_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it ended: a claim that outlives a killed run would use the ports up."""
+    monkeypatch.setattr(processes, "PORTS", range(18600, 18630))
+    claims = (
+        "from tests.live import processes\nprint(*map(processes._claimed, range(18600, 18630)), flush=True)\n"
+    )
+    root = Path(__file__).parents[2]
+    run = subprocess.Popen(
+        [sys.executable, "-c", claims + "input()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    )
+    try:
+        assert run.stdout is not None
+        assert "False" not in run.stdout.readline()
+        with pytest.raises(RuntimeError, match="no free port"):
+            free_port()
+    finally:
+        run.kill()
+        run.communicate(timeout=20)
+    assert free_port() in processes.PORTS
 
 
 def test_the_judge_counts_what_crossed(postgres15: Postgres) -> None:
