@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from hoopproxy.protocols.postgres.prepared import Prepared
-from hoopproxy.wire.commands import Refusal
+from hoopproxy.wire.commands import Completed, Refusal
 
 if TYPE_CHECKING:
     from hoopproxy.protocols.postgres.doubt import Doubt
@@ -37,6 +37,7 @@ __all__ = [
     "YES",
     "Pipeline",
     "Sent",
+    "skipped",
 ]
 
 QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, FUNCTION, SYNC = b"QPBDECFS"
@@ -226,3 +227,14 @@ def _copies_in(execute: Sent | None) -> bool:
 
 
 _IDLE = ord("I")
+
+
+def skipped(sent: Sent) -> Completed:
+    """The end of an operation that the target discarded."""
+    return Completed(
+        sent.op,
+        sent.began,
+        {"because": "the target discards until Sync after an error"},
+        "skipped",
+        "skipped",
+    )

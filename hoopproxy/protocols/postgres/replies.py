@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.events import SessionNote, safe_text
 from hoopproxy.protocols.postgres import messages
-from hoopproxy.protocols.postgres.commanding import skipped
-from hoopproxy.protocols.postgres.doubt import DISCARD_AGAIN, Doubt
+from hoopproxy.protocols.postgres.answering import IDLE, completed
+from hoopproxy.protocols.postgres.doubt import DISCARD_AGAIN
+from hoopproxy.protocols.postgres.failures import Failures
 from hoopproxy.protocols.postgres.outstanding import (
     AGAIN,
     BIND,
@@ -18,38 +17,18 @@ from hoopproxy.protocols.postgres.outstanding import (
     EXECUTE,
     FUNCTION,
     MAYBE,
-    NAMES,
     NO,
     PARSE,
     PROBE,
     QUERY,
     READ_ON_AT,
-    REFUSED,
     REFUSED_QUERY,
     SYNC,
     YES,
-    Pipeline,
     Sent,
 )
-from hoopproxy.protocols.postgres.prepared import UNKNOWN, Names
-from hoopproxy.protocols.postgres.reading import Reader
-from hoopproxy.protocols.postgres.refusals import say
-from hoopproxy.protocols.postgres.reports import Report, read_report
-from hoopproxy.wire.commands import (
-    RELEASE,
-    RESUME,
-    WITHHOLD,
-    Close,
-    Command,
-    Completed,
-    Note,
-    Redact,
-    Refusal,
-    Result,
-    ToClient,
-    Told,
-    ToServer,
-)
+from hoopproxy.protocols.postgres.prepared import UNKNOWN
+from hoopproxy.wire.commands import RELEASE, RESUME, WITHHOLD, Command, Result, Told, ToServer
 from hoopproxy.wire.frames import Frame
 
 __all__ = ["Replies"]
@@ -69,26 +48,11 @@ _NOTHING = Sent(0)
 _DIGITS = 16
 """A count in a tag with that many digits is no count: integers of an event stay below 2**53."""
 
-_IDLE = ord("I")
-_FORMATS = ("text", "binary")
-_REPORTED = frozenset(
-    {
-        "client_encoding",
-        "standard_conforming_strings",
-        "application_name",
-        "session_authorization",
-        "search_path",
-    }
-)
 
-
-class Replies:
+class Replies(Failures):
     """Frames of a target to results."""
 
-    __slots__ = ("_names", "_pipeline", "_queue", "_reader")
-
-    def __init__(self, pipeline: Pipeline, reader: Reader, names: Names) -> None:
-        self._pipeline, self._queue, self._reader, self._names = pipeline, pipeline.queue, reader, names
+    __slots__ = ()
 
     def run(self, frames: Sequence[Frame], shift: int, now: int) -> tuple[list[Told], int]:
         """The beginning of ``frames`` that is plain: results as nearly every reply has them.
@@ -213,17 +177,6 @@ class Replies:
         doubt.waits = False
         return (*(found or ()), RELEASE)
 
-    def _asked_for_rows(self, frame: Frame) -> Sent:
-        """The Query or Execute that a reply with a result belongs to."""
-        head = self._queue[0] if self._queue else None
-        if head is None or (head.kind != QUERY and head.kind != EXECUTE) or head.failed is not None:
-            raise self._illegal(frame)
-        return head
-
-    def _illegal(self, frame: Frame) -> ProtocolViolation:
-        head = NAMES[self._queue[0].kind] if self._queue else "nothing"
-        return ProtocolViolation(f"the target sent {chr(frame.kind)!r} in answer to {head}")
-
     # --- results -------------------------------------------------------------------------------------
 
     def _row_description(self, frame: Frame) -> Sequence[Command] | None:
@@ -262,7 +215,7 @@ class Replies:
         if head.kind == QUERY:
             return (result,)
         del self._queue[0]
-        return (result, _completed(head))
+        return (result, completed(head))
 
     def _ended(self, head: Sent, frame: Frame, fields: dict[str, object]) -> Sequence[Command]:
         """A result without CommandComplete."""
@@ -276,13 +229,7 @@ class Replies:
         if head.kind == QUERY:
             return (result,)
         del self._queue[0]
-        return (result, _completed(head))
-
-    def _copied(self, head: Sent) -> dict[str, object]:
-        copy, head.copy = head.copy or {}, None
-        if copy["way"] != "out":
-            copy.update(self._pipeline.copy_sent())
-        return copy
+        return (result, completed(head))
 
     def _empty(self, frame: Frame) -> Sequence[Command] | None:
         head = self._asked_for_rows(frame)
@@ -314,7 +261,7 @@ class Replies:
         if queue and queue[0].kind in (QUERY, FUNCTION) and not (pipeline.owed and _unbegun(queue[0])):
             if pipeline.copying is queue[0]:
                 raise ProtocolViolation("the target is ready in the midst of a COPY")
-            done = (_completed(queue.pop(0), body[0]),)
+            done = (completed(queue.pop(0), body[0]),)
         elif queue and (
             queue[0].kind == SYNC or (queue[0].kind == REFUSED_QUERY and queue[0].failed is not None)
         ):
@@ -338,7 +285,7 @@ class Replies:
             pipeline.fresh = not pipeline.batch
             self._reader.settled()
             self._names.moving = False
-            if status == _IDLE:
+            if status == IDLE:
                 self._names.transaction_ended()
 
     def _ready_before_probe(self, status: int) -> Sequence[Command] | None:
@@ -368,11 +315,6 @@ class Replies:
         return [*found, RELEASE] if doubt.waits else found
 
     # --- the extended protocol -----------------------------------------------------------------------
-
-    def _expect(self, frame: Frame, kind: int) -> Sent:
-        if not self._queue or self._queue[0].kind != kind:
-            raise self._illegal(frame)
-        return self._queue[0]
 
     def _parsed(self, frame: Frame) -> Sequence[Command] | None:
         statement = self._expect(frame, PARSE).statement
@@ -411,154 +353,6 @@ class Replies:
             statement.meant.types = types
         return None
 
-    # --- COPY ----------------------------------------------------------------------------------------
-
-    def _copy_begins(self, frame: Frame, way: str) -> Sent:
-        head = self._asked_for_rows(frame)
-        response = messages.read_copy_response(frame.body or b"")
-        if head.copy is not None or response.format >= len(_FORMATS):
-            raise self._illegal(frame)
-        head.copy = {"way": way, "format": _FORMATS[response.format]}
-        if head.start < 0:
-            head.start = frame.start
-        return head
-
-    def _copy_in(self, frame: Frame) -> Sequence[Command] | None:
-        pipeline, head = self._pipeline, self._copy_begins(frame, "in")
-        pipeline.copy_began(head)
-        if pipeline.doubt is None and pipeline.swallowed and head.kind == EXECUTE and len(self._queue) == 1:
-            pipeline.doubt = Doubt(head)  # nothing in its text had said that it is a COPY
-        return None
-
-    def _copy_out(self, frame: Frame) -> Sequence[Command] | None:
-        self._copy_begins(frame, "out")
-        return None
-
-    def _copy_both(self, frame: Frame) -> Sequence[Command] | None:
-        self._pipeline.copy_began(self._copy_begins(frame, "both"))
-        return None
-
-    def _copy_data(self, frame: Frame) -> Sequence[Command] | None:
-        head = self._queue[0] if self._queue else None
-        if head is None or head.copy is None or head.copy["way"] == "in":
-            raise self._illegal(frame)
-        head.rows += frame.count
-        return None
-
-    def _copy_done(self, frame: Frame) -> Sequence[Command] | None:
-        head = self._queue[0] if self._queue else None
-        if head is None or head.copy is None or head.copy["way"] == "in":
-            raise self._illegal(frame)
-        return None
-
-    # --- errors and what comes unasked ---------------------------------------------------------------
-
-    def _error(self, frame: Frame) -> Sequence[Command] | None:
-        error, spans = self._report(frame)
-        queue = self._queue
-        found: list[Command] = [Redact(span) for span in spans]
-        if error.get("severity") in ("FATAL", "PANIC"):
-            return [*found, _note("the target ends the session", error)]
-        if not queue:
-            if error.get("severity") == "ERROR":
-                raise self._illegal(frame)
-            # A server of before 9.6 says the severity in its own language only.
-            return [*found, _note("the target ends the session", error)]
-        head = queue[0]
-        if head.failed is not None or head.kind == PROBE:
-            raise self._illegal(frame)
-        if head.kind == AGAIN:
-            del queue[0]
-            return [*found, WITHHOLD]
-        if head.refusal is not None:
-            found += (WITHHOLD, ToClient(say(head.refusal, "ERROR"), "error of the replacement replaced"))
-            if head.kind == REFUSED:
-                return found + self._skip()
-            head.failed = error
-            return found
-        copied_to = head.copy is not None and head.copy["way"] != "out"
-        if head.kind in (QUERY, FUNCTION):
-            head.failed = error
-            found += self._failed(head, frame, error)
-            if copied_to and error.get("sqlstate") == "08P01" and len(queue) > 1 and queue[1].kind != SYNC:
-                found += self._taken_by_copy()
-            if copied_to:
-                self._pipeline.copy_failed()
-            return found
-        if head.kind == EXECUTE:
-            found += self._failed(head, frame, error)
-            found.append(_completed(head, failed=error))
-            if copied_to:
-                self._pipeline.copy_failed()
-            return found + self._skip(1)
-        if head.kind == SYNC:
-            return [*found, _note("Sync failed", error)]
-        detail = dict(error)
-        if head.kind == PARSE and head.statement is not None:
-            detail["text"] = head.statement.text
-        return [*found, _note(f"{NAMES[head.kind]} failed", detail), *self._skip()]
-
-    def _failed(self, head: Sent, frame: Frame, error: dict[str, object]) -> list[Command]:
-        start = head.start if head.start >= 0 else frame.start
-        fields: dict[str, object] = {"index": head.results, "bytes": frame.end - start, "error": error}
-        if head.copy is not None:
-            fields["detail"] = {"copy": self._copied(head)}
-        head.results += 1
-        head.all_bytes += frame.end - start
-        head.start, head.rows = -1, 0
-        return [Result(head.op, start, frame.end, fields)]
-
-    def _taken_by_copy(self) -> list[Command]:
-        # A command inside COPY FROM STDIN: the target reads it, fails the COPY, and never answers it.
-        taken = self._queue[1]
-        del self._queue[1]
-        return [skipped(taken)] if taken.op else []
-
-    def _skip(self, answered: int = 0) -> list[Command]:
-        """The head failed: the target discards to the next Sync. ``answered`` of those have their end already."""
-        pipeline = self._pipeline
-        discarded = pipeline.discard()
-        if not pipeline.discarding:  # the Sync is sent: what comes from the client is about what was before
-            self._names.take_back_all(pipeline.undone)
-        if pipeline.owed and len(discarded) > 1:
-            # Messages behind a Sync that the failed COPY read, or did not read: then they are carried out.
-            because = "it can't be told whether the target discards it"
-            found: list[Command] = [
-                Completed(sent.op, sent.began, {"because": because}, "unfinished", "unknown")
-                for sent in discarded[answered:]
-                if sent.op
-            ]
-            refusal = Refusal(
-                "violation", "commands behind a Sync inside a COPY that failed can't be followed"
-            )
-            return [*found, Close("can't follow a failed COPY", refusal)]
-        return [skipped(sent) for sent in discarded[answered:] if sent.op]
-
-    def _report(self, frame: Frame) -> Report:
-        return read_report(frame, self._queue[0].echo if self._queue else (), self._reader.encoding)
-
-    def _notice(self, frame: Frame) -> Sequence[Command] | None:
-        told, spans = self._report(frame)
-        return [*map(Redact, spans), _note("notice", told)]
-
-    def _parameter_status(self, frame: Frame) -> Sequence[Command] | None:
-        name, value = (
-            part.decode("utf-8", "backslashreplace")
-            for part in messages.read_parameter_status(frame.body or b"")
-        )
-        self._reader.report(name, value)
-        return (_note("parameter", {name: value}),) if name in _REPORTED else None
-
-    def _notification(self, frame: Frame) -> Sequence[Command] | None:
-        pid, channel, payload = messages.read_notification(frame.body or b"")
-        encoding = self._reader.encoding
-        detail = {
-            "pid": pid,
-            "channel": safe_text(channel, encoding),
-            "payload": safe_text(payload, encoding),
-        }
-        return (_note("notification", detail),)
-
 
 def _unbegun(sent: Sent) -> bool:
     """Whether no reply to it has come."""
@@ -588,24 +382,3 @@ _MEET: dict[int, Callable[[Replies, Frame], Sequence[Command] | None]] = {
     ord("c"): Replies._copy_done,
     ord("V"): Replies._function_result,
 }
-
-
-def _note(what: str, detail: dict[str, Any]) -> Note:
-    return Note(SessionNote(what=what, detail=detail))
-
-
-def _completed(head: Sent, status: int = _IDLE, failed: dict[str, object] | None = None) -> Completed:
-    failed = failed or head.failed
-    fields: dict[str, object] = {"results": head.results, "rows": head.all_rows, "bytes": head.all_bytes}
-    if failed is not None:
-        fields["error"] = failed
-    detail: dict[str, object] = {}
-    if status != _IDLE:
-        detail["transaction"] = chr(status)
-    statement = head.statement
-    if statement is not None and statement.instead is not None:
-        # The Parse that the request named was discarded; the name still meant what it meant before.
-        detail["ran"] = statement.meant.text
-    if detail:
-        fields["detail"] = detail
-    return Completed(head.op, head.began, fields, "completed", "failure" if failed else "success")

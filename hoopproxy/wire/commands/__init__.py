@@ -48,20 +48,8 @@ from hoopproxy.wire.commands.answers import (
     TLSStarted,
     Verdict,
 )
-from hoopproxy.wire.commands.questions import (
-    Cancel,
-    Connect,
-    Decide,
-    Inside,
-    Login,
-    StartTLS,
-    ToInside,
-)
-from hoopproxy.wire.commands.results import (
-    Completed,
-    Result,
-    Told,
-)
+from hoopproxy.wire.commands.questions import Cancel, Connect, Decide, Inside, Login, StartTLS, ToInside
+from hoopproxy.wire.commands.results import Completed, Result, Told
 
 __all__ = [
     "FORWARD",

@@ -10,15 +10,7 @@ from twisted.cred.credentials import ICredentials
 from hoopproxy.wire.commands.answers import Refusal
 from hoopproxy.wire.frames import Span
 
-__all__ = [
-    "Cancel",
-    "Connect",
-    "Decide",
-    "Inside",
-    "Login",
-    "StartTLS",
-    "ToInside",
-]
+__all__ = ["Cancel", "Connect", "Decide", "Inside", "Login", "StartTLS", "ToInside"]
 
 _REQUESTED = b"command.requested"
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = [
-    "Completed",
-    "Result",
-    "Told",
-]
+__all__ = ["Completed", "Result", "Told"]
 
 
 class Told(NamedTuple):
