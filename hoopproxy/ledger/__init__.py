@@ -2,7 +2,7 @@
 
 ``merkle``      the tree of RFC 6962: hashes and proofs; ``tiles`` its layout (c2sp.org/tlog-tiles), read
 ``tree``        a tree that grows, and the tiles that it fills
-``leaf``        what the tree says of a record
+``leaf``        what the tree says of a record; ``salts`` what goes into it
 ``note``        signed notes and cosignatures; ``checkpoint`` a tree's head; ``proof`` one leaf, in one file
 ``epoch``       which key signs from when on, and who vouches for it
 ``folder``      the files; ``sealer`` one journal's tree, sealed as it grows

@@ -20,7 +20,7 @@ from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, Sealed, leaves_of, marker_of
 from hoopproxy.ledger.merkle import HASH_SIZE, fold, leaf_hash
 from hoopproxy.ledger.report import Report, Unfit
-from hoopproxy.ledger.sealer import Salts
+from hoopproxy.ledger.salts import Salts
 from hoopproxy.ledger.tiles import ENTRIES, WIDTH, Tiles, tile_path
 
 __all__ = ["Comparison", "Progress"]

@@ -27,7 +27,7 @@ from hoopproxy.ledger.leaf import BadLeaf, Leaf, Sealed, event_id, marker_of
 from hoopproxy.ledger.merkle import BadProof, inclusion
 from hoopproxy.ledger.note import BadNote, Note, VerifierKey
 from hoopproxy.ledger.proof import LogProof
-from hoopproxy.ledger.sealer import Salts
+from hoopproxy.ledger.salts import Salts
 from hoopproxy.ledger.tiles import WIDTH, Tiles
 
 __all__ = ["NotSealed", "Place", "Proven", "check", "find", "place_of", "prove"]

@@ -13,10 +13,9 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from hoopproxy.errors import Damaged, HoopproxyError
+from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditCheckpoint, AuditEpoch, AuditGap, Event
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.record import Entry, records_of
 from hoopproxy.journal.turns import Told
@@ -26,10 +25,11 @@ from hoopproxy.ledger.folder import CHECKPOINT, LedgerFolder
 from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, Sealed, leaves_of, marker_of
 from hoopproxy.ledger.merkle import EMPTY
 from hoopproxy.ledger.note import BadNote, Note, SigningKey
+from hoopproxy.ledger.salts import Salts
 from hoopproxy.ledger.tiles import BadTile, Tiles
 from hoopproxy.ledger.tree import Tree
 
-__all__ = ["ENTRIES", "HEARTBEAT_SECONDS", "INTERVAL_SECONDS", "Salts", "Sealer"]
+__all__ = ["ENTRIES", "HEARTBEAT_SECONDS", "INTERVAL_SECONDS", "Sealer"]
 
 INTERVAL_SECONDS: Final = 0.9
 """A record of traffic is signed no later than this after it was taken, and so within a second after it was durable."""
@@ -46,41 +46,6 @@ MOST: Final = 50_000
 HEARTBEAT_SECONDS: Final = 3600.0
 _BEHIND_SECONDS: Final = 0.1
 _BEHIND_LOOKS: Final = 50
-_SALTS_KEPT: Final = 100_000
-
-
-class Salts(dict[int, bytes]):
-    """Key id -> salt, out of a journal's key file, each read once.
-
-    Asking raises ``Damaged`` where the key file has no such entry, and ``OSError``.
-    """
-
-    def __init__(self, folder: Folder) -> None:
-        super().__init__()
-        self._folder = folder
-        self._file: KeyFile | None = None
-
-    def __missing__(self, key_id: int) -> bytes:
-        if len(self) >= _SALTS_KEPT:
-            self.clear()
-        try:
-            found = self._open().get(key_id).salt
-        except Damaged:
-            self.close()  # erasing puts another file in its place
-            found = self._open().get(key_id).salt
-        self[key_id] = found
-        return found
-
-    def _open(self) -> KeyFile:
-        if self._file is None:
-            self._file = KeyFile.open(self._folder.files, self._folder.keys, self._folder.id)
-        return self._file
-
-    def close(self) -> None:
-        """Give the file back."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 class Sealer:

@@ -16,7 +16,8 @@ from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.epoch import Epochs
 from hoopproxy.ledger.leaf import Leaf, commitment_of, event_id, leaves_of, marker_of
 from hoopproxy.ledger.note import Note
-from hoopproxy.ledger.sealer import HEARTBEAT_SECONDS, Salts
+from hoopproxy.ledger.salts import Salts
+from hoopproxy.ledger.sealer import HEARTBEAT_SECONDS
 from hoopproxy.ledger.tree import Tree
 from tests.cli.trail import Trail
 from tests.ledger.sealed import House

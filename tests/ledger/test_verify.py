@@ -29,7 +29,7 @@ from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.folder import CHECKPOINT
 from hoopproxy.ledger.leaf import Leaf
 from hoopproxy.ledger.note import SigningKey
-from hoopproxy.ledger.sealer import Salts
+from hoopproxy.ledger.salts import Salts
 from hoopproxy.ledger.tiles import decode_bundle, encode_bundle
 from hoopproxy.ledger.tree import Tree
 from tests.ledger.sealed import House, edited, rewritten_segment

@@ -2,7 +2,7 @@
 
 ``session``   who, from where, where to: rendered once a session
 ``classes``   the classes that are used, and what each has beside the common fields
-``events``    an operation as an event, and its bytes
+``events``    an operation as an event, and its bytes; ``filling`` what only its class says
 ``usual``     the usual command, fast
 """
 
