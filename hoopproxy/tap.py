@@ -95,6 +95,10 @@ def _choose_reactor(wanted: str) -> None:
         from hoopproxy.gateway.reactor import install
 
         install()
+    else:
+        from hoopproxy.gateway.reactor import by_monotonic_time
+
+        by_monotonic_time(_reactor())
 
 
 def _reactor() -> Any:

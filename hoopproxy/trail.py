@@ -218,9 +218,10 @@ def follow() -> int:
     from hoopproxy.delivery.child import Child
     from hoopproxy.delivery.pipe import Pipe, encoded
     from hoopproxy.delivery.watchdog import Watchdog
+    from hoopproxy.gateway.reactor import by_monotonic_time
 
     reactor: Any = installed
-    reactor.seconds = time.monotonic  # as in the gateway: a clock that is set back must hold nothing up
+    by_monotonic_time(reactor)
 
     def bark(name: str) -> None:
         os.write(out, encoded("stuck", name=name))

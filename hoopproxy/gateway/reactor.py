@@ -1,4 +1,4 @@
-"""Choosing the reactor of the process.
+"""Choosing the reactor of the process, and the clock that its timers go by.
 
 Imports no reactor by itself, and none of Twisted's that could install one.
 """
@@ -9,15 +9,17 @@ Imports no reactor by itself, and none of Twisted's that could install one.
 from __future__ import annotations
 
 import sys
+import time
+from typing import Any
 
 from hoopproxy.gateway.memory import keep_freed
 
-__all__ = ["install"]
+__all__ = ["by_monotonic_time", "install"]
 
 
 def install() -> str:
-    """Install the slim reactor, unless a reactor is installed already (``twistd --reactor`` wins), and have
-    its transports' buffers used again.
+    """Install the slim reactor, unless a reactor is installed already (``twistd --reactor`` wins), have its
+    transports' buffers used again, and its timers go by a clock that nobody sets.
 
     To be called before anything imports ``twisted.internet.reactor``.
 
@@ -36,4 +38,18 @@ def install() -> str:
             from twisted.internet.main import installReactor
 
             installReactor(SlimEPollReactor())
-    return type(sys.modules["twisted.internet.reactor"]).__name__
+    reactor = sys.modules["twisted.internet.reactor"]
+    by_monotonic_time(reactor)
+    return type(reactor).__name__
+
+
+def by_monotonic_time(reactor: Any) -> None:
+    """Have the timers of one of Twisted's reactors go by monotonic time.
+
+    They go by the time of day: one that is set back by an hour would hold every deadline for an hour. A reactor that
+    has timers already, or tells time its own way, is left alone.
+    """
+    from twisted.python import runtime
+
+    if reactor.seconds in (runtime.seconds, runtime.platform.seconds) and not reactor.getDelayedCalls():
+        reactor.seconds = time.monotonic

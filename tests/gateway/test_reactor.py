@@ -61,6 +61,56 @@ def test_timers_go_by_a_clock_that_nobody_sets() -> None:
     assert SlimEPollReactor.seconds is time.monotonic
 
 
+@pytest.mark.parametrize("which", ["selectreactor", "pollreactor", "epollreactor", "asyncioreactor"])
+def test_the_timers_of_a_chosen_reactor_go_by_that_clock_too(which: str) -> None:
+    """The time of day is set back by an hour while a deadline runs: it comes all the same."""
+    said = python(
+        f"""
+        import time
+        from twisted.internet import {which}
+        {which}.install()
+        from hoopproxy.gateway.reactor import install
+        install()
+        from twisted.internet import reactor
+        from twisted.python import runtime
+        began, now = time.monotonic(), time.time
+        def back():
+            wrong = lambda: now() - 3600
+            time.time = runtime.seconds = wrong
+            runtime.platform.seconds = wrong
+        reactor.callLater(0.3, lambda: (print(time.monotonic() - began < 5), reactor.stop()))
+        reactor.callLater(0.01, back)
+        reactor.run()
+        print(reactor.seconds is time.monotonic)
+        """
+    )
+    assert said.split() == ["True", "True"]
+
+
+def test_a_reactor_that_tells_time_its_own_way_or_has_timers_is_left_alone() -> None:
+    """Two clocks in one queue would be worse than one that can be set."""
+    from twisted.internet.task import Clock
+
+    from hoopproxy.gateway.reactor import by_monotonic_time
+
+    clock = Clock()
+    by_monotonic_time(clock)
+    assert clock.seconds() == 0
+    said = python(
+        """
+        import time
+        from twisted.internet import selectreactor
+        selectreactor.install()
+        from twisted.internet import reactor
+        reactor.callLater(5, print)
+        from hoopproxy.gateway.reactor import install
+        install()
+        print(reactor.seconds is time.monotonic)
+        """
+    )
+    assert said == "False"
+
+
 def test_install_leaves_a_chosen_reactor_alone() -> None:
     """`twistd --reactor` wins."""
     said = python(

@@ -46,7 +46,10 @@ class Wrong:
         return {"PYTHONPATH": str(self._folder), "WRONG_CLOCK": str(self._file)}
 
 
-def test_a_clock_that_jumps_holds_nothing_up_and_hides_nothing(gateway: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reactor", ["slim", "stock"])
+def test_a_clock_that_jumps_holds_nothing_up_and_hides_nothing(
+    reactor: str, gateway: Any, tmp_path: Path
+) -> None:
     """Deadlines go on, resting sessions rest on, sinks deliver; the steps are on record; and ``audit show`` has what a
     session did while it was earlier than its beginning."""
     wrong, sink = Wrong(tmp_path), tmp_path / "events.jsonl"
@@ -54,6 +57,7 @@ def test_a_clock_that_jumps_holds_nothing_up_and_hides_nothing(gateway: Any, tmp
     def change(settings: Configuration) -> None:
         settings["sink"] = [{"name": "file", "type": "file", "path": sink, "format": "native"}]
         settings["limits"]["idle_seconds"] = 3000
+        settings["gateway"]["reactor"] = reactor
 
     through: Gateway = gateway(start=False, change=change)
     through.environment |= wrong.environment
