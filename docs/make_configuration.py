@@ -42,8 +42,8 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
             ),
             "reactor": (
                 "slim, stock",
-                "`slim`: an epoll reactor with less work a turn, whose timers no change of the clock moves."
-                " `twistd --reactor` wins.",
+                "`slim`: an epoll reactor with less work a turn. `twistd --reactor` wins."
+                " No change of the clock moves the timers of any.",
             ),
             "cpu_affinity": (
                 "auto, none, or a processor's number",

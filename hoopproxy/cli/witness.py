@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from hoopproxy.cli.audit.ledgers import keys_given
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.inert import inert
-from hoopproxy.sealing.serving import Server, WitnessFolder
+from hoopproxy.sealing.serving import Decided, Server, WitnessFolder
 
 __all__ = ["witness"]
 
@@ -29,6 +32,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--tls-certificate", type=_PATH, help="PEM, with its chain. With --tls-key: serve HTTPS.")
 @click.option("--tls-key", type=_PATH, help="PEM.")
 @click.option("--print-key", is_flag=True, help="Print the witness's public key, and end.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for each decision too.")
 def witness(
     state: Path,
     name: str,
@@ -37,6 +41,7 @@ def witness(
     tls_certificate: Path | None,
     tls_key: Path | None,
     print_key: bool,
+    as_json: bool,
 ) -> None:
     """Run a witness (c2sp.org/tlog-witness): another team, on another machine, sees that a gateway's log only grows.
 
@@ -53,7 +58,9 @@ def witness(
     except OSError as error:
         raise HoopproxyError(f"{error.filename or state}: {error.strerror}") from None
     if print_key:
-        click.echo(str(folder.key.public))
+        key = str(folder.key.public)
+        folder.close()
+        click.echo(json.dumps({"name": name, "key": key}) if as_json else key)
         return
     keys = keys_given(logs)
     if not keys:
@@ -63,7 +70,7 @@ def witness(
     host, port = _address(listen)
     tls = _tls(tls_certificate, tls_key)
     try:
-        server = Server(folder.witness(keys), host, port, tls=tls, said=lambda line: click.echo(inert(line)))
+        server = Server(folder.witness(keys), host, port, tls=tls, said=_telling(as_json))
     except OSError as error:
         raise HoopproxyError(f"{listen}: {error.strerror}") from None
 
@@ -72,9 +79,24 @@ def witness(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    click.echo(f"witness {inert(name)} listens on {host}:{server.port} for {len(keys)} keys")
+    if as_json:
+        told = {"state": "listening", "name": name, "host": host, "port": server.port, "keys": len(keys)}
+        click.echo(json.dumps(told))
+    else:
+        click.echo(f"witness {inert(name)} listens on {host}:{server.port} for {len(keys)} keys")
     server.serve()
     folder.close()
+
+
+def _telling(as_json: bool) -> Callable[[Decided], None]:
+    def tell(decided: Decided) -> None:
+        if as_json:
+            known = attrs.asdict(decided, filter=lambda _, value: value is not None)
+            click.echo(json.dumps({"state": "decided", **known}))
+        else:
+            click.echo(inert(str(decided)))
+
+    return tell
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.files import RealFiles
 from hoopproxy.ledger.checkpoint import Checkpoint
@@ -25,7 +27,7 @@ from hoopproxy.ledger.folder import LedgerFolder
 from hoopproxy.ledger.note import COSIGNATURE, BadNote, Note, SigningKey, VerifierKey
 from hoopproxy.ledger.witness import MAX_REQUEST, Answer, Witness
 
-__all__ = ["CONNECTIONS", "Server", "WitnessFolder"]
+__all__ = ["CONNECTIONS", "Decided", "Server", "WitnessFolder"]
 
 CONNECTIONS: Final = 64
 SECONDS: Final = 20.0
@@ -97,6 +99,22 @@ def _name(origin: str, what: str) -> str:
     return f"logs/{hashlib.sha256(origin.encode()).hexdigest()}.{what}"
 
 
+@attrs.frozen
+class Decided:
+    """One decision: what was asked, the HTTP status of the answer, and of which log and size, where that could be read.
+
+    All but the status is the asker's word."""
+
+    path: str
+    status: int
+    origin: str | None = None
+    size: int | None = None
+
+    def __str__(self) -> str:
+        about = "" if self.origin is None else f" {self.origin} {self.size}"
+        return f"{self.path} {self.status}{about}"
+
+
 class Server:
     """Serve ``add-checkpoint`` (and ``add-epoch``) until :meth:`stop`. :param said: is told each decision."""
 
@@ -107,7 +125,7 @@ class Server:
         port: int,
         *,
         tls: ssl.SSLContext | None = None,
-        said: Callable[[str], None] = lambda _: None,
+        said: Callable[[Decided], None] = lambda _: None,
     ) -> None:
         """:raises OSError: the address can't be had."""
         lock = threading.Lock()  # one decision at a time: what is checked must still hold when it is kept
@@ -120,7 +138,7 @@ class Server:
                 }
                 work = known.get(path)
                 answer = Answer(404, b"there is add-checkpoint here\n") if work is None else work(body)
-                said(f"{path[:40]} {answer.status} {_about(body)}")
+                said(Decided(path[:40], answer.status, *_about(body)))
                 return answer
 
         self._server = _Listening((host, port), _asked(decide), tls)
@@ -140,12 +158,12 @@ class Server:
         threading.Thread(target=self._server.shutdown, daemon=True).start()
 
 
-def _about(body: bytes) -> str:
+def _about(body: bytes) -> tuple[str | None, int | None]:
     try:
         head = Checkpoint.of(Note.parse(body.partition(b"\n\n")[2]))
     except BadNote:
-        return ""
-    return f"{head.origin[:200]} {head.size}"
+        return None, None
+    return head.origin[:200], head.size
 
 
 class _Listening(ThreadingHTTPServer):

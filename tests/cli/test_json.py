@@ -13,13 +13,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
+from hoopproxy.identity.totp import TotpSecret
+from hoopproxy.ledger.note import VerifierKey
 from tests.cli.test_journal_upkeep import ALICE, BOB, state
 from tests.cli.trail import Trail
 
 __all__ = ["state"]
-
-WITHOUT = {"totp", "witness"}
-"""One speaks with somebody at a terminal, one runs until it is stopped: neither gives an answer."""
 
 
 def run(*words: object, input: str | None = None) -> Result:
@@ -52,7 +51,7 @@ def test_every_command_has_it() -> None:
         for name, command in found.items()
         if not any("--json" in option.opts for option in command.params)
     }
-    assert lacking == WITHOUT
+    assert lacking == set()
 
 
 def test_holds_are_told_as_they_are_listed(state: Path) -> None:
@@ -127,6 +126,27 @@ def test_people_are_told_without_their_hashes(tmp_path: Path) -> None:
     assert told("passwd", file, "--list") == [{"user": "alice", "groups": ["staff"], "log_in": ["password"]}]
     assert told("passwd", file, "alice", "--delete")[0]["state"] == "deleted"
     assert told("passwd", file, "--list") == []
+
+
+def test_one_time_codes_are_told_without_their_secrets(tmp_path: Path) -> None:
+    """Who has one, and who has none any more."""
+    file, secret = tmp_path / "totp", TotpSecret(b"b" * 20)
+    file.touch(mode=0o600)
+    file.write_text(f"bob {secret.text}\n")
+    assert told("totp", file, "--list") == [{"user": "bob"}]
+    assert told("totp", file, "bob", "--delete") == [{"file": str(file), "user": "bob", "state": "deleted"}]
+    assert told("totp", file, "--list") == []
+    refused = run("totp", file, "ann", "--json")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "on a terminal only" in refused.stderr
+
+
+def test_a_witness_is_told_by_its_key(tmp_path: Path) -> None:
+    """What the gateway's operator writes into the configuration."""
+    words = ("witness", "--state", tmp_path / "w", "--name", "witness.example/w1", "--print-key")
+    (key,) = told(*words)
+    assert key == {"name": "witness.example/w1", "key": run(*words).stdout.strip()}
+    assert VerifierKey.parse(str(key["key"])).name == key["name"]
 
 
 def test_the_index_is_told_in_numbers(tmp_path: Path) -> None:

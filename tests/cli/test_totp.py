@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import sys
@@ -14,6 +15,7 @@ from click.testing import CliRunner, Result
 from hoopproxy.cli import main
 from hoopproxy.identity.totp import PERIOD, TotpSecret, parse_totp
 
+from ..live.processes import until
 from ..live.terminals import Driven
 
 KNOWN = f"# mine\nbob {TotpSecret(b'b' * 20).text}\n"
@@ -70,6 +72,25 @@ def answered(driven: Driven, code: bytes, expected: str) -> str:
     driven.keys(code + b"\r", True)
     driven.wait()
     return driven.tail.decode()
+
+
+def test_with_json_the_secret_is_not_in_what_a_program_reads(tmp_path: Path) -> None:
+    """It and the questions are on the terminal; standard output is one object, once it is done."""
+    file, out = written(tmp_path), tmp_path / "out"
+    shell = 'out="$1"; shift; exec "$@" > "$out"'
+    argv = ["sh", "-c", shell, "sh", str(out), sys.executable, "-m", "hoopproxy.cli", "totp", str(file)]
+    folders = {"PYTHONPATH": ":".join(each for each in sys.path if each)}
+    driven = Driven([*argv, "ann", "--json"], tmp_path, folders, "shows now: ")
+    try:
+        (text,) = re.findall(rb"secret=([A-Z2-7]+)&", driven.tail)
+        assert out.read_text() == ""
+        secret = parse_totp(f"ann {text.decode()}")["ann"]
+        driven.keys(secret.code(int(time.time() // PERIOD)) + b"\r", False)
+        until(out.read_text, seconds=10, what="it is written")
+    finally:
+        driven.close()
+    assert json.loads(out.read_text()) == {"file": str(file), "user": "ann", "state": "written"}
+    assert "ann" in parse_totp(file.read_text())
 
 
 def test_a_secret_counts_once_a_code_of_it_was_typed(tmp_path: Path) -> None:

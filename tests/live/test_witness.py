@@ -4,6 +4,7 @@ and OpenSSL as the authority and as the judge of what it signed."""
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -39,7 +40,7 @@ NAME = "witness.example/w1"
 class Process:
     """``hoopproxy witness`` on a free port."""
 
-    def __init__(self, state: Path, *keys: object, name: str = NAME) -> None:
+    def __init__(self, state: Path, *keys: object, name: str = NAME, more: tuple[str, ...] = ()) -> None:
         self.command = [
             sys.executable,
             "-m",
@@ -53,14 +54,14 @@ class Process:
         self.key = VerifierKey.parse(subprocess.check_output([*self.command, "--print-key"], text=True))
         logs = [word for key in keys for word in ("--log", str(key))]
         self.process = subprocess.Popen(
-            [*self.command, *logs, "--listen", "127.0.0.1:0"],
+            [*self.command, *logs, *more, "--listen", "127.0.0.1:0"],
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        self.port = int(line.partition("127.0.0.1:")[2].split()[0])
+        self.first = line = self.process.stdout.readline()
+        self.port = int(line.partition("127.0.0.1:")[2].split()[0]) if not more else json.loads(line)["port"]
 
     def post(self, body: bytes, path: str = "/add-checkpoint") -> tuple[int, bytes, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -110,6 +111,31 @@ def test_a_witness_signs_what_grows_and_remembers_it_over_a_kill(witness: Proces
         assert "another witness uses this directory" in second.stderr
     finally:
         assert again.end() == 0
+
+
+def test_a_witness_tells_programs_each_of_its_decisions(tmp_path: Path) -> None:
+    """A monitor wants to know whether the gateway still asks, and of what it was refused."""
+    made = Process(tmp_path / "witness", LOG.public, more=("--json",))
+    try:
+        made.grow(0, 20)
+        made.post(b"nonsense", "/elsewhere" * 20)
+        made.grow(0, 10)
+    finally:
+        assert made.end() == 0
+    listening, *decided = map(json.loads, [made.first, *(made.process.stdout or [])])
+    assert listening == {
+        "state": "listening",
+        "name": NAME,
+        "host": "127.0.0.1",
+        "port": made.port,
+        "keys": 1,
+    }
+    asked = {"state": "decided", "path": "/add-checkpoint", "origin": LOG.public.name}
+    assert [decided[0], decided[2]] == [
+        {**asked, "status": 200, "size": 20},
+        {**asked, "status": 409, "size": 10},
+    ]
+    assert (decided[1]["status"], len(decided[1]["path"]), "size" in decided[1]) == (404, 40, False)
 
 
 def test_a_witness_is_not_worn_out(witness: Process) -> None:
