@@ -27,6 +27,7 @@ from hoopproxy.wire.login import (
     IPassword,
     IPublicKey,
     IScram,
+    KeyOffer,
     PublicKey,
 )
 
@@ -62,7 +63,7 @@ class LoggingIn(Visit):
         if method not in self.login_methods:
             return self._not_logged_in(Failure(LoginFailed("method")), method, credentials)
         if IKeyOffer.providedBy(credentials):
-            return Offered(self._settings.portal.would_accept(credentials))
+            return self._offered(credentials)
         if self._attempt is None:
             self._attempt = self._settings.portal.attempt(self.facts.addr)
         answer: Deferred[Any] = self._attempt.login(credentials)
@@ -74,6 +75,23 @@ class LoggingIn(Visit):
             errbackArgs=(method, credentials),
         )
         return answer
+
+    def _offered(self, offer: Any) -> Offered:
+        """Nobody is anybody by a key that is offered; but of a client that has no better one it is all there was."""
+        portal = self._settings.portal
+        acceptable = portal.would_accept(offer)
+        if not acceptable:
+            before = self._turned_down
+            if before is None or before[0] == "unknown":
+                self._turned_down = portal.why_not(offer), offer
+        return Offered(acceptable)
+
+    def _report_offer(self) -> None:
+        """A client went without a log-in that failed: none of its keys would do, so it proved none."""
+        turned_down, self._turned_down = self._turned_down, None
+        if turned_down is not None and self.identity is None:
+            cause, offer = turned_down
+            self._not_logged_in(Failure(LoginFailed(cause)), "publickey", offer)
 
     def _known(self, credentials: Established) -> object:
         """Inside another session, who is logged in there is here too, and nobody else."""
@@ -146,7 +164,7 @@ class LoggingIn(Visit):
         problem = failure.value
         if not isinstance(problem, LoginFailed):
             return self._failure(failure)
-        self._attempt = None
+        self._attempt = self._turned_down = None
         shared, name = self._shared, str(getattr(credentials, "user", ""))[:NAME_MAX]
         counts = shared.figures.logins
         counts[problem.cause, method] = counts.get((problem.cause, method), 0) + 1
@@ -156,13 +174,14 @@ class LoggingIn(Visit):
                 name=name,
                 listener=self.listener,
                 cause=problem.cause,
-                key=credentials.fingerprint if isinstance(credentials, PublicKey) else None,
-                certificate=credentials.certificate if isinstance(credentials, PublicKey) else None,
+                key=credentials.fingerprint if isinstance(credentials, _KEYS) else None,
+                certificate=credentials.certificate if isinstance(credentials, _KEYS) else None,
             )
             self._tell(event)
         return Refusal("login", "the log-in was refused")
 
 
+_KEYS = (PublicKey, KeyOffer)
 _METHODS = (
     (IPassword, "password"),
     (IScram, "scram"),

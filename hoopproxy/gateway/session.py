@@ -389,6 +389,7 @@ class Session(LoggingIn, Admitting):
         elif self.identity is not None:
             shared.crowd.unname(self.identity.id)
         self._report_violation()
+        self._report_offer()
         if self._relay is not None and self.identity is not None:
             self._sum_up(self._relay)
         shared.sessions.pop(self.id, None)

@@ -26,6 +26,7 @@ from hoopproxy.identity.proofs import Proofs
 from hoopproxy.policy.roles import Grant
 from hoopproxy.wire.commands import Connect, Refusal, Verdict
 from hoopproxy.wire.inside import Outer
+from hoopproxy.wire.login import KeyOffer
 from hoopproxy.wire.recorder import Recorder, outcome_and_parent, said
 
 __all__ = ["Visit", "journal_refusal"]
@@ -54,6 +55,7 @@ class Visit(Owner):
         "_settings",
         "_settled",
         "_shared",
+        "_turned_down",
         "_upstream",
         "began",
         "facts",
@@ -95,6 +97,7 @@ class Visit(Owner):
         self._upstream: Upstream | None = None
         self._attempt: Attempt | None = None
         self._proofs: Proofs | None = None
+        self._turned_down: tuple[str, KeyOffer] | None = None
         self._dialling: Dialling | None = None
         self._pending: Deferred[Verdict] | None = None
         self._over = self._let_in = self._rests = self._settled = False

@@ -40,3 +40,9 @@ class IOffered(Interface):
 
     def would_accept(offer: object) -> bool:
         """Whether an ``IKeyOffer`` would be an identity if it were proven. At once, and without side effects."""
+
+    # A checker may have this besides:
+    #
+    #     def why_not(offer: object) -> str
+    #
+    # the cause for the trail, as of ``LoginFailed``, where it would not; "" where it would.

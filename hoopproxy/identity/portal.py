@@ -140,6 +140,15 @@ class Portal:
             IOffered.providedBy(checker) and checker.would_accept(offer) is True for checker in self._checkers
         )
 
+    def why_not(self, offer: Any) -> str:
+        """Why none of the checkers would accept a key that is offered: what one that knows it says, if one does."""
+        said = [
+            str(checker.why_not(offer))
+            for checker in self._checkers
+            if IOffered.providedBy(checker) and hasattr(checker, "why_not")
+        ]
+        return next((cause for cause in said if cause not in ("", "unknown")), "unknown")
+
     def methods(self) -> tuple[str, ...]:
         """Which methods any checker takes: the names in a listener's ``login``."""
         known = {

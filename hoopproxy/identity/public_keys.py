@@ -41,13 +41,17 @@ class PublicKeyChecker:
         return "password"
 
     def would_accept(self, offer: object) -> bool:
+        return not self.why_not(offer)
+
+    def why_not(self, offer: object) -> str:
+        """Why an offered key would not do, for the trail; "" when it would."""
         if not isinstance(offer, KeyOffer):
-            return False
+            return "method"
         try:
             self._good(offer)
-        except LoginFailed:
-            return False
-        return True
+        except LoginFailed as failure:
+            return failure.cause
+        return ""
 
     # ICredentialsChecker
 

@@ -71,6 +71,8 @@ def cause(checker: Any, credentials: Any) -> Any:
     offer = offered(credentials.blob, credentials.user, credentials.algorithm)
     if credentials.address == offer.address:
         assert found.would_accept(offer) is isinstance(answer, Admitted)
+        if not isinstance(answer, Admitted):
+            assert found.why_not(offer) == answer
     return answer.identity.id if isinstance(answer, Admitted) else answer
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from . import need
+from .certificates import Certificates
 from .gateway import Configuration
 from .postgres import Postgres
 from .processes import free_port, taken, until, work_folder
@@ -35,6 +36,22 @@ BULK = 100 << 20
 def sshd() -> Iterator[Sshd]:
     server = Sshd("channels", more=["MaxSessions 60", "LogLevel VERBOSE"])
     yield server
+    server.end()
+
+
+@pytest.fixture
+def make_eager(certificates: Certificates) -> Iterator[Make]:
+    """A gateway before a server that makes new keys every MiB."""
+    server = Sshd("eager", more=["RekeyLimit 1M", "LogLevel DEBUG1"])
+    made: list[SSHGateway] = []
+
+    def one() -> SSHGateway:
+        made.append(SSHGateway.make(certificates, server))
+        return made[-1]
+
+    yield one
+    for each in made:
+        each.gateway.end()
     server.end()
 
 
@@ -341,3 +358,17 @@ def test_100_mib_each_way(make: Make, rekey: str, tmp_path: Path) -> None:
     (done,) = [each for each in over(through) if each["kind"] == "command.completed"]
     detail = done["event"]["detail"]
     assert (detail["stdin"], detail["stdout"], detail["exit_status"]) == (BULK, BULK + 3, 9)
+
+
+def test_the_target_makes_new_keys_in_the_middle(make_eager: Make) -> None:
+    """The client, the target, or both make new keys every MiB, with data on its way in both directions."""
+    through = make_eager()
+    data = os.urandom(8 << 20)
+    for limit in ("default", "1M"):
+        before = through.sshd.process.output.count("SSH2_MSG_NEWKEYS received")
+        done = through.ssh.run("writer", "-o", f"RekeyLimit={limit}", "cat; exit 7", input=data)
+        assert (done.returncode, len(done.stdout)) == (7, len(data)), done.stderr
+        assert done.stdout == data
+        assert through.sshd.process.output.count("SSH2_MSG_NEWKEYS received") - before > 8
+    ended = [each["event"]["detail"] for each in over(through) if each["kind"] == "command.completed"]
+    assert [(each["stdin"], each["stdout"]) for each in ended] == [(len(data), len(data))] * 2
