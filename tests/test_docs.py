@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import click
 import pytest
 
 from hoopproxy import config
-from hoopproxy.cli import COMMANDS
+from hoopproxy.cli import main
 from hoopproxy.config.difference import RESTART
 from hoopproxy.gateway import reload as reloading
 
@@ -80,27 +81,52 @@ def test_there_are_pages_and_the_readme_leads_to_each() -> None:
         assert f"docs/{page.name}" in readme
 
 
-def test_the_commands_that_pages_name_exist() -> None:
-    """``hoopproxy frobnicate`` in a page is a promise."""
-    found = set()
-    for page in PAGES:
-        found |= set(
-            re.findall(r"(?:^|[`$ ])hoopproxy ([a-z]+)\b(?=[ `\n])", page.read_text("utf-8"), re.MULTILINE)
-        )
-    named = found & {
-        "audit",
-        "check",
-        "demo",
-        "passwd",
-        "plugins",
-        "reload",
-        "sessions",
-        "ssh",
-        "status",
-        "totp",
+CODE = re.compile(r"^```.*?^```|^ {4}[^\n]*$|`[^`]+`", re.MULTILINE | re.DOTALL)
+CALL = re.compile(r"(?<![\w.\"-])hoopproxy ((?:[a-z][a-z-]*(?: |$))+)?([^|&>#\n]*)")
+
+
+def calls(page: Path) -> list[tuple[click.Command | None, str]]:
+    """What a page says to type: the command that it leads to, and the whole of it."""
+    found = []
+    for code in CODE.findall(page.read_text("utf-8")):
+        is_block = code.startswith(("```", " "))  # else a span, which may go on in the next line
+        for call in CALL.finditer(code if is_block else re.sub(r"\n *", " ", code.strip("`"))):
+            command: click.Command | None = main
+            for word in (call[1] or "").split():
+                if not isinstance(command, click.Group):
+                    break
+                command = command.get_command(click.Context(command), word)
+            if call[1] and "..." not in call[0]:
+                found.append((command, call[0]))
+    return found
+
+
+def test_the_commands_and_options_that_pages_name_exist() -> None:
+    """``hoopproxy frobnicate`` in a page is a promise, and so is ``--option`` behind a command."""
+    named = [call for page in PAGES for call in calls(page)]
+    assert len(named) > 80
+    assert [text for command, text in named if command is None] == []
+    strange = []
+    for command, text in named:
+        assert command is not None
+        known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+        strange += [text for option in re.findall(r" (--[a-z-]+)", text) if option not in known]
+    assert strange == []
+
+
+def test_the_page_on_the_archive_names_every_command_that_reads_one() -> None:
+    """Who has nothing but an archive looks there for what can be done with it."""
+    audit = main.get_command(click.Context(main), "audit")
+    assert isinstance(audit, click.Group)
+    context = click.Context(audit)
+    commands = {name: audit.get_command(context, name) for name in audit.list_commands(context)}
+    reading = {
+        name for name, each in commands.items() if each and any("--archive" in p.opts for p in each.params)
     }
-    assert len(named) >= 8
-    assert named <= set(COMMANDS)
+    page = (ROOT / "docs/archive.md").read_text("utf-8")
+    sentence = re.search(r"^(`sessions`.*?) take `--archive`", page, re.MULTILINE)
+    assert sentence is not None
+    assert set(re.findall(r"`([a-z-]+)`", sentence[1])) == reading
 
 
 def test_every_metric_that_is_exposed_is_explained() -> None:
