@@ -35,8 +35,8 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.writer import Journal
 
+from .delivering import Recorded
 from .following import CURSORS, STATE, Taker, opened, write
-from .test_runner import Recorded
 
 
 def config(*sinks: Sink, targets: tuple[Target, ...] = (), **more: Any) -> Config:

@@ -3,164 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet import task
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from hoopproxy.config.model import Sink
 from hoopproxy.delivery import stream as streams
-from hoopproxy.delivery.backoff import Backoff
 from hoopproxy.delivery.cursors import Cursor, CursorFile
-from hoopproxy.delivery.runner import SinkRunner
 from hoopproxy.delivery.selection import NoFormat
-from hoopproxy.delivery.surroundings import Surroundings
 from hoopproxy.delivery.track import Track
-from hoopproxy.events import AuditCursorDamaged, AuditGap, AuditSinkFailed, AuditSinkRecovered, Event
+from hoopproxy.events import AuditCursorDamaged, AuditGap, AuditSinkFailed, AuditSinkRecovered
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.writer import Journal
-from hoopproxy.sinks import Delivery, SinkContext
+from hoopproxy.sinks import Delivery
 
+from .delivering import (
+    Delivering,
+    Recorded,
+    sink,
+)
 from .following import CURSORS, STATE, Following, Taker, opened, write
-
-
-class Recorded:
-    """A plugin whose sinks do what ``answers`` says: ``None``, a Deferred, an exception to raise, any value."""
-
-    name, acknowledges, default_format = "recorded", "record", "native"
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-        self.batches: list[list[Delivery]] = []
-        self.accepted: list[Delivery] = []
-        self.answers: list[Any] = []
-        self.start_answers: list[Any] = []
-        self.make_answers: list[Any] = []
-        self.contexts: list[SinkContext] = []
-
-    def problems(self, options: Mapping[str, object], base: Path) -> list[str]:
-        return []
-
-    def make(self, options: Mapping[str, object], context: SinkContext) -> Any:
-        self.calls.append("make")
-        self.contexts.append(context)
-        if self.make_answers:
-            answer = self.make_answers.pop(0)
-            if isinstance(answer, BaseException):
-                raise answer
-            return answer
-        return RecordedSink(self)
-
-    @property
-    def numbers(self) -> list[int]:
-        return [each.place[1] for each in self.accepted]
-
-    @property
-    def kinds(self) -> list[str]:
-        return [each.kind for each in self.accepted]
-
-
-class RecordedSink:
-    def __init__(self, plugin: Recorded) -> None:
-        self._plugin = plugin
-
-    def start(self) -> Any:
-        self._plugin.calls.append("start")
-        return _answered(self._plugin.start_answers)
-
-    def deliver(self, batch: Sequence[Delivery]) -> Any:
-        self._plugin.batches.append(list(batch))
-        answer = _answered(self._plugin.answers)
-        if isinstance(answer, Deferred):
-            answer.addCallback(lambda _: self._plugin.accepted.extend(batch))
-        elif answer is None:
-            self._plugin.accepted.extend(batch)
-        return answer
-
-    def reopen(self) -> None:
-        self._plugin.calls.append("reopen")
-
-    def stop(self) -> None:
-        self._plugin.calls.append("stop")
-
-
-def _answered(answers: list[Any]) -> Any:
-    answer = answers.pop(0) if answers else None
-    if isinstance(answer, BaseException):
-        raise answer
-    return answer
-
-
-class Delivering(Following):
-    """A follower with sinks, over a state directory in memory."""
-
-    def __init__(self, files: MemoryFiles, *sinks: Sink, plugin: Recorded | None = None) -> None:
-        super().__init__(files)
-        self.plugin = plugin or Recorded()
-        self.acks: list[tuple[str, bytes, int]] = []
-        self.runners = [self._runner(sink) for sink in sinks]
-        self.follower.tracks += [
-            Track(
-                runner,
-                clock=self.clock,
-                cursor=None,
-                emit=self.emitted.append,
-                tell=self.told.append,
-                backoff=Backoff(chance=lambda: 1.0),
-            )
-            for runner in self.runners
-        ]
-        self.follower._each_round = self._judge
-
-    def _runner(self, sink: Sink, pause: float = 0.0) -> SinkRunner:
-        async def resolve(reference: Any) -> bytes:
-            return f"secret of {reference}".encode()
-
-        around = Surroundings(
-            state=STATE,
-            node="gw1",
-            reactor=self.clock,
-            emit=self.emitted.append,
-            tell=self.told.append,
-            resolve=resolve,
-            in_thread=maybeDeferred,
-            acknowledged=lambda *said: self.acks.append(said),
-            files=self.files,
-        )
-        return SinkRunner(
-            sink,
-            self.plugin,
-            around,
-            backoff=Backoff(chance=lambda: 1.0),
-            pause=pause,
-            wall=self.clock.seconds,
-        )
-
-    def _judge(self) -> None:
-        for track, runner in zip(self.follower.tracks, self.runners, strict=False):
-            runner.judge(track.lag(), self.follower.streams)
-
-    @property
-    def kinds(self) -> list[type[Event]]:
-        return [type(each) for each in self.emitted]
-
-
-@pytest.fixture
-def files() -> MemoryFiles:
-    return MemoryFiles()
-
-
-@pytest.fixture
-def journal(files: MemoryFiles) -> Journal:
-    return opened(files, wall=lambda: 1_000_000_000)
-
-
-def sink(name: str = "siem", **more: Any) -> Sink:
-    return Sink(name=name, type="recorded", **more)
 
 
 def test_a_sink_gets_every_event_as_it_is_in_the_journal(files: MemoryFiles, journal: Journal) -> None:
@@ -285,9 +150,6 @@ def test_one_sink_that_is_down_holds_up_no_other(files: MemoryFiles, journal: Jo
     assert second.plugin.numbers == taker.numbers() == list(range(1, 51))
 
 
-# --- the place -----------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("start", "first"), [("oldest", 1), ("now", 6), (3, 3), (99, 6)])
 def test_a_new_sink_begins_where_it_is_told(
     files: MemoryFiles, journal: Journal, start: Any, first: int
@@ -369,98 +231,6 @@ def test_segments_that_are_gone_are_told_to_the_sink_first(files: MemoryFiles, j
     assert (told["first"], told["last"]) == (1, rest[0].place[1] - 1)
     assert gap.id == ""
     assert there.kinds == [AuditGap]
-
-
-# --- the quota -----------------------------------------------------------------------------------------
-
-
-def test_an_optional_sink_past_its_quota_is_moved_on_and_hears_of_it_first(
-    files: MemoryFiles, journal: Journal
-) -> None:
-    """The disk is not its to fill; and it can't believe that it has everything."""
-    there = Delivering(files, sink(quota_bytes=200_000))
-    there.plugin.answers += [OSError(111, "Connection refused")] * 12
-    there.start()
-    for _ in range(30):
-        write(journal, 10, size=3000)
-        there.poke(journal).turn(1.0)
-    gaps = [each for each in there.emitted if isinstance(each, AuditGap)]
-    assert gaps
-    there.plugin.answers.clear()
-    for _ in range(70):
-        there.turn(1.0)
-    assert [each.kind for each in there.plugin.accepted[: len(gaps)]] == ["audit.gap"] * len(gaps)
-    missing = {number for gap in gaps for number in range(gap.first or 0, (gap.last or 0) + 1)}
-    events = [each.place[1] for each in there.plugin.accepted if each.kind != "audit.gap"]
-    assert sorted(missing | set(events)) == list(range(1, 301))
-    assert not missing & set(events)
-    assert len(events) >= 20, "the newest are kept, within the quota"
-    assert there.runners[0].status()["gaps"] == len(gaps)
-    assert AuditSinkRecovered in there.kinds
-
-
-def test_a_batch_that_hangs_when_the_quota_is_passed_is_let_go_of(
-    files: MemoryFiles, journal: Journal
-) -> None:
-    """And the sink that holds it is not handed a second one meanwhile."""
-    there = Delivering(files, sink(quota_bytes=100_000, batch_seconds=3600))
-    there.plugin.answers += [OSError(5, "no"), Deferred()]
-    there.start()
-    for _ in range(20):
-        write(journal, 10, size=3000)
-        there.poke(journal).turn(1.0)
-    there.turn(1.0)
-    assert there.plugin.kinds[0] == "audit.gap"
-    assert there.plugin.calls[:5] == ["make", "start", "stop", "make", "start"]
-
-
-def test_a_required_sink_is_never_moved_on(files: MemoryFiles, journal: Journal) -> None:
-    """It says that it is past its quota, and everything waits."""
-    there = Delivering(files, sink(required=True, quota_bytes=100_000))
-    there.plugin.answers += [OSError(111, "Connection refused")] * 6
-    there.start()
-    for _ in range(10):
-        write(journal, 10, size=3000)
-        there.poke(journal).turn(1.0)
-    assert there.runners[0].is_over
-    for _ in range(120):
-        there.turn(1.0)
-    assert there.plugin.numbers == list(range(1, 101))
-    assert not there.runners[0].is_over
-    assert AuditGap not in there.kinds
-
-
-def test_a_quota_of_time(files: MemoryFiles, journal: Journal) -> None:
-    """Whoever may not wait longer than that is told."""
-    there = Delivering(files, sink(required=True, quota_seconds=60))
-    there.plugin.answers += [OSError(111, "Connection refused")] * 3
-    write(journal, 1)
-    there.clock.advance(30)
-    there.start()
-    for _ in range(3):
-        there.turn(1.0)
-    assert not there.runners[0].is_over
-    there.plugin.answers += [OSError(111, "Connection refused")] * 20
-    for _ in range(40):
-        there.turn(1.0)
-    assert there.runners[0].is_over
-
-
-def test_gaps_that_were_not_told_yet_survive_a_restart(files: MemoryFiles, journal: Journal) -> None:
-    """The sink that was down hears of them when it comes back, whoever runs it then."""
-    there = Delivering(files, sink(quota_bytes=50_000))
-    there.plugin.answers += [OSError(111, "Connection refused")] * 100
-    there.start()
-    for _ in range(20):
-        write(journal, 10, size=3000)
-        there.poke(journal).turn(1.0)
-    there.follower.stop()
-    there.turn()
-    again = Delivering(files, sink(quota_bytes=50_000)).start().turn(1.0)
-    assert again.plugin.kinds[0] == "audit.gap"
-
-
-# --- which, and how ------------------------------------------------------------------------------------
 
 
 def test_only_what_is_asked_for(files: MemoryFiles, journal: Journal) -> None:
@@ -568,114 +338,6 @@ def test_reopening_is_passed_on(files: MemoryFiles, journal: Journal) -> None:
     there = Delivering(files, sink()).start()
     there.runners[0].reopen()
     assert there.plugin.calls[-1] == "reopen"
-
-
-# --- joined formats ------------------------------------------------------------------------------------
-
-
-def command(journal: Journal, op: str, *kinds: str, **said: Any) -> None:
-    """Records of one operation."""
-    texts = {
-        "command.requested": {"text": f"SELECT '{op}'", "verb": "SELECT", **said},
-        "command.completed": {},
-    }
-    for kind in kinds:
-        write(
-            journal,
-            1,
-            kind=kind,
-            op=op,
-            event=texts.get(kind, {"index": 0, "tag": "SELECT 1"}),
-            session="0190a000-0000-7000-8000-00000000aaaa",
-            identity={"id": "alice", "issuer": "file", "type": "user"},
-            client={"addr": "10.0.0.9", "port": 4711},
-            target={"name": "app", "account": "app_rw"},
-            protocol="postgres",
-            outcome="success",
-            seq=1,
-            mono=1,
-        )
-
-
-ALL = ("command.requested", "command.result", "command.completed")
-
-
-def test_a_command_is_one_line_in_a_format_that_joins(files: MemoryFiles, journal: Journal) -> None:
-    """An analyst counts commands, not records."""
-    command(journal, "one", *ALL)
-    command(journal, "two", "command.requested")
-    there = Delivering(files, sink(format="ocsf")).start()
-    (one,) = there.plugin.accepted
-    said = json.loads(one.body)
-    assert said["class_uid"] == 6005
-    assert one.kind == "command.completed"
-    assert one.format == "ocsf"
-    command(journal, "two", "command.result", "command.completed")
-    there.poke(journal)
-    assert len(there.plugin.accepted) == 2
-    assert "SELECT 'two'" in there.plugin.accepted[1].body.decode()
-
-
-def test_what_is_open_survives_a_restart_and_is_one_line_still(files: MemoryFiles, journal: Journal) -> None:
-    """Its beginning is before the cursor; without the state, its end would be an orphan."""
-    command(journal, "one", "command.requested")
-    first = Delivering(files, sink(format="ocsf")).start()
-    assert first.plugin.accepted == []
-    first.follower.stop()
-    again = Delivering(files, sink(format="ocsf")).start()
-    command(journal, "one", "command.result", "command.completed")
-    again.poke(journal)
-    (one,) = again.plugin.accepted
-    assert "SELECT 'one'" in one.body.decode()
-
-
-def test_a_stop_in_the_middle_of_a_batch_forgets_nothing_of_what_is_joined(
-    files: MemoryFiles, journal: Journal
-) -> None:
-    """The batch comes again; what is saved must be from before it, or its ends meet no beginnings."""
-    command(journal, "one", "command.requested")
-    first = Delivering(files, sink(format="ocsf")).start().turn(1.0)
-    first.plugin.answers.append(Deferred())
-    command(journal, "one", "command.result", "command.completed")
-    first.poke(journal)
-    first.follower.stop()
-    again = Delivering(files, sink(format="ocsf")).start()
-    (one,) = again.plugin.accepted
-    assert "SELECT 'one'" in one.body.decode()
-
-
-def test_a_command_that_takes_long_is_told_once_as_started(files: MemoryFiles, journal: Journal) -> None:
-    """A query that runs for an hour must not be unknown to the SIEM for an hour."""
-    command(journal, "slow", "command.requested")
-    there = Delivering(files, sink(format="ocsf")).start()
-    for _ in range(30):
-        there.turn(1.0)
-    assert len(there.plugin.accepted) == 1
-    assert there.plugin.accepted[0].kind == "command.requested"
-    command(journal, "slow", "command.result", "command.completed")
-    there.poke(journal)
-    assert [each.kind for each in there.plugin.accepted] == ["command.requested", "command.completed"]
-    assert {each.event["op"] for each in there.plugin.accepted} == {"slow"}
-
-
-def test_a_started_command_waits_for_a_sink_that_is_down(files: MemoryFiles, journal: Journal) -> None:
-    """What is due by time is retried like what is due by a record."""
-    command(journal, "slow", "command.requested")
-    there = Delivering(files, sink(format="ocsf")).start()
-    there.plugin.answers += [OSError(111, "Connection refused")] * 3
-    for _ in range(40):
-        there.turn(1.0)
-    assert len(there.plugin.accepted) == 1
-
-
-@pytest.mark.parametrize("name", ["ocsf", "ecs", "cef", "leef"])
-def test_every_format_is_one_line_within_the_limit(files: MemoryFiles, journal: Journal, name: str) -> None:
-    """Whatever a client wrote, and however long."""
-    command(journal, "one", *ALL, text="SELECT '\n<34>1 forged'" + "x" * 500_000)
-    there = Delivering(files, sink(format=name, max_event_bytes=8192)).start()
-    (one,) = there.plugin.accepted
-    assert b"\n" not in one.body
-    assert len(one.body) <= 8192
 
 
 @pytest.mark.parametrize("also_gaps", [False, True])

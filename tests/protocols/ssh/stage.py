@@ -195,3 +195,9 @@ def assert_accounted(player: Player) -> None:
     assert player.journal.stream(0, 1) == bytes(player.relay.client)
     for kinds_of_op in player.journal.operations().values():
         assert len(kinds_of_op) != 1 or kinds_of_op[0] not in ("command.requested", "forward.opened")
+
+
+def channel_data(stream: bytes | bytearray, number: int) -> bytes:
+    found = [each for each in payloads(stream) if each[0] == n.CHANNEL_DATA]
+    assert all(int.from_bytes(each[1:5], "big") == number for each in found)
+    return b"".join(each[9:] for each in found)
