@@ -1,4 +1,4 @@
-"""Fixtures of the tests beside this file."""
+"""A journal in memory, for the readers of it."""
 
 from __future__ import annotations
 

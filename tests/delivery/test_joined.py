@@ -10,11 +10,7 @@ from twisted.internet.defer import Deferred
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.writer import Journal
 
-from .delivering import (
-    Delivering,
-    command,
-    sink,
-)
+from .delivering import Delivering, command, sink
 
 ALL = ("command.requested", "command.result", "command.completed")
 

@@ -8,10 +8,7 @@ from hoopproxy.events import AuditGap, AuditSinkRecovered
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.writer import Journal
 
-from .delivering import (
-    Delivering,
-    sink,
-)
+from .delivering import Delivering, sink
 from .following import write
 
 

@@ -20,11 +20,7 @@ from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.writer import Journal
 from hoopproxy.sinks import Delivery
 
-from .delivering import (
-    Delivering,
-    Recorded,
-    sink,
-)
+from .delivering import Delivering, Recorded, sink
 from .following import CURSORS, STATE, Following, Taker, opened, write
 
 
@@ -240,11 +236,7 @@ def test_only_what_is_asked_for(files: MemoryFiles, journal: Journal) -> None:
     write(journal, 1, kind="command.denied", target={"name": "other"})
     write(journal, 1, kind="login.failed")
     write(journal, 1, kind="audit.gap")
-    numbers = {
-        (): [1, 2, 3, 4, 5],
-        ("command",): [1, 3, 5],
-        ("command.denied", "login"): [3, 4, 5],
-    }
+    numbers = {(): [1, 2, 3, 4, 5], ("command",): [1, 3, 5], ("command.denied", "login"): [3, 4, 5]}
     for position, (kinds, wanted) in enumerate(numbers.items()):
         there = Delivering(files, sink(f"s{position}", kinds=kinds)).start()
         assert there.plugin.numbers == wanted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,13 +16,7 @@ from hoopproxy.gateway.figures import Figures
 from hoopproxy.gateway.tls import ClientTLS
 
 from .house import Client, House, Target
-from .turns import Turned, turned
-
-
-@pytest.fixture
-def reactor() -> Iterator[Turned]:
-    with turned() as reactor:
-        yield reactor
+from .turns import Turned
 
 
 def with_key(house: House, key: str) -> tuple[Client, Target]:

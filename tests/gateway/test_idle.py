@@ -6,28 +6,20 @@ import gc
 import struct
 import sys
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
-import pytest
 
 from hoopproxy.gateway.transport import EagerConnection
 from hoopproxy.protocols.postgres.plugin import PostgresProtocol
 from tests.protocols.postgres.talk import columns, complete, hello, m, query, ready, row
 
 from .house import Client, House
-from .turns import Turned, turned
+from .turns import Turned
 
 MOST_BYTES = 8_000
 """Of one session's own objects right after its first statement, as this interpreter counts them: 6,900 with Python
 3.11, without Twisted's attributes of two connections and what the system keeps for two sockets."""
-
-
-@pytest.fixture
-def reactor() -> Iterator[Turned]:
-    with turned() as reactor:
-        yield reactor
 
 
 def house_of_postgres(reactor: Turned) -> House:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterator
 from ipaddress import ip_network
 
 import pytest
@@ -15,7 +14,7 @@ from hoopproxy.gateway.tls import ClientTLS, ServerTLS
 
 from .house import Client, House, limits
 from .lines import LineProtocol
-from .turns import Turned, turned
+from .turns import Turned
 
 CA = trustme.CA()
 CLIENTS = trustme.CA()
@@ -32,12 +31,6 @@ def server_tls(required: bool = True, alpn: tuple[str, ...] = ("lines",), ask: b
     certificate, key = pem(CERT)
     authorities = CLIENTS.cert_pem.bytes() if ask else None
     return ServerTLS(certificate=certificate, key=key, required=required, alpn=alpn, client_ca=authorities)
-
-
-@pytest.fixture
-def reactor() -> Iterator[Turned]:
-    with turned() as reactor:
-        yield reactor
 
 
 class Secure:

@@ -17,13 +17,7 @@ from hoopproxy.policy.roles import Role
 from hoopproxy.wire.commands import Verdict
 
 from .house import House, limits
-from .turns import Turned, turned
-
-
-@pytest.fixture
-def reactor() -> Iterator[Turned]:
-    with turned() as reactor:
-        yield reactor
+from .turns import Turned
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,7 @@ from hoopproxy.wire.recorder import Clock as Times
 from hoopproxy.wire.recorder import IdSource
 
 from .house import House, Journal
-from .turns import Turned, turned
-
-
-@pytest.fixture
-def reactor() -> Iterator[Turned]:
-    with turned() as reactor:
-        yield reactor
-
+from .turns import Turned
 
 # --- clocks
 

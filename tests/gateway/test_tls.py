@@ -23,17 +23,7 @@ from hoopproxy.gateway import certificates
 from hoopproxy.gateway.tls import ClientTLS, ServerTLS, TLSFacts, TLSFailed
 from hoopproxy.gateway.tls_stream import TLSStream
 
-from .tls_ends import (
-    CA,
-    CA_PEM,
-    CERTIFICATE,
-    CLIENT,
-    KEY,
-    SERVER,
-    chain,
-    client,
-    server,
-)
+from .tls_ends import CA, CA_PEM, CERTIFICATE, CLIENT, KEY, SERVER, chain, client, server
 
 STRANGER_CA = trustme.CA()
 

@@ -13,11 +13,7 @@ from hoopproxy.gateway.stock import StockConnection, uniform
 from hoopproxy.gateway.tls import TLSFacts, TLSFailed
 from hoopproxy.gateway.tls_stream import TLSStream
 
-from .tls_ends import (
-    CLIENT,
-    SERVER,
-    client,
-)
+from .tls_ends import CLIENT, SERVER, client
 from .turns import HalfSeen, Producer, Seen, Turned, adopt, raw_pair, take, turned
 
 
