@@ -20,7 +20,7 @@ from hoopproxy.protocols.ssh.scp import Scp
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.protocols.ssh.watching import watcher_for
 from hoopproxy.testing import Player
-from hoopproxy.wire.commands import Command, Redact, ToClient
+from hoopproxy.wire.commands import Command, Decide, Redact, Refusal, ToClient, Verdict
 from hoopproxy.wire.frames import Span, within
 
 from .sftp.stage import INIT, VERSION, packet, u64
@@ -276,3 +276,32 @@ def test_a_span_moves_with_what_it_is_of() -> None:
     spans = (Span(10, 20, 1), Span(30, 40, 2))
     assert within(spans, 15, 35, 100) == (Span(100, 105, 1), Span(115, 120, 2))
     assert within(spans, 20, 30) == within((), 0, 50) == ()
+
+
+@pytest.mark.parametrize("split", [True, False], ids=["two messages", "one message"])
+@pytest.mark.parametrize("allowed", [True, False])
+def test_contents_behind_a_request_that_policy_thinks_about_are_filled(allowed: bool, split: bool) -> None:
+    """They wait with it, and are recorded when the verdict comes: a mark that came too late would end the session, one
+    that was forgotten would leave them in the recording."""
+
+    def later(decide: Decide) -> Verdict | None:
+        return None if "SFTP REMOVE" in decide.verbs else Verdict(True)
+
+    player = begun(make=making, decide=later)
+    player.client(open_session(window=10 << 20))
+    player.target(confirm())
+    player.client(request("subsystem", string("sftp")))
+    player.target(plain(n.CHANNEL_SUCCESS, 0))
+    player.client(data(INIT + packet(3, 1, b"/f", 3, 0), 10))
+    player.target(data(VERSION + packet(102, 1, b"h"), 0))
+    first, second = packet(13, 2, b"/x"), packet(6, 3, b"h", *u64(0), CONTENT)
+    before = packet(6, 4, b"h", *u64(len(CONTENT)), CONTENT)
+    pieces = (before + first, second) if split else (before + first + second,)
+    for piece in pieces:
+        player.client(data(piece, 10))
+    player.answer(Verdict(True) if allowed else Verdict(False, (), Refusal("policy", "no")))
+    said = [each[9:] for each in payloads(player.relay.server) if each[0] == n.CHANNEL_DATA]
+    assert b"".join(said).endswith((before + first + second) if allowed else before + second)
+    player.end()
+    assert MARKER not in recorded(player)
+    assert_accounted_but_filled(player)

@@ -6,14 +6,14 @@ Both directions work alike. What is not complete yet is held only as far as must
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct
 from typing import Final
 
 from hoopproxy.errors import ProtocolViolation, TooLarge
 from hoopproxy.protocols.ssh.sftp.numbers import DATA, MAX_HANDLE, MAX_PACKET, WRITE
 
-__all__ = ["PREFIX", "Head", "Held", "head_of_reply", "head_of_request"]
+__all__ = ["PREFIX", "Head", "Held", "contents_of", "head_of_reply", "head_of_request"]
 
 PREFIX: Final = 5
 """Bytes that tell a packet's length and type."""
@@ -100,6 +100,25 @@ def head_of_request(data: bytes | bytearray, start: int, stop: int) -> Head | in
     # What is behind the data is nothing: OpenSSH's sftp-server passes over it, and Go's pkg/sftp sent the rest of a
     # buffer there for years.
     return size, kind, length + 4 - size
+
+
+def contents_of(data: bytes, position: int) -> Iterator[tuple[int, int]]:
+    """Where in a client's data contents of files are, from ``position`` on, where a packet begins: start and end.
+    Behind what can't be read everything may be."""
+    stop = len(data)
+    while position < stop:
+        try:
+            head = head_of_request(data, position, stop)
+        except ProtocolViolation:
+            yield position, stop
+            return
+        if isinstance(head, int):
+            return  # of a packet that is not whole the head alone is there, or nothing that holds contents
+        size, _, rest = head
+        position += size
+        if rest and position < stop:
+            yield position, min(position + rest, stop)
+        position += rest
 
 
 def head_of_reply(data: bytes | bytearray, start: int, stop: int) -> Head | int:

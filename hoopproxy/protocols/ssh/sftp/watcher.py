@@ -20,7 +20,7 @@ from hoopproxy.protocols.ssh.sftp.numbers import (
 )
 from hoopproxy.protocols.ssh.sftp.replying import CAPTURED, Replies
 from hoopproxy.protocols.ssh.sftp.requesting import Requests
-from hoopproxy.protocols.ssh.sftp.stream import Held, head_of_reply, head_of_request
+from hoopproxy.protocols.ssh.sftp.stream import Held, contents_of, head_of_reply, head_of_request
 from hoopproxy.protocols.ssh.unkept import CONTENT, is_unkept
 from hoopproxy.protocols.ssh.watch import Answer, Ask, Between, Gate, Pass, Say, Step
 from hoopproxy.wire.commands import Command, Redact, Verdict
@@ -99,10 +99,11 @@ class Sftp(Gate):
             return
         position = start = 0
         stop, held, carried = len(data), self._asking, b""
+        mark = self._hide  # contents in this data, as they are come to
         while position < stop:
             if self._to_write:
                 end = min(stop, position + self._to_write)
-                if self._hide:
+                if mark:
                     yield self._hidden_between(at + position, at + end)
                 fed = min(end, position + self._unwritten)  # what is behind the content is none
                 if self._writing is not None and fed > position:
@@ -134,6 +135,10 @@ class Sftp(Gate):
             elif (asked := self._requests.asked(packet[4:])) is not None:
                 request, decide = asked
                 self._verdict = None
+                if mark:  # if policy takes its time, the recording doesn't wait for it
+                    mark = False
+                    for start_of, end_of in contents_of(data, position):
+                        yield self._hidden_between(at + start_of, at + end_of)
                 yield Ask(decide)
                 verdict: Verdict | None = self._verdict
                 if verdict is None:
