@@ -68,7 +68,8 @@ class SessionStart(Event):
     """An admitted session is connected to its target, and what follows on it is on record.
 
     ``upstream`` has what proves which server-side session this is (for PostgreSQL the backend's pid, its
-    server's version and address). ``client_parameters`` is what the client said of itself at start-up.
+    server's version, and when it was ``dialled``: the backend began between that and this event's time).
+    ``client_parameters`` is what the client said of itself at start-up.
     """
 
     listener: str

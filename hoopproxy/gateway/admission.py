@@ -95,16 +95,19 @@ class Admitting(Visit):
         self._relay.exchange.admit(alike(admission))
         facing = self._relay.facing(config.name, config.options)
         self._dialling = Dialling(upstream, facing, self._shared.resolve, self._shared.clock)
+        since = self._shared.times.text()
         dialled = self._dialling.dial(
             None if account is None else account.password, _secrets(config, account)
         )
         return dialled.addCallbacks(
             self._connected,
             self._unreachable,
-            callbackArgs=(answer, upstream, "" if account is None else account.user),
+            callbackArgs=(answer, upstream, "" if account is None else account.user, since),
         )
 
-    def _connected(self, password: bytes | None, grant: Grant, upstream: Upstream, user: str) -> Connected:
+    def _connected(
+        self, password: bytes | None, grant: Grant, upstream: Upstream, user: str, since: str
+    ) -> Connected:
         secrets = {} if self._dialling is None else self._dialling.secrets
         self._dialling = None
         return Connected(
@@ -116,6 +119,7 @@ class Admitting(Visit):
             tls=upstream.tls is not None,
             options=upstream.config.options,
             session=self.short,
+            since=since,
             secrets=secrets,
             permits=grant.options or {},
         )

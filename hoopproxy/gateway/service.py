@@ -280,7 +280,7 @@ class GatewayService(Service):
 
     def _close_in(self, journal: Journal, recovered: Recovered) -> dict[str, int]:
         counts = recovery.close_what_is_open(
-            journal, recovered, ids=self.ids, node=self.config.gateway.node, wall_time=_now
+            journal, recovered, ids=self.ids, node=self.config.gateway.node, wall_time=self.times.text
         )
         if any(counts.values()):
             journal.commit_now()
@@ -438,9 +438,3 @@ class GatewayService(Service):
         self._doorbell.close()
         self._processor.leave()
         closed.callback(None)
-
-
-def _now() -> str:
-    nanoseconds = time.time_ns()
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(nanoseconds // 1_000_000_000))
-    return f"{text}.{nanoseconds // 1000 % 1_000_000:06d}Z"

@@ -59,6 +59,11 @@ class Clock:
     wall_ns: Callable[[], int] = time.time_ns
     mono_ns: Callable[[], int] = time.monotonic_ns
 
+    def text(self) -> str:
+        """The wall time now, in RFC 3339 (UTC, microseconds)."""
+        second, rest = divmod(self.wall_ns(), _SECOND)
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest // 1000:06d}Z"
+
 
 class Stamp:
     """What of a time stamp changes once a millisecond or more seldom, for whoever ids and clock are shared by.

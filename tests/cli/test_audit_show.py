@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from hoopproxy.cli.audit.words import duration, moment, size
 from hoopproxy.events import CATALOGUE, LoginSucceeded
 from hoopproxy.inert import inert
 from tests.cli.trail import Trail
+from tests.live.terminals import Driven
 from tests.protocols.postgres.talk import (
     BOUND,
     PARSED,
@@ -206,3 +208,26 @@ def test_numbers_are_told_with_their_units() -> None:
     assert [moment(n) for n in (12_000_000, 61_000_000_000, 3_723_400_000_000, None)] == [
         *("+0.012", "+1:01.000", "+1:02:03.400", "+?")
     ]
+
+
+@pytest.mark.parametrize("pager", ["sed s/^/PAGED:/", "head -n 1"])
+def test_a_long_story_goes_through_the_persons_own_pager(trail: Trail, pager: str) -> None:
+    """On a terminal only; whoever leaves it early has seen enough, and is told of no broken pipe."""
+    session = trail.session()
+    for number in range(2000):
+        session.asks(f"SELECT {number}")
+    session.end()
+    argv = [sys.executable, "-m", "hoopproxy.cli", "audit", "show", "last", "--state", str(trail.state)]
+    around = {"PYTHONPATH": ":".join(each for each in sys.path if each), "PAGER": pager, "NO_COLOR": "1"}
+    driven = Driven(["sh", "-c", '"$@"; echo "exit=$?"', "sh", *argv], trail.state, around, r"exit=\d+")
+    try:
+        said = b"".join(data for way, data in driven.talk if way == 1).decode()
+    finally:
+        driven.close()
+    assert said.endswith("exit=0\r\n")
+    assert "rror" not in said
+    assert "Traceback" not in said
+    if pager.startswith("sed"):
+        assert said.count("PAGED:") > 2000
+    else:
+        assert (said.count("Session 0"), "SELECT" in said) == (1, False)

@@ -163,6 +163,7 @@ class Upstream:
         """For ``session.start``: which server-side session this is, and how it was made."""
         found = {
             "backend_pid": self.backend_pid,
+            "dialled": self._connected.since,
             "server_version": self.parameters.get("server_version"),
             "authentication": self.method,
             "protocol": f"{self.version[0]}.{self.version[1]}",

@@ -77,6 +77,8 @@ class Connected:
     options: Mapping[str, object] = attrs.field(factory=dict)
     session: str = ""
     """The session's short name, for what the target's own logs will say."""
+    since: str | None = None
+    """When the gateway began to connect, by its wall clock (RFC 3339, UTC): nothing at the target is older."""
     secrets: Mapping[str, bytes] = attrs.field(factory=dict, repr=False)
     """The account's ``key``, and ``[target.secrets]``, re-read just now; of several of one name the first."""
     permits: Mapping[str, object] = attrs.field(factory=dict)

@@ -130,7 +130,7 @@ def test_the_client_gets_a_key_of_ours_and_the_session_starts(
     version: tuple[int, int], secret: bytes
 ) -> None:
     """With the real key it could cancel past the gateway, unseen."""
-    stage = admitted(version=version, session="s7")
+    stage = admitted(version=version, session="s7", since="2026-11-23T18:00:00.123456Z")
     commands = stage.from_server(GREETING)
     ours = messages.backend_key(4711, secret)
     assert ToClient(ours, "BackendKeyData", secret=True) in commands
@@ -140,6 +140,7 @@ def test_the_client_gets_a_key_of_ours_and_the_session_starts(
         "shop",
         {
             "backend_pid": 4711,
+            "dialled": "2026-11-23T18:00:00.123456Z",
             "server_version": "15.20",
             "authentication": "trust",
             "protocol": "{}.{}".format(*version),
