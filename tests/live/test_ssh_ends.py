@@ -8,15 +8,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from . import need
+from .gateway import Configuration
 from .people import PEOPLE
+from .processes import Spawned, until
 from .ssh_gateway import SSHGateway
 from .ssh_servers import Make
-from .sshd import Sshd
+from .sshd import Sshd, keygen
 from .trail import assert_balanced, assert_whole
 
 
@@ -147,3 +150,45 @@ def test_one_of_them_is_killed_while_bytes_flow(make: Make, who: str) -> None:
     assert unfinished["event"]["because"]
     assert unfinished["event"]["bytes"] >= 5 << 20
     assert through.sshd.process.running
+
+
+def test_an_agent_that_is_forwarded_answers_and_is_on_record(make: Make, tmp_path: Path) -> None:
+    """A program at the target asks the agent at the client, twice: each connection has its ends and bytes on record."""
+    adds = need.command("ssh-add", name="OpenSSH client", package="openssh-client")
+    keygen(tmp_path, "-q", "-t", "ed25519", "-N", "", "-C", "of the agent", "-f", "key")
+    place = tmp_path / "agent"
+    agent = Spawned(["ssh-agent", "-D", "-a", str(place)], log=tmp_path / "log", as_plain_user=False)
+
+    def change(settings: Configuration) -> None:
+        settings["role"][0]["options"] = {"ssh": {"agent": True}}
+
+    through = make(change=change)
+    ssh = through.ssh
+    environment = {**ssh.environment("writer"), "SSH_AUTH_SOCK": str(place)}
+    try:
+        until(place.exists, seconds=10, what="the agent is there")
+        subprocess.run([adds, "-q", str(tmp_path / "key")], check=True, timeout=20, env=environment)
+        done = subprocess.run(
+            ["ssh", "-A", *ssh.options, "-p", str(ssh.port), "writer@127.0.0.1", "ssh-add -l; ssh-add -L"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+            env=environment,
+        )
+    finally:
+        agent.end()
+    assert done.returncode == 0, done.stderr
+    listed, public = done.stdout.decode().splitlines()
+    assert "of the agent" in listed
+    assert public == (tmp_path / "key.pub").read_text().strip()
+    events = over(through)
+    opened = [
+        each
+        for each in events
+        if each["kind"] == "forward.opened" and each["event"]["type"] == "auth-agent@openssh.com"
+    ]
+    closed = {each["op"]: each["event"] for each in events if each["kind"] == "forward.closed"}
+    assert len(opened) == 2
+    assert {each["identity"]["id"] for each in opened} == {"writer"}
+    assert all(closed[each["op"]]["sent"] > 0 and closed[each["op"]]["received"] > 0 for each in opened)
