@@ -9,6 +9,7 @@
 ``ecs``        the Elastic Common Schema
 ``cef``        ArcSight's Common Event Format
 ``leef``       QRadar's Log Event Extended Format
+``pairs``      facts as ``name=value``, for the last two
 ``kept``       what stays the same in a session, made once
 ``line``       JSON on one line, whoever splits it
 ``bounds``     an operation made to fit a receiver's limit

@@ -6,13 +6,13 @@ The header is the gateway's own words. In the extension ``=`` and backslash are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import hoopproxy
-from hoopproxy.export.facts import Compiled, Field, View, short, steady, values, view
-from hoopproxy.export.kept import Kept
-from hoopproxy.export.operation import Operation, alone
+from hoopproxy.export.facts import Field, view
+from hoopproxy.export.operation import Operation
+from hoopproxy.export.pairs import Pairs
 from hoopproxy.inert import inert
 
 __all__ = ["FIELDS", "LABELS", "SEVERITIES", "write"]
@@ -76,32 +76,14 @@ LABELS: Mapping[str, str] = {
 """What custom fields are called: each is told in the field of its name with ``Label`` behind it."""
 
 _VENDOR: Final = f"CEF:0|hoopproxy|hoopproxy|{hoopproxy.__version__}|"
-_VARYING: Final = values(field for field in FIELDS if not steady(field))
-_STEADY: Final = values(field for field in FIELDS if steady(field))
 
 
 def write(operation: Operation) -> bytes:
     """An operation as one line of CEF."""
     seen = view(operation)
-    parts = [*_parts(_VARYING, seen), *_KEPT.of(seen.main, operation.facts)]
     severity = SEVERITIES[seen.severity]
     head = f"{_VENDOR}{_header(seen.main['kind'])}|{_header(seen.kind.title)}|{severity}|"
-    return (head + " ".join(parts)).encode()
-
-
-def _parts(fields: Compiled, seen: View) -> Iterator[str]:
-    for name, limit, get in fields:
-        value = get(seen)
-        if value is None or value == "":
-            continue
-        if isinstance(value, list):
-            value = ", ".join(value)
-        yield f"{name}={value if isinstance(value, int) else _extension(short(value, limit))}"
-        if name in LABELS:
-            yield f"{name}Label={LABELS[name]}"
-
-
-_KEPT: Final = Kept(lambda record, facts: tuple(_parts(_STEADY, view(alone(record, facts)))))
+    return (head + " ".join(_PAIRS.of(seen))).encode()
 
 
 def _header(text: str) -> str:
@@ -111,3 +93,6 @@ def _header(text: str) -> str:
 def _extension(text: str) -> str:
     text = inert(text, keep="\n\r").replace("\\", "\\\\").replace("=", "\\=")
     return text.replace("\n", "\\n").replace("\r", "\\r")
+
+
+_PAIRS: Final = Pairs(FIELDS, _extension, LABELS)

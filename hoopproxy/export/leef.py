@@ -6,14 +6,13 @@ nothing that a client writes begins a field or a line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import hoopproxy
 from hoopproxy.export.cef import SEVERITIES
-from hoopproxy.export.facts import Compiled, Field, View, short, steady, values, view
-from hoopproxy.export.kept import Kept
-from hoopproxy.export.operation import Operation, alone
+from hoopproxy.export.facts import Field, view
+from hoopproxy.export.operation import Operation
+from hoopproxy.export.pairs import Pairs
 from hoopproxy.inert import inert
 
 __all__ = ["FIELDS", "write"]
@@ -58,27 +57,13 @@ FIELDS: Final = (
 """The attributes, ``sev`` (1 to 10) before them; what stays the same in a session comes last."""
 
 _VENDOR: Final = f"LEEF:2.0|hoopproxy|hoopproxy|{hoopproxy.__version__}|"
-_VARYING: Final = values(field for field in FIELDS if not steady(field))
-_STEADY: Final = values(field for field in FIELDS if steady(field))
+_PAIRS: Final = Pairs(FIELDS, inert)
 
 
 def write(operation: Operation) -> bytes:
     """An operation as one line of LEEF."""
     seen = view(operation)
     severity = f"sev={max(SEVERITIES[seen.severity], 1)}"
-    parts = [severity, *_parts(_VARYING, seen), *_KEPT.of(seen.main, operation.facts)]
+    parts = [severity, *_PAIRS.of(seen)]
     kind = inert(seen.main["kind"]).replace("|", "/")
     return f"{_VENDOR}{kind}|x09|{chr(9).join(parts)}".encode()
-
-
-def _parts(fields: Compiled, seen: View) -> Iterator[str]:
-    for name, limit, get in fields:
-        value = get(seen)
-        if value is None or value == "":
-            continue
-        if isinstance(value, list):
-            value = ", ".join(value)
-        yield f"{name}={value if isinstance(value, int) else inert(short(value, limit))}"
-
-
-_KEPT: Final = Kept(lambda record, facts: tuple(_parts(_STEADY, view(alone(record, facts)))))

@@ -13,11 +13,9 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
 from hoopproxy.index.documents import Document, Stream, Taken, Window
 from hoopproxy.index.rows import Rows, RowTexts
-from hoopproxy.index.saying import QUIET, names_of, said_in
+from hoopproxy.index.saying import QUIET, names_of, said_in, said_in_body
 from hoopproxy.index.screens import KIND, MAX_BYTES, Screens
 from hoopproxy.index.words import words_of
 from hoopproxy.journal.format import Kind
@@ -142,7 +140,7 @@ class Gathering:
             kind, outcome = facts.groups()
             document = self._document(taken, record.key_id, kind, outcome, record.jseq, record)
             if kind not in QUIET or b'"error":' in body or b'"detail":' in body:
-                said = _said(body) if document.named == _ALL_NAMED else None
+                said = said_in_body(body) if document.named == _ALL_NAMED else None
                 if said is not None:
                     self._words_of(document, said)
                 elif (event := taken.event) is not None:
@@ -383,24 +381,6 @@ class Gathering:
 def _read(entry: Any) -> Record | Told:
     found: Record | Told = entry.told if isinstance(entry, HandedTurn) else entry.record
     return found
-
-
-def _said(body: bytes) -> list[str] | None:
-    """What was said in an event of a document whose names are known already: only that part of it is parsed.
-    ``None`` if it can't be told apart.
-
-    A text can't hold these marks: its quotes are behind backslashes. An object inside can hold the second one, and
-    then what is before it is no JSON.
-    """
-    start = body.find(b',"event":{')
-    end = body.find(b'},"id":"', start)
-    if start < 0 or end < 0 or b'"reason":"' in body:
-        return None
-    try:
-        said = orjson.loads(body[start + 9 : end + 1])
-    except orjson.JSONDecodeError:
-        return None
-    return said_in({"event": said})
 
 
 def _session(text: object) -> bytes | None:

@@ -10,7 +10,9 @@ import binascii
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["QUIET", "names_of", "said_in", "texts_of"]
+import orjson
+
+__all__ = ["QUIET", "names_of", "said_in", "said_in_body", "texts_of"]
 
 QUIET: Final = frozenset((b"command.result", b"command.completed", b"command.skipped"))
 """Kinds of which only an error and a detail count: the rest repeats the command, or is numbers."""
@@ -43,6 +45,24 @@ def said_in(event: Mapping[str, Any]) -> list[str]:
     if isinstance(reason, str):
         found.append(reason)
     return found
+
+
+def said_in_body(body: bytes) -> list[str] | None:
+    """What was said in an event of a document whose names are known already: only that part of it is parsed.
+    ``None`` if it can't be told apart.
+
+    A text can't hold these marks: its quotes are behind backslashes. An object inside can hold the second one, and
+    then what is before it is no JSON.
+    """
+    start = body.find(b',"event":{')
+    end = body.find(b'},"id":"', start)
+    if start < 0 or end < 0 or b'"reason":"' in body:
+        return None
+    try:
+        said = orjson.loads(body[start + 9 : end + 1])
+    except orjson.JSONDecodeError:
+        return None
+    return said_in({"event": said})
 
 
 def names_of(event: Mapping[str, Any]) -> list[str]:
