@@ -10,6 +10,7 @@ import bisect
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
+from weakref import WeakSet
 
 import attrs
 
@@ -130,6 +131,7 @@ class Stream:
         self.is_live = False
         self._window: deque[Batch] = deque()
         self._window_size = 0
+        self._views: WeakSet[View] = WeakSet()
         self._shared: _Reading | None = None
         self._end = 0  # the next number that the shared reading gives
         self._at_end_of = -1  # the head at which it had nothing more
@@ -190,6 +192,7 @@ class Stream:
         assert shared is not None
         if self._at_end_of == self.head.jseq:
             return None
+        self._forget_taken()
         try:
             batch = shared.read()
         except BaseException:
@@ -205,6 +208,21 @@ class Stream:
         while self._window_size > self._window_bytes and len(self._window) > 1:
             self._window_size -= self._window.popleft().size
         return batch
+
+    def _forget_taken(self) -> None:
+        """Let go of what everybody near the end has had. Memory that is used again soon is still in the processor's
+        caches: a window that is always full costs a tenth of the process's work."""
+        window = self._window
+        if not window:
+            return
+        first = window[0].first
+        wanted = min((view.position for view in self._views if view.position >= first), default=first)
+        while window and window[0].last < wanted:
+            self._window_size -= window.popleft().size
+
+    def attend(self, view: View) -> None:
+        """Somebody reads along."""
+        self._views.add(view)
 
     # -- how far it is
 
@@ -267,6 +285,7 @@ class View:
         self.stream, self.position, self._told = stream, position, told
         self._passed = 0  # damage before this number
         self._own: _Reading | None = None
+        stream.attend(self)
 
     def close(self) -> None:
         """Give the file back."""
