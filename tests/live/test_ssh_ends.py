@@ -192,3 +192,44 @@ def test_an_agent_that_is_forwarded_answers_and_is_on_record(make: Make, tmp_pat
     assert len(opened) == 2
     assert {each["identity"]["id"] for each in opened} == {"writer"}
     assert all(closed[each["op"]]["sent"] > 0 and closed[each["op"]]["received"] > 0 for each in opened)
+
+
+KINDS = {
+    "ed25519": ("ed25519",),
+    "ecdsa256": ("ecdsa", "-b", "256"),
+    "ecdsa384": ("ecdsa", "-b", "384"),
+    "ecdsa521": ("ecdsa", "-b", "521"),
+    "rsa": ("rsa", "-b", "3072"),
+}
+
+
+def test_an_account_may_have_a_key_of_every_kind(make: Make, sshd: Sshd, tmp_path: Path) -> None:
+    """Signed by the gateway, and judged by a real server; which key it was is on record at the server."""
+
+    def change(settings: Configuration) -> None:
+        (box,) = settings["target"]
+        settings["target"] = []
+        for kind, how in KINDS.items():
+            keygen(tmp_path, "-q", "-t", *how, "-N", "", "-f", kind)
+            account = {"ops": {"user": sshd.user, "key": f"file:{tmp_path / kind}"}}
+            settings["target"].append({**box, "name": kind, "accounts": account})
+        settings["listener"][0]["targets"] = list(KINDS)
+        for role in settings["role"]:
+            role["targets"] = list(KINDS)
+
+    through = make(change=change)
+    with (sshd.folder / "authorized").open("ab") as authorized:
+        for kind in KINDS:
+            authorized.write((tmp_path / f"{kind}.pub").read_bytes())
+    for kind in KINDS:
+        done = through.ssh.run(f"writer={kind}", "echo in")
+        assert (done.stdout, done.returncode) == (b"in\n", 0), (kind, done.stderr)
+        said = subprocess.run(
+            ["ssh-keygen", "-l", "-f", str(tmp_path / f"{kind}.pub")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert said.stdout.split()[1] in sshd.process.output
+    starts = [each["event"]["upstream"] for each in over(through) if each["kind"] == "session.start"]
+    assert [each["method"] for each in starts] == ["publickey"] * len(KINDS)
