@@ -17,7 +17,7 @@ from .judge import Counter, captured_payload, counting
 from .need import require
 from .postgres import Postgres
 from .raw import query_message, taken_over
-from .trail import assert_balanced
+from .trail import assert_balanced, recordings
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -100,6 +100,28 @@ def test_a_session_that_is_cut_is_balanced_too(gateway: Any, postgres15: Postgre
             (end,) = assert_balanced(through.wait_for_events("session.end"))
         if ending == "half-close":
             assert end["event"]["client"]["received"] == clients.connections[0].up
+
+
+@pytest.mark.parametrize("record", ["full", "requests", "metadata"])
+def test_what_a_target_is_not_to_have_recorded_is_counted_and_not_kept(record: str, gateway: Any) -> None:
+    """Rows are as sensitive as the database. Statements and parameters are in the events in any case, and the totals
+    say what passed, not what was kept."""
+    through: Gateway = gateway(record=record)
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+        sql = "SELECT /* asked */ repeat('row', 2) || %s"
+        assert connection.execute(sql, ("value",)).fetchone() == ("rowrowvalue",)
+    (end,) = assert_balanced(through.wait_for_events("session.end"))
+    assert end["event"]["client"]["sent"] > 100
+    (asked,) = [each["event"] for each in through.events("command.requested")]
+    assert "/* asked */" in asked["text"]
+    assert asked["parameters"] == ["value"]
+    assert through.terminate() == 0
+    if record == "metadata":
+        with pytest.raises(AssertionError, match="nothing was recorded"):
+            recordings(through.state)
+        return
+    kept = b"".join(recordings(through.state))
+    assert (b"/* asked */" in kept, b"rowrowvalue" in kept) == (True, record == "full")
 
 
 def test_a_dropped_chunk_is_caught(gateway: Any, postgres15: Postgres) -> None:
