@@ -35,7 +35,7 @@ def _two_targets(settings: Configuration) -> None:
     """``box``, and ``quiet``: the same host, with the contents of files kept out of the recording."""
     (box,) = settings["target"]
     settings["target"].append(
-        {**box, "name": "quiet", "options": {**box["options"], "sftp_content": "digest"}}
+        {**box, "name": "quiet", "options": {**box["options"], "file_content": "digest"}}
     )
     settings["listener"][0]["targets"] = ["box", "quiet"]
     for role in settings["role"]:
@@ -254,7 +254,7 @@ rm hard
 
 
 def test_contents_that_are_kept_by_digest_only(through: Through) -> None:
-    """``sftp_content = "digest"``: the digest tells which file it was, and the recording does not have it."""
+    """``file_content = "digest"``: the digest tells which file it was, and the recording does not have it."""
     through.sftp(f"put -r local {through.there}/up\nget -r {through.there}/up back\n", "writer=quiet")
     through.same(through.folder / "back")
     events = through.events()

@@ -18,7 +18,7 @@ CONTENT: Final = REDACTIONS.index("content")
 
 def is_unkept(options: Mapping[str, object]) -> bool:
     """Whether a target's options keep contents by digest only."""
-    return options.get("sftp_content") == "digest"
+    return options.get("file_content") == "digest"
 
 
 class Contents:

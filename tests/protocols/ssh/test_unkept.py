@@ -1,4 +1,4 @@
-"""``sftp_content = "digest"``: contents of files are in no message of the recording, whatever carries them."""
+"""``file_content = "digest"``: contents of files are in no message of the recording, whatever carries them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .stage import assert_accounted, begun, confirm, data, open_session, payload
 from .test_git import A, B, band, pkt
 from .test_rsync import DOWNLOAD, DOWNLOADED, UPLOAD, UPLOADED
 
-DIGEST = {"sftp_content": "digest"}
+DIGEST = {"file_content": "digest"}
 MARKER = b"what the file says "
 CONTENT = MARKER * 40
 SIZES = pytest.mark.parametrize("size", [1, 3, 7, 500, 100_000])

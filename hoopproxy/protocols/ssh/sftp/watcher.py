@@ -28,7 +28,7 @@ from hoopproxy.wire.frames import Span
 
 __all__ = ["OPTIONS", "Sftp"]
 
-OPTIONS: Final = {"sftp_content": ("recording", "digest"), "sftp_newer": ("refuse", "opaque")}
+OPTIONS: Final = {"file_content": ("recording", "digest"), "sftp_newer": ("refuse", "opaque")}
 """A target's options and what each may be; the first is what holds without it."""
 
 _U32 = Struct(">I").unpack_from

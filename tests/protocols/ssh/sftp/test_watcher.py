@@ -81,7 +81,7 @@ def test_what_is_behind_the_data_of_a_write_is_no_content(content: bytes) -> Non
     write = packet(6, 2, b"h", *u64(0), content)
     write = string(write[4:] + b"behind" * 9)
     for cut in range(len(write)):
-        stage = opened(Stage(options={"sftp_content": "digest"}).begin(), flags=WRITE)
+        stage = opened(Stage(options={"file_content": "digest"}).begin(), flags=WRITE)
         at, sent = stage.client_read, len(stage.to_server)
         stage.client(write[:cut], write[cut:], packet(6, 3, b"h", *u64(len(content)), b"de"))
         assert stage.to_server[sent : sent + len(write)] == write
@@ -456,7 +456,7 @@ def test_another_version_can_be_let_through_as_opaque() -> None:
         assert stage.to_server.endswith(b"\0\0anything")
         (note,) = stage.events("session.note")
         assert "only version 3 can be read" in str(note)
-    stage = Stage(options={"sftp_newer": "opaque", "sftp_content": "digest"}).client(INIT)
+    stage = Stage(options={"sftp_newer": "opaque", "file_content": "digest"}).client(INIT)
     with pytest.raises(ProtocolViolation):
         stage.server(_version(6))
 
@@ -468,10 +468,10 @@ def test_a_client_of_a_newer_version_may_agree_on_3() -> None:
 
 
 def test_contents_can_be_kept_out_of_the_recording() -> None:
-    """``sftp_content = "digest"``: every byte of a file, and no other, is filled; the digest is told all the same."""
+    """``file_content = "digest"``: every byte of a file, and no other, is filled; the digest is told all the same."""
     write, data = packet(6, 2, b"h", *u64(0), b"up" * 50), packet(103, 3, b"down" * 25)
     for size in (1, 7, 1000):
-        stage = opened(Stage(options={"sftp_content": "digest"}).begin(), flags=3)
+        stage = opened(Stage(options={"file_content": "digest"}).begin(), flags=3)
         began = stage.client_read, stage.server_read
         stage.client(*_cut(write + packet(5, 3, b"h", *u64(0), 100), size)).server(ok(2))
         stage.server(*_cut(data, size)).client(packet(4, 4, b"h")).server(ok(4))
