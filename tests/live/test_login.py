@@ -89,6 +89,44 @@ def test_passwords_in_statements_are_redacted_everywhere(gateway: Any, postgres1
     assert f"ALTER USER temp_role WITH ENCRYPTED PASSWORD '{marks}'" in texts
 
 
+def test_passwords_for_other_servers_are_redacted_and_still_work(gateway: Any, postgres15: Postgres) -> None:
+    """dblink and foreign servers: as text and as a parameter; the far side shows that they arrived."""
+    through: Gateway = gateway()
+    mine = postgres15.passwords["app_rw"]
+    far = f"host=127.0.0.1 port={postgres15.port} dbname=other user=app_rw"
+    postgres15.execute(
+        "CREATE EXTENSION dblink; CREATE EXTENSION postgres_fdw;"
+        "GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO app_rw"
+    )
+    there = "SELECT * FROM dblink({}, 'SELECT current_database()') AS t(name text)"
+    try:
+        with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+            run = connection.execute
+            assert run(there.format(f"'{far} password={mine}'")).fetchone() == ("other",)
+            assert run(there.format("%s"), (f"{far} password={mine}",)).fetchone() == ("other",)
+            with pytest.raises(psycopg.Error):
+                run(there.format("%s"), (f"{far} password={WRONG}",))
+            run(f"CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw OPTIONS (port '{postgres15.port}')")
+            run(f"CREATE USER MAPPING FOR app_rw SERVER far OPTIONS (user 'app_rw', password '{WRONG}')")
+            run(f"ALTER USER MAPPING FOR app_rw SERVER far OPTIONS (SET password '{mine}')")
+            run("ALTER SERVER far OPTIONS (ADD host '127.0.0.1', ADD dbname 'other')")
+            run(
+                "CREATE FOREIGN TABLE catalog (datname name) SERVER far OPTIONS (schema_name 'pg_catalog',"
+                " table_name 'pg_database')"
+            )
+            assert ("other",) in run("SELECT datname FROM catalog").fetchall()
+    finally:
+        postgres15.execute("DROP EXTENSION dblink; DROP EXTENSION postgres_fdw CASCADE")
+    through.wait_for_events("session.end")
+    assert_no_secret([mine, WRONG], through.events(), through.stderr, *recordings(through.state))
+    (mapping,) = [text for text in _asked(through) if text.startswith("CREATE USER MAPPING")]
+    assert mapping.endswith(f"password '{'*' * len(WRONG)}')")
+
+
+def _asked(through: Gateway) -> list[str]:
+    return [each["event"].get("text", "") for each in through.events("command.requested")]
+
+
 def test_the_servers_own_log_names_the_person(gateway: Any, postgres15: Postgres) -> None:
     """``application_name`` upstream is ``hp:<session>:<identity>``; the client's own name is in the event."""
     through: Gateway = gateway()

@@ -162,7 +162,7 @@ SYNCS_IN_COPY = {
     "a copy that succeeds": [SYNC + m("d", b"1\n"), DONE + BATCH],
     "a copy that fails late": [SYNC + m("d", b"1\n") + SYNC, SPOILED, SYNC, DONE, BATCH],
 }
-PAUSE = 0.1
+PAUSE = 0.03
 """Seconds between two pieces: what the first one brings has come by then, or nothing depends on it."""
 
 
