@@ -46,9 +46,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Trail"]
 
-POKE_SECONDS: Final = 0.1
-"""Between two pokes: what the trail is late at most, and what it costs at most: ten writes a second here, and ten
-looks at the journal and syncs of a sink there. Who waits for a sink (``durable_at``) does not wait for that."""
+POKE_SECONDS: Final = 0.25
+"""Between two pokes: what the trail is late at most, and what it costs at most: four writes a second here, and four
+looks at the journal and syncs of a sink there. Who waits for a sink (``durable_at``) does not wait for that; the ledger
+counts on it (:data:`hoopproxy.ledger.sealer.INTERVAL_SECONDS`)."""
 
 STABLE_SECONDS: Final = 60.0
 """A process that lived that long was no failure to start."""

@@ -31,8 +31,9 @@ from hoopproxy.ledger.tree import Tree
 
 __all__ = ["ENTRIES", "HEARTBEAT_SECONDS", "INTERVAL_SECONDS", "Sealer"]
 
-INTERVAL_SECONDS: Final = 0.9
-"""A record of traffic is signed no later than this after it was taken, and so within a second after it was durable."""
+INTERVAL_SECONDS: Final = 0.7
+"""A record of traffic is signed no later than this after it was taken. It is taken up to a quarter of a second after it
+was durable, and so it is signed within a second."""
 
 ENTRIES: Final = 1000
 """So many records of traffic have a checkpoint of their own, but see :data:`SOONEST_SECONDS`."""

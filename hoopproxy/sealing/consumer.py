@@ -40,7 +40,7 @@ QUIET: Final = frozenset(
 )
 """Kinds that the ledger causes itself: sealing them at once would cause more of them, for ever."""
 
-_TICK_SECONDS: Final = 0.8
+_TICK_SECONDS: Final = 0.6
 """Where nobody keeps the time (``later``), a tick that comes a little early is better than one that is late."""
 
 

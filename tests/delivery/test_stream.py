@@ -12,7 +12,7 @@ from hoopproxy.journal.writer import Journal
 
 from .following import opened, write
 
-COMMITS, RECORDS = 6, 800  # more than one batch, which is of whole commits
+COMMITS, RECORDS = 12, 800  # more than one batch, which is of whole commits
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from hoopproxy.delivery.pipe import encoded
 from hoopproxy.gateway.asker import Asker
 from hoopproxy.gateway.following import environment_of
 from hoopproxy.gateway.service import GatewayService
-from hoopproxy.gateway.trail import END_SECONDS, PATIENCE_SECONDS, Trail
+from hoopproxy.gateway.trail import END_SECONDS, PATIENCE_SECONDS, POKE_SECONDS, Trail
+from hoopproxy.ledger.sealer import INTERVAL_SECONDS
 
 from .running import TOML, Running
 from .turns import Turned, turned
@@ -141,17 +142,22 @@ def test_without_anybody_who_reads_there_is_no_process(
 def test_it_is_poked_when_something_became_durable_and_not_too_often(watched: Watched) -> None:
     """Nothing is written for nothing, and a flood of commits is one poke in a while."""
     watched.settle()
-    watched.reactor.pass_time(0.11)
+    watched.reactor.pass_time(POKE_SECONDS + 0.01)
     before = len(watched.process.of("mark"))
     watched.reactor.pass_time(60)
     assert len(watched.process.of("mark")) == before, "a quiet gateway says nothing"
     for _ in range(5):
         watched.gateway.voice.say(_note())
         watched.settle()
-    watched.reactor.pass_time(0.11)
+    watched.reactor.pass_time(POKE_SECONDS + 0.01)
     marks = watched.process.of("mark")
     assert len(marks) == before + 1
     assert marks[-1]["journal"] == watched.gateway.journal.id
+
+
+def test_the_ledger_is_told_soon_enough_to_sign_within_a_second() -> None:
+    """What became durable just after a poke is taken with the next one, which may come just after a checkpoint."""
+    assert POKE_SECONDS + INTERVAL_SECONDS < 1.0
 
 
 def _note() -> Any:
