@@ -1,4 +1,4 @@
-"""What ties a session on record to the target's own side of it: its backend, its name there, its settings."""
+"""The way to the target and back: its backend on record, names taken there, bytes one by one, others' endpoints."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .gateway import Configuration, Gateway
+from .postgres import Postgres
 from .trail import assert_balanced
 
 psycopg = pytest.importorskip("psycopg")
@@ -131,3 +133,64 @@ def _duplicate(descriptor: int) -> int:
     import os
 
     return os.dup(descriptor)
+
+
+ENDPOINT = '''
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import IStreamClientEndpointStringParserWithReactor
+from twisted.plugin import IPlugin
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from zope.interface import implementer
+
+
+class Slow(ProtocolWrapper):
+    """A transport of its own: nothing of a socket shows through."""
+
+    def dataReceived(self, data):
+        for at in range(0, len(data), 7):
+            ProtocolWrapper.dataReceived(self, data[at:at + 7])
+
+
+class Tunnel:
+    def __init__(self, reactor, port):
+        self.inner = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
+
+    def connect(self, factory):
+        wrapping = WrappingFactory(factory)
+        wrapping.protocol = Slow
+        return self.inner.connect(wrapping).addCallback(lambda made: made.wrappedProtocol)
+
+
+@implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
+class Parser:
+    prefix = "tunnel"
+
+    def parseStreamClient(self, reactor, port):
+        return Tunnel(reactor, int(port))
+
+
+parser = Parser()
+'''
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_third_partys_endpoint_leads_to_the_target(
+    gateway: Any, postgres15: Postgres, tmp_path: Path, tls: bool
+) -> None:
+    """A tunnel or a cloud's own way in: a string in the configuration, a plugin beside the gateway, and no address."""
+    plugins = tmp_path / "twisted/plugins"
+    plugins.mkdir(parents=True)
+    (plugins / "tunnel.py").write_text(ENDPOINT)
+
+    def change(settings: Configuration) -> None:
+        settings["target"][0]["connect"] = f"tunnel:{postgres15.port}"
+
+    through: Gateway = gateway(start=False, change=change, upstream_tls=tls)
+    through.environment |= {"PYTHONPATH": str(tmp_path)}
+    through.up()
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+        assert len(connection.execute("SELECT generate_series(1, 5000)").fetchall()) == 5000
+        connection.cancel_safe()
+    through.wait_for_events("session.end")
+    through.wait_for_events("command.cancel_completed")
+    assert_balanced(through.events())
