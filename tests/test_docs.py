@@ -10,6 +10,8 @@ from typing import Any
 import attrs
 import click
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from hoopproxy import config
 from hoopproxy.cli import main
@@ -145,13 +147,17 @@ def test_the_readmes_configuration_is_fine(tmp_path: Path) -> None:
     from hoopproxy.identity.users import User, render_user
 
     text = (ROOT / "README.md").read_text("utf-8")
-    (block,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
-    (tmp_path / "gateway.toml").write_text(block)
+    databases, ssh = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    key = ed25519.Ed25519PrivateKey.generate()
+    shown = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    assert "ssh-ed25519 AAAA..." in ssh
+    (tmp_path / "gateway.toml").write_text(databases + ssh.replace("ssh-ed25519 AAAA...", shown))
     certificate = trustme.CA().issue_cert("gateway.example")
     (tmp_path / "gateway.pem").write_bytes(certificate.cert_chain_pems[0].bytes())
     for name, content in (
         ("gateway.key", certificate.private_key_pem.bytes()),
         ("app_ro.password", b"secret\n"),
+        ("box.key", key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())),
         ("users", render_user(User(name="alice", groups=("staff",))).encode() + b"\n"),
     ):
         (tmp_path / name).touch(mode=0o600)
@@ -163,6 +169,7 @@ def test_the_readmes_configuration_is_fine(tmp_path: Path) -> None:
         checkers=plugins.checkers,
         schemes=plugins.schemes,
     )
+    assert [each.name for each in loaded.targets] == ["app", "box"]
     assert loaded.targets[0].tls.mode == "verify"
     assert loaded.roles[0].deny
 
