@@ -114,6 +114,8 @@ def test_a_batch_that_failed_half_way_goes_on_where_it_was(tmp_path: Path) -> No
     ("options", "words"),
     [
         ({"url": "http://hooks.example/x", "secret": "env:S"}, "url is not https"),
+        ({"url": "http://localhost.hooks.example/x", "secret": "env:S"}, "url is not https"),
+        ({"url": "http://127.0.0.1@hooks.example/x", "secret": "env:S"}, "url is not https"),
         ({"url": "https://x", "secret": "whsec_abc"}, "secret is no reference"),
         ({**OPTIONS, "colour": 1}, "colour is not known"),
     ],

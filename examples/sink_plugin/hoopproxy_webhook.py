@@ -19,6 +19,7 @@ import hashlib
 import hmac
 import json
 import time
+from urllib.parse import urlsplit
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
@@ -31,6 +32,17 @@ class NotTaken(HoopproxyError):
     """The receiver answered something else than 2xx, or the secret is none."""
 
 
+def _is_safe(url):
+    """Whether what goes there is encrypted, or stays on this machine: the whole host counts, not how it begins."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" or (
+        parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
+    )
+
+
 @implementer(IPlugin, ISinkPlugin)
 class Webhook:
     """``url`` and ``secret`` (a reference) are the options."""
@@ -41,7 +53,7 @@ class Webhook:
         said = [
             f"{key} is not known; a webhook has url and secret" for key in set(options) - {"url", "secret"}
         ]
-        if not str(options.get("url", "")).startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        if not _is_safe(str(options.get("url", ""))):
             said.append('url is not https; write url = "https://..." (http is for this very machine)')
         if ":" not in str(options.get("secret", "")):
             said.append("secret is no reference; write env:NAME or file:PATH")

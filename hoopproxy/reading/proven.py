@@ -54,7 +54,7 @@ def _proofs(
         yield _exhibit(f"proofs/{name}.tlog-proof", prove(folder, ledger, place).encode())
     if unproven:
         yield Remark(
-            f"{unproven} events have no proof in here: {MOST_PROOFS} get one at most, and none that is not sealed yet"
+            f"without a proof in here: {unproven} of the events; {MOST_PROOFS} get one at most, and none not sealed yet"
         )
 
 

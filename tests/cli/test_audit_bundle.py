@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from hoopproxy.cli import main
 from hoopproxy.reading import proven
 from tests.cli.trail import Trail
-from tests.ledger.sealed import House
+from tests.ledger.sealed import House, encrypted
 from tests.protocols.postgres.talk import complete
 
 
@@ -30,8 +30,8 @@ def house(tmp_path: Path) -> House:
     return made
 
 
-def bundled(house: House, out: Path) -> Result:
-    where = ["--state", str(house.state), "--format", "bundle", "-o", str(out)]
+def bundled(house: House, out: Path, *more: str) -> Result:
+    where = ["--state", str(house.state), "--format", "bundle", "-o", str(out), *more]
     return CliRunner().invoke(main, ["audit", "export", "last", *where])
 
 
@@ -91,6 +91,15 @@ def flipped(data: bytes) -> bytes:
     return data[:-20] + bytes([data[-20] ^ 1]) + data[-19:]
 
 
+def made_to_fit(folder: Path) -> None:
+    """The manifest of whoever changed something."""
+    manifest = folder / "manifest-sha256.txt"
+    names = [line[66:] for line in manifest.read_text().splitlines()]
+    manifest.write_text(
+        "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
+    )
+
+
 SEALED: list[tuple[str, Callable[[bytes], bytes]]] = [
     ("events.jsonl", lambda data: data.replace(b"SELECT 1", b"SELECT 7")),
     ("events.jsonl", lambda data: b"".join(data.splitlines(keepends=True)[1:])),
@@ -121,14 +130,51 @@ def test_what_is_sealed_is_found_changed_under_a_manifest_that_was_made_to_fit(
     """The manifest proves nothing by itself."""
     path = sorted(folder.glob(pattern))[0]
     path.write_bytes(change(path.read_bytes()))
-    manifest = folder / "manifest-sha256.txt"
-    names = [line[66:] for line in manifest.read_text().splitlines()]
-    manifest.write_text(
-        "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names)
-    )
+    made_to_fit(folder)
     code, said = checked(folder)
     assert code == 1
     assert "WRONG" in said
+
+
+def test_nobody_gets_a_changed_event_through_by_calling_its_record_encrypted(folder: Path) -> None:
+    """What of a proof is no part of the leaf is anybody's to write."""
+    events = folder / "events.jsonl"
+    events.write_bytes(events.read_bytes().replace(b"SELECT 1", b"SELECT 7"))
+    for proof in folder.glob("proofs/*"):
+        head, extra, rest = proof.read_text().split("\n", 2)
+        said = json.loads(base64.b64decode(extra.removeprefix("extra ")))
+        written = base64.b64encode(json.dumps(said | {"encrypted": True}).encode()).decode()
+        proof.write_text(f"{head}\nextra {written}\n{rest}")
+    made_to_fit(folder)
+    code, said = checked(folder)
+    assert (code, "is not in events.jsonl" in said) == (1, True)
+
+
+def test_of_an_encrypted_journal_nothing_is_called_proven_that_was_not_compared(tmp_path: Path) -> None:
+    """A bundle of sealed records brings no key, so its texts could be anybody's: that has to be said, not counted."""
+    house = House(tmp_path / "state", encrypted(tmp_path / "state"))
+    house.work(5, "alice")
+    folder, identity = tmp_path / "bundle", tmp_path / "state" / "auditor.txt"
+    assert bundled(house, folder, "--identity-file", str(identity)).exit_code == 0
+    events = len((folder / "events.jsonl").read_bytes().splitlines())
+    code, said = checked(folder)
+    assert code == 0
+    assert f"0 of {events} events are proven" in said
+    assert f"{events} more were sealed under their ids, and NOT COMPARED" in said
+
+
+def test_the_way_to_check_a_bundle_by_hand_is_that_of_its_leaves(folder: Path) -> None:
+    """Whoever follows README.txt must come to the commitment that was sealed."""
+    explained = (folder / "README.txt").read_text()
+    proof = next(folder.glob("proofs/*")).read_text()
+    said = json.loads(base64.b64decode(proof.splitlines()[1].removeprefix("extra ")))
+    leaf = json.loads(said["leaf"])
+    assert "32 times (its own `jseq`\n     minus the leaf's)" in explained
+    at = 32 * (said["jseq"] - leaf["jseq"])
+    body = base64.b64decode(said["body"])
+    numbers = said["jseq"].to_bytes(8, "little") + b"\1" + len(body).to_bytes(4, "little")
+    commitment = hashlib.sha256(base64.b64decode(said["salt"]) + numbers + body).digest()
+    assert base64.b64decode(leaf["commitments"])[at : at + 32] == commitment
 
 
 def test_a_file_that_was_put_in_is_found(folder: Path) -> None:
@@ -169,7 +215,7 @@ def test_more_events_than_get_a_proof_are_said(
     """A reader who counts on every event being proven must not find out by counting."""
     monkeypatch.setattr(proven, "MOST_PROOFS", 3)
     done = bundled(house, tmp_path / "few")
-    assert "have no proof in here" in done.stderr
+    assert re.search(r"without a proof in here: \d+ of the events", done.stderr)
     assert len(list((tmp_path / "few" / "proofs").iterdir())) == 3
 
 

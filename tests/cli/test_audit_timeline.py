@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
-from hoopproxy.events import AuditNote, GatewayConfigChanged, Identity, TargetFacts
+from hoopproxy.events import AuditCheckpoint, AuditNote, GatewayConfigChanged, Identity, TargetFacts
 from hoopproxy.reading.answers import EventLine, Question
 from hoopproxy.reading.ask import ask
 from hoopproxy.reading.journals import at_rest
@@ -53,6 +53,18 @@ def told(tmp_path: Path) -> Told:
 
 def run(told: Told, *arguments: str) -> Result:
     return CliRunner().invoke(main, ["audit", *arguments, "--state", str(told.trail.state)])
+
+
+def test_the_seal_is_in_a_timeline_only_for_who_asks_for_all(told: Told) -> None:
+    """A checkpoint a second, each with its whole note, would hide what people did between them."""
+    told.trail.say(
+        AuditCheckpoint(
+            journal="j", origin="gw1/j/1", epoch=1, size=7, last=40, root="r=", note="gw1/j/1\n7\nr=\n"
+        )
+    )
+    assert "checkpoint" not in run(told, "timeline", "--from", "2023-11-14").output
+    everything = run(told, "timeline", "--from", "2023-11-14", "--all").output
+    assert "audit.checkpoint 7 leaves of gw1/j/1, up to record 40\n" in everything
 
 
 def test_a_timeline_is_everything_in_its_order(told: Told) -> None:

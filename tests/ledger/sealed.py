@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import orjson
+import pytest
 from twisted.internet.defer import Deferred
 
 from hoopproxy.events import Event
@@ -22,8 +23,11 @@ from hoopproxy.journal.format import (
     encode_block,
     encode_records,
 )
+from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.record import Record
+from hoopproxy.journal.vault import Sealing
+from hoopproxy.journal.writer import Journal
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
 from hoopproxy.ledger.report import Report
 from hoopproxy.ledger.sealer import Sealer
@@ -51,6 +55,27 @@ def done(deferred: Deferred[Any] | None) -> None:
         assert deferred.called
         if failures:
             failures[0].raiseException()
+
+
+def encrypted(state: Path) -> Trail:
+    """A trail of which the state directory opens the events, and ``auditor.txt`` in it the recordings."""
+    pyrage = pytest.importorskip("pyrage")
+    auditor = pyrage.x25519.Identity.generate()
+    trail = Trail(state)
+    trail.journal.stop()
+    trail.folder = type(trail.folder).acquire(state)
+    trail.journal = Journal(
+        trail.folder,
+        clock=lambda: trail.now,
+        wall=lambda: trail.now,
+        threaded=False,
+        options=JournalOptions(reserve_bytes=0),
+        sealing=Sealing((str(auditor.to_public()),), bytes(32)),
+    )
+    trail.journal.start()
+    (state / "reader-key").write_bytes(bytes(32))
+    (state / "auditor.txt").write_text(f"{auditor}\n")
+    return trail
 
 
 class House:

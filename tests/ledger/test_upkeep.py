@@ -14,19 +14,16 @@ from hoopproxy.journal.erasure import erase_from, find
 from hoopproxy.journal.folder import journals
 from hoopproxy.journal.holds import Holds
 from hoopproxy.journal.keyring import Keyring
-from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.recovery import sound_segments
 from hoopproxy.journal.retention import DAY_NS, Days, Policy, carry_out
 from hoopproxy.journal.upkeep import Upkeep
-from hoopproxy.journal.vault import Sealing
-from hoopproxy.journal.writer import Journal
 from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
 from hoopproxy.ledger.report import Report
 from hoopproxy.ledger.verify import Verification
 from tests.cli.trail import Trail
 
-from .sealed import House
+from .sealed import House, encrypted
 
 
 @pytest.fixture
@@ -161,25 +158,7 @@ def test_what_is_not_sealed_yet_is_still_needed(house: House) -> None:
 
 def test_a_sealed_journal_is_verified_by_who_can_open_nothing(tmp_path: Path) -> None:
     """Commitments are over what is stored."""
-    pytest.importorskip("pyrage")
-    import pyrage
-
-    recipient = str(pyrage.x25519.Identity.generate().to_public())
-    trail = Trail(tmp_path)
-    trail.journal.stop()
-    folder = type(trail.folder).acquire(tmp_path)
-    trail.folder = folder
-    trail.journal = Journal(
-        folder,
-        clock=lambda: trail.now,
-        wall=lambda: trail.now,
-        threaded=False,
-        options=JournalOptions(reserve_bytes=0),
-        sealing=Sealing((recipient,), bytes(32)),
-    )
-    trail.journal.start()
-    (tmp_path / "reader-key").write_bytes(bytes(32))
-    house = House(tmp_path, trail)
+    house = House(tmp_path, encrypted(tmp_path))
     house.work(who="alice")
     house.folder.keyring = Keyring()
     with JournalReader(house.folder) as reader:

@@ -147,6 +147,11 @@ def _noted(said: Fields) -> str:
     return told if told is not None else f"{what}: {value(detail)}" if detail else what
 
 
+def _sealed(said: Fields) -> str:
+    last = f", up to record {said['last']}" if said.get("last") is not None else ""
+    return f"{said.get('size', '?')} leaves of {said.get('origin', '?')}{last}"
+
+
 _TELLING: Final[dict[str, Callable[[Fields], str]]] = {
     "command.completed": _ended,
     "command.observed": _observed,
@@ -156,6 +161,12 @@ _TELLING: Final[dict[str, Callable[[Fields], str]]] = {
     "session.start": _started,
     "transfer.opened": _file,
     "transfer.completed": _transferred,
+    "audit.checkpoint": _sealed,
+    "audit.witnessed": _sealed,
+    "audit.timestamped": _sealed,
+    "audit.epoch": lambda said: (
+        f"{said.get('epoch', '?')} ({said.get('why', '?')}), key {said.get('key', '?')}"
+    ),
     "forward.opened": ends,
     "forward.closed": _disconnected,
 }

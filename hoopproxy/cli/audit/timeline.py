@@ -24,8 +24,14 @@ from hoopproxy.reading.filters import Envelope
 
 __all__ = ["plain_course", "timeline", "told_in_order"]
 
-_EXPECTED: Final = frozenset(("command.result", "command.completed", "session.altered", "session.input"))
-"""What was typed is told by the commands that it made; ``--all`` has it, too."""
+_EXPECTED: Final = frozenset(
+    (
+        *("command.result", "command.completed", "session.altered", "session.input"),
+        *("audit.checkpoint", "audit.witnessed", "audit.timestamped"),
+    )
+)
+"""What was typed is told by the commands that it made, and that the trail is sealed each second is nobody's deed;
+``--all`` has both, too."""
 
 
 @click.command()
@@ -34,7 +40,9 @@ _EXPECTED: Final = frozenset(("command.result", "command.completed", "session.al
 @search_filters
 @click.option("--from", "begin", default="", metavar="WHEN", help="As --since.")
 @click.option("--to", "end", default="", metavar="WHEN", help="As --until.")
-@click.option("--all", "everything", is_flag=True, help="With results that came as expected.")
+@click.option(
+    "--all", "everything", is_flag=True, help="With results that came as expected, and checkpoints."
+)
 @as_json
 @click.pass_context
 def timeline(
@@ -54,7 +62,7 @@ def timeline(
 
     Who may read everything also sees what changed around it: starts and stops, the configuration, gaps, holds
     and erasures, also when a --target or --identity narrows down the sessions. Results that came as expected
-    are left out; --all has them. A --kind, --outcome or word leaves out the surroundings.
+    and the seal's checkpoints are left out; --all has them. A --kind, --outcome or word leaves out the surroundings.
 
     \b
       hoopproxy audit timeline --config gateway.toml --from 2h --target payroll

@@ -85,7 +85,7 @@ def _text(proven: Proven) -> str:
     ]
     lines += [f"  witnessed by {inert(key.name)}" for key in proven.witnesses]
     if proven.body is None:
-        lines.append("  what the record says is not in the proof")
+        lines.append("  what the record says is not in the proof, or encrypted there")
     else:
         lines.append(f"  {inert(proven.body.decode('utf-8', 'replace'))}")
     return "\n".join(lines)

@@ -47,15 +47,19 @@ How to check it without hoopproxy
 
        python3 check_bundle.py --key 'NAME+ID+BASE64'
 
-   It is some 150 lines, to be read; it does what follows, which any other program can do as well.
+   It is some 200 lines, to be read; it does what follows, which any other program can do as well.
 
    * A file in proofs/ has a line `extra` (base 64 of JSON), a line `index`, the inclusion path (base 64, a hash a
      line), and after an empty line the checkpoint.
    * The leaf is `leaf` in that JSON. SHA-256(0x00 || leaf) leads by the path to the root in the checkpoint's third
      line, as RFC 6962 says, in a tree of as many leaves as the second line says.
-   * `commitment` in the leaf is the base 64 of SHA-256(salt || jseq || kind || length || body): `salt` (16 bytes) and
-     `body` are in the JSON; jseq has 8 bytes, kind one (event 1, chunk 2, gap 5), length 4, little-endian. `body` is
-     the line of events.jsonl (of an encrypted journal: what is stored, which only its readers can open).
+   * The leaf is JSON about consecutive records, the first of which is number `jseq` of the leaf. `commitments` is the
+     base 64 of their commitments, 32 bytes each; that of the record in the proof begins at 32 times (its own `jseq`
+     minus the leaf's). It is SHA-256(salt || jseq || kind || length || body): `salt` (16 bytes) and `body` are in the
+     proof's JSON in base 64; jseq has 8 bytes, kind one (event 1, chunk 2, gap 5), length 4, little-endian. `body` is
+     the line of events.jsonl.
+   * Of an encrypted journal `body` is what is stored. That something was sealed under this id, and when, is proven
+     then; that it is what events.jsonl says can be told only by who has a key. The program says of how many it is so.
    * The checkpoint is a signed note (c2sp.org/signed-note, Ed25519) of the key of an epoch. `epochs` in the JSON are
      the notes by which each epoch's key was announced, signed by the key before it.
 
