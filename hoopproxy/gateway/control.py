@@ -109,6 +109,10 @@ class Control:
 
     # --- requests ------------------------------------------------------------------------------------
 
+    def asker_of(self, uid: int) -> Asker:
+        """Who that is, by the system's users and groups."""
+        return asker_of(uid)
+
     def do(self, asker: Asker, line: bytes) -> Any:
         """Carry out one request; returns what :data:`Command` returns. Raises ``HoopproxyError``."""
         try:

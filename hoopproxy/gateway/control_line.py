@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.gateway.asker import Asker, asker_of
+from hoopproxy.gateway.asker import Asker
 from hoopproxy.gateway.faults import described
 
 __all__ = ["CONNECTIONS", "REQUEST_MAX", "ControlFactory", "Lines"]
@@ -27,6 +28,10 @@ REQUEST_MAX = 65_536
 """Bytes of one request."""
 CONNECTIONS = 64
 """Connections to the socket at one time."""
+OF_ONE_USER = 12
+"""Of these, those of one user who is not the gateway's owner."""
+OF_OTHERS = 48
+"""Of these, those of all such users together: whoever may stop a session always gets through."""
 
 _CREDENTIALS = struct.Struct("3i")
 _UNSUPPORTED = "SO_PEERCRED"
@@ -49,6 +54,9 @@ class Requests(Protocol):
 
     log: Logger
 
+    def asker_of(self, uid: int) -> Asker:
+        """Who that is."""
+
     def do(self, asker: Asker, line: bytes) -> Any:
         """One request."""
 
@@ -62,11 +70,24 @@ class ControlFactory(Factory):
     def __init__(self, control: Requests) -> None:
         self.control = control
         self.connections = 0
+        self.others: Counter[int] = Counter()
+        """Connections of users who don't own the gateway."""
 
     def buildProtocol(self, addr: object) -> Any:
         if self.connections >= CONNECTIONS:
             return None
         return _Conversation(self)
+
+    def enter(self, uid: int) -> bool:
+        """Whether a user who doesn't own the gateway may have one more; then :meth:`leave` later."""
+        if self.others[uid] >= OF_ONE_USER or self.others.total() >= OF_OTHERS:
+            return False
+        self.others[uid] += 1
+        return True
+
+    def leave(self, uid: int) -> None:
+        """One that entered is gone."""
+        self.others[uid] -= 1
 
 
 class _Conversation(LineOnlyReceiver):
@@ -78,6 +99,7 @@ class _Conversation(LineOnlyReceiver):
     def __init__(self, factory: ControlFactory) -> None:
         self._factory, self._control = factory, factory.control
         self._asker: Asker | None = None
+        self._entered: int | None = None
         self._waiting: list[bytes] = []
         self._busy = False
         self._lines: Any = None
@@ -90,13 +112,22 @@ class _Conversation(LineOnlyReceiver):
             raw = self.transport.socket.getsockopt(  # type: ignore[union-attr]  # a Unix socket has one
                 socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size
             )
-            self._asker = asker_of(_CREDENTIALS.unpack(raw)[1])
+            asker = self._control.asker_of(_CREDENTIALS.unpack(raw)[1])
         except (AttributeError, OSError):
             self._say({"ok": False, "error": f"this system doesn't say who asks ({_UNSUPPORTED})"})
             self._close()
+            return
+        if not asker.owner and not self._factory.enter(asker.uid):
+            self._say({"ok": False, "error": "too many connections to this socket; end some of them first"})
+            self._close()
+            return
+        self._entered = None if asker.owner else asker.uid
+        self._asker = asker
 
     def connectionLost(self, reason: object = None) -> None:
         self._factory.connections -= 1
+        if self._entered is not None:
+            self._factory.leave(self._entered)
         self._waiting.clear()
         self._lines = None
         self._gone = True

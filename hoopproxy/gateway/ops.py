@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
+from twisted.protocols.policies import WrappingFactory
 from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Collector", "OpsSite"]
 
+CONNECTIONS = 64
+"""Connections to it at one time."""
 METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -56,6 +59,26 @@ class _QuietSite(Site):
         """A scrape every few seconds is no news."""
 
 
+class _Bounded(WrappingFactory):
+    """Who comes when all places are taken gets that of who has had one for longest.
+
+    Probes take milliseconds. Nobody is asked who they are here, so nobody may use up what sessions need, nor keep a
+    load balancer from its answer.
+    """
+
+    noisy = False
+
+    def registerProtocol(self, p: Any) -> None:
+        super().registerProtocol(p)
+        if len(self.protocols) > CONNECTIONS:
+            oldest = next(iter(self.protocols))
+            del self.protocols[oldest]
+            oldest.abortConnection()
+
+    def unregisterProtocol(self, p: Any) -> None:
+        self.protocols.pop(p, None)
+
+
 class OpsSite:
     """The HTTP server for operations. It shows figures, no names of people and no data."""
 
@@ -73,7 +96,7 @@ class OpsSite:
         root.putChild(b"metrics", _Answer(self._metrics))
         site = _QuietSite(root, timeout=30)
         endpoint = serverFromString(self._gateway.reactor, self._gateway.config.ops.listen or "")
-        listening: Deferred[Any] = endpoint.listen(site)
+        listening: Deferred[Any] = endpoint.listen(_Bounded(site))
         return listening.addCallback(self._listening)
 
     def _listening(self, port: Any) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,9 @@ __all__ = ["READERS", "Reading", "scope_of"]
 
 READERS: Final = 8
 """Processes that read at one time: each takes some 30 MiB, and half a core while it searches."""
+
+OF_ONE_USER: Final = 4
+"""Of these, those of one user who is not the gateway's owner: one who leaves many open keeps nobody else out."""
 
 _PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 """Of the environment: it can hold secrets, which a reader has no use for."""
@@ -60,7 +64,7 @@ class Reading:
     def __init__(self, control: Control, spawn: Callable[..., Any] | None = None) -> None:
         self._control = control
         self._spawn = spawn
-        self._open = 0
+        self._open: Counter[int] = Counter()
 
     def command(self, asker: Asker, values: Mapping[str, Any]) -> Deferred[Any]:
         """See :data:`hoopproxy.gateway.control.Command`. A question that can't be understood is on record,
@@ -78,9 +82,10 @@ class Reading:
                 raise Denied("no role lets you read the trail")
             if bad is not None:
                 raise bad
-            if self._open >= READERS:
-                raise HoopproxyError(f"{READERS} others are reading the trail; try again when one is done")
-            return self._reader(question, scope_of(asker, read, targets))
+            full = self._full(asker)
+            if full is not None:
+                raise full
+            return self._reader(asker, question, scope_of(asker, read, targets))
 
         return recorded.addCallback(begin)
 
@@ -89,11 +94,12 @@ class Reading:
 
         Fails with a ``HoopproxyError`` that says why not.
         """
-        if self._open >= READERS:
-            return fail(HoopproxyError(f"{READERS} others are reading the trail; try again when one is done"))
+        full = self._full(asker)
+        if full is not None:
+            return fail(full)
         read, targets = self._control.scope_of(asker)
         found = _Found()
-        reader = self._reader(Question(action="locate", session=name), scope_of(asker, read, targets))
+        reader = self._reader(asker, Question(action="locate", session=name), scope_of(asker, read, targets))
         reader.begin(found, found.over)
         return found.result
 
@@ -101,14 +107,24 @@ class Reading:
     def _state(self) -> Path:
         return Path(self._control.gateway.config.gateway.state)
 
-    def _reader(self, question: Question, scope: Scope) -> _Reader:
+    def _full(self, asker: Asker) -> HoopproxyError | None:
+        if not asker.owner and self._open[asker.uid] >= OF_ONE_USER:
+            return HoopproxyError(
+                f"you are reading the trail {OF_ONE_USER} times already; end one of them first"
+            )
+        if self._open.total() >= READERS:
+            return HoopproxyError(f"{READERS} others are reading the trail; try again when one is done")
+        return None
+
+    def _reader(self, asker: Asker, question: Question, scope: Scope) -> _Reader:
         sealing = self._control.gateway.sealing
         key = None if sealing is None else sealing.secret
         spawn = self._spawn or self._control.gateway.spawn
-        return _Reader(spawn, request(self._state, question, scope, key), self._count)
 
-    def _count(self, change: int) -> None:
-        self._open += change
+        def count(change: int) -> None:
+            self._open[asker.uid] += change
+
+        return _Reader(spawn, request(self._state, question, scope, key), count)
 
 
 def _event(asker: Asker, values: Mapping[str, Any], question: Question, allowed: bool) -> AuditRead:

@@ -29,6 +29,7 @@ from hoopproxy.events import LoginFailed as LoginFailedEvent
 from hoopproxy.gateway import notify, recovery, state
 from hoopproxy.gateway.cancel import Cancels
 from hoopproxy.gateway.clockwatch import ClockWatch
+from hoopproxy.gateway.descriptors import ample
 from hoopproxy.gateway.doorbell import Doorbell
 from hoopproxy.gateway.draining import drain
 from hoopproxy.gateway.faults import described
@@ -117,6 +118,7 @@ class GatewayService(Service):
 
     def _open(self) -> None:
         config = self.config
+        ample(config)
         strict = any(target.mode == "strict" for target in config.targets)
         state.prepare(config.gateway.state, strict=strict, allow_volatile=config.gateway.allow_volatile_state)
         self.secret = state.server_secret(config.gateway.state)

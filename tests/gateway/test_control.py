@@ -11,7 +11,7 @@ import pytest
 
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import Identity
-from hoopproxy.gateway import control_line
+from hoopproxy.gateway import control_line, ops
 from hoopproxy.gateway.control import Asker, Control, asker_of
 
 from .running import TOML, Running
@@ -99,6 +99,38 @@ def test_connections_are_bounded(running: Running, monkeypatch: pytest.MonkeyPat
     assert running.connect("state/control.sock").until_end() == b""
     first.close()
     assert running.ask({"do": "status"})["ready"]
+
+
+def test_one_user_does_not_keep_the_others_out(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is in the socket's group could otherwise keep root from ending a session."""
+    monkeypatch.setattr(control_line, "OF_ONE_USER", 2)
+    monkeypatch.setattr(control_line, "OF_OTHERS", 3)
+    assert running.control is not None
+    users = iter("aaabbrra")
+    monkeypatch.setattr(
+        running.control,
+        "asker_of",
+        lambda uid: Asker(uid=ord(who := next(users)), user=who, groups=(), owner=who == "r"),
+    )
+    first, _second = running.connect("state/control.sock"), running.connect("state/control.sock")
+    assert b"too many connections" in running.connect("state/control.sock").until_end()
+    _third = running.connect("state/control.sock")
+    assert b"too many connections" in running.connect("state/control.sock").until_end()
+    assert running.ask({"do": "status"})["ready"]
+    assert running.ask({"do": "kill", "session": "x" * 8})["error"] == "no session has that id"
+    first.close()
+    assert running.ask({"do": "status"})["ready"]
+
+
+def test_the_ops_port_takes_nobody_s_descriptors(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks nobody who they are: connections to it that say nothing were as many as there are descriptors."""
+    monkeypatch.setattr(ops, "CONNECTIONS", 3)
+    first, second, third = (running.connect("ops.sock") for _ in range(3))
+    assert running.http("/livez") == (200, "ok\n")
+    assert first.until_end() == b""
+    second.say("GET /livez HTTP/1.0\r\n\r\n")
+    assert second.until_end().endswith(b"ok\n")
+    assert not third.ended
 
 
 def test_who_asks_is_told_by_the_kernel() -> None:

@@ -14,10 +14,12 @@ from twisted.python.failure import Failure
 
 from hoopproxy.events import AuditRead
 from hoopproxy.gateway.control import Asker, Denied, Lines
-from hoopproxy.gateway.reading import READERS, Reading, scope_of
+from hoopproxy.gateway.reading import OF_ONE_USER, READERS, Reading, scope_of
 from hoopproxy.reading.answers import Problem, decode_line
 
 ALICE = Asker(uid=1000, user="alice", groups=("unix:alice",), owner=False)
+BOB = Asker(uid=1001, user="bob", groups=("unix:bob",), owner=False)
+OWNER = Asker(uid=0, user="root", groups=(), owner=True)
 
 
 class FakeControl:
@@ -90,15 +92,15 @@ class Stage:
         protocol.makeConnection(process)
         return process
 
-    def ask(self, **values: Any) -> Any:
+    def ask(self, asker: Asker = OWNER, **values: Any) -> Any:
         """The answer, or the failure."""
         got: list[Any] = []
-        self.reading.command(ALICE, {"do": "read", "action": "tail", **values}).addBoth(got.append)
+        self.reading.command(asker, {"do": "read", "action": "tail", **values}).addBoth(got.append)
         return got[0] if got else None
 
-    def begin(self, **values: Any) -> tuple[Asking, list[str]]:
+    def begin(self, asker: Asker = OWNER, **values: Any) -> tuple[Asking, list[str]]:
         asking, done = Asking(), []
-        answer = self.ask(**values)
+        answer = self.ask(asker, **values)
         assert isinstance(answer, Lines)
         answer.begin(asking, lambda: done.append("done"))
         return asking, done
@@ -178,6 +180,20 @@ def test_nobody_starts_more_processes_than_there_may_be() -> None:
     assert "try again" in refused.getErrorMessage()
     stage.started[0][0].processEnded(Failure(ProcessDone(0)))
     assert isinstance(stage.ask(), Lines)
+
+
+def test_one_user_does_not_keep_the_others_from_reading() -> None:
+    """Eight `tail -f` that nobody looks at would close the trail to every other auditor."""
+    stage = Stage(FakeControl())
+    for _ in range(OF_ONE_USER):
+        stage.begin(ALICE)
+    assert "end one of them first" in stage.ask(ALICE).getErrorMessage()
+    got: list[Any] = []
+    stage.reading.locate(ALICE, "12345678").addErrback(got.append)
+    assert "end one of them first" in got[0].getErrorMessage()
+    assert isinstance(stage.ask(BOB), Lines)
+    stage.started[0][0].processEnded(Failure(ProcessDone(0)))
+    assert isinstance(stage.ask(ALICE), Lines)
 
 
 def test_an_asker_who_left_before_the_answer_takes_no_room() -> None:
