@@ -18,6 +18,7 @@ from hoopproxy.gateway.shared import Upstream
 from hoopproxy.gateway.upstream import Dialling, Unreachable
 from hoopproxy.gateway.visit import Visit
 from hoopproxy.policy.roles import Grant
+from hoopproxy.policy.rules import start_refused
 from hoopproxy.wire.commands import Connect, Connected, Decide, Refusal, Verdict
 from hoopproxy.wire.exchange import Admission
 from hoopproxy.wire.express import MOST
@@ -71,6 +72,9 @@ class Admitting(Visit):
         account = None if upstream is None else upstream.config.accounts.get(answer.account)
         if upstream is None or (account is None and upstream.config.accounts):
             return self._refused(Refusal("authorization", "the target has no such account"), asked)
+        refused = start_refused(answer, asked.verbs)
+        if refused is not None:
+            return self._refused(refused, asked)
         config, journal = upstream.config, self._settings.config.journal
         answer = alike(answer)
         self.grant, self._upstream = answer, upstream

@@ -68,6 +68,12 @@ def verdict_of(rules: Rules, decide: Decide) -> Verdict:
     return Verdict(True, (f"role:{rules.role}",))
 
 
+def start_refused(rules: Rules, verbs: tuple[str, ...]) -> Refusal | None:
+    """Why a session that would begin with these kinds of command may not begin; ``None`` if it may."""
+    entry = rules.matcher(verbs, rules.deny) if verbs and rules.deny else None
+    return None if entry is None else _denied(rules.role, entry).refusal
+
+
 def _too_large(role: str, limit: int, size: int) -> Verdict:
     sentence = f"{size} bytes are over max_statement ({limit} bytes) of the role {role}"
     return Verdict(False, (f"role:{role}:max_statement",), Refusal("too_large", sentence))

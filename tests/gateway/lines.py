@@ -65,8 +65,8 @@ class Talk(Conversation):
             login = Login(Password(user=words[1], password=words[2].encode()))
             return [Redact(Span(frame.start, frame.end, 1)), login]
         if verb == "TARGET":
-            given = [None if word == "-" else word for word in [*words[1:], "-", "-", "-"][:3]]
-            return [Connect(target=given[0], account=given[1], database=given[2])]
+            given = [None if word == "-" else word for word in [*words[1:4], "-", "-", "-"][:3]]
+            return [Connect(target=given[0], account=given[1], database=given[2], verbs=tuple(words[4:]))]
         if verb == "CANCEL":
             return [Cancel(words[1].encode())]
         if verb == "HALF":

@@ -120,6 +120,29 @@ def test_without_a_role_the_session_is_refused_with_the_events_id(reactor: Turne
     assert not house.target.sockets
 
 
+def test_a_log_in_that_would_do_what_the_role_denies_reaches_nothing(reactor: Turned) -> None:
+    """A command is not allowed by having it done before there are any."""
+    role = Role(
+        name="staff",
+        groups=frozenset({"staff"}),
+        targets=frozenset({"app"}),
+        account="ro",
+        deny=frozenset({"become"}),
+    )
+    for verbs, is_refused in (("BECOME", True), ("LOOK", False), ("", False)):
+        house = House(reactor, roles=(role,))
+        client = house.client()
+        client.say("LOGIN alice pw\n")
+        client.say(f"TARGET app - - {verbs}\n")
+        if is_refused:
+            assert b"REFUSED policy: the role staff denies become" in client.until_end()
+            house.end()
+            assert house.journal.of("session.refused")[0]["event"]["code"] == "policy"
+        else:
+            house.reactor.until(lambda house=house: bool(house.target.sockets))
+        assert bool(house.target.sockets) != is_refused
+
+
 def test_a_target_that_the_listener_does_not_have_is_refused_like_one_that_no_role_gives(
     reactor: Turned,
 ) -> None:

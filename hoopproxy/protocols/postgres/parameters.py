@@ -21,6 +21,13 @@ _NOT_REPLICATION = _OFF | {b"of", b"off", b"0"}
 """What the server reads as "no" in ``replication``; anything else may be a yes."""
 
 
+_AUTHORITY = {b"role": "SET ROLE", b"session_authorization": "SET SESSION AUTHORIZATION"}
+"""Settings that say as whom one acts, and the kind of statement that a client would need for them later."""
+_AUTHORITY_IN_OPTIONS = re.compile(rb"(?:^|[\s_c])(role|session_authorization)\s*=")
+"""In ``options``, without backslashes, in lower case and with ``_`` for ``-``: behind ``-c``, which may be the last of
+several letters (``-ec role=x``), or ``--``. It finds too much rather than too little."""
+
+
 class NotWanted(HoopproxyError):
     """The start-up asks for what this listener doesn't give. ``code`` is an SQLSTATE."""
 
@@ -46,6 +53,13 @@ class Wanted:
     application_name: bytes | None
     settings: Mapping[bytes, bytes]
     options: tuple[bytes, ...]
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """Kinds of statement that the settings stand for: those that say as whom one acts."""
+        options = self.settings.get(b"options", b"").replace(b"\\", b"").lower().replace(b"-", b"_")
+        named = {name.lower() for name in self.settings} | set(_AUTHORITY_IN_OPTIONS.findall(options))
+        return tuple(kind for name, kind in _AUTHORITY.items() if name in named)
 
     @property
     def said(self) -> dict[str, object]:

@@ -289,7 +289,14 @@ class Startup:
             self.database = (self._database or b"").decode("utf-8")
         except UnicodeError:
             return self._refuse("3D000", "the database name is not valid UTF-8")
-        return [Connect(target=target, account=self._wanted.name.account, database=self.database or None)]
+        return [
+            Connect(
+                target=target,
+                account=self._wanted.name.account,
+                database=self.database or None,
+                verbs=self._wanted.verbs,
+            )
+        ]
 
     def _connect_answered(self, answer: object) -> list[Command]:
         if not isinstance(answer, Connected):

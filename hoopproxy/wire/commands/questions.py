@@ -36,12 +36,14 @@ class Connect:
     """Ask for admission to a target and, when a role gives it, for a connection to it.
 
     Answered by :class:`Connected` or :class:`Refusal`. ``target`` and ``account`` are what the client
-    named, or ``None`` for the listener's only target and the first role's account.
+    named, or ``None`` for the listener's only target and the first role's account. ``verbs``: kinds of command that
+    the log-in itself would carry out at the target, as those of :class:`Decide`; a role that denies one gives nothing.
     """
 
     target: str | None = None
     account: str | None = None
     database: str | None = None
+    verbs: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -232,6 +232,33 @@ def test_settings_of_the_gateway_can_not_be_sent_at_start_up(parameters: dict[st
 
 
 @pytest.mark.parametrize(
+    ("parameters", "verbs"),
+    [
+        ({"role": "app_ro"}, ("SET ROLE",)),
+        ({"Role": "app_ro"}, ("SET ROLE",)),
+        ({"session_authorization": "x"}, ("SET SESSION AUTHORIZATION",)),
+        ({"options": "-c role=app_ro"}, ("SET ROLE",)),
+        ({"options": "-crole=app_ro"}, ("SET ROLE",)),
+        ({"options": "-e -ec ROLE=app_ro"}, ("SET ROLE",)),
+        ({"options": "--role=app_ro"}, ("SET ROLE",)),
+        (
+            {"options": "-c ro\\le=app_ro --session-authorization=x"},
+            ("SET ROLE", "SET SESSION AUTHORIZATION"),
+        ),
+        ({"options": "-c search_path=role -c shop.roles=x -c work_mem=1"}, ()),
+        ({"DateStyle": "ISO", "client_encoding": "UTF8", "search_path": "role"}, ()),
+    ],
+)
+def test_a_start_up_that_says_as_whom_it_acts_is_asked_about_as_that_statement(
+    parameters: dict[str, str], verbs: tuple[str, ...]
+) -> None:
+    """What is denied as SET ROLE was done by the StartupMessage, and no deny list was asked."""
+    packet = messages.startup({b"user": b"a", **{k.encode(): v.encode() for k, v in parameters.items()}})
+    wanted = read_wanted(messages.read_startup(packet[4:]))
+    assert wanted.verbs == verbs
+
+
+@pytest.mark.parametrize(
     ("value", "is_one"),
     [
         *((value, 1) for value in ("true", "database", "on", "1", "T", "yes", "x", "")),
