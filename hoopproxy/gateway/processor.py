@@ -3,7 +3,8 @@
 The reactor and the journal's writer take turns at the interpreter's lock. On two processors each turn wakes the other
 one and brings the same objects into the other one's caches: measured, a tenth of a transaction's CPU in ``bounded``
 and a quarter in ``strict``. On one processor they lose nothing, since they never run at the same time for long: but
-where much is written at a time. Then the writer compresses and writes without the lock, and goes elsewhere for it.
+where much is written at a time. Then the writer compresses and writes without the lock, and with :data:`ROOMY` processors
+it goes elsewhere for that.
 
 Only these two stay there. Threads that work beside the reactor (:meth:`Processor.thread`) and other processes
 (:meth:`Processor.elsewhere`) get all the processors that this process was given.
@@ -20,13 +21,15 @@ from typing import Any, Final
 
 from hoopproxy.errors import HoopproxyError
 
-__all__ = ["ANYWHERE", "LARGE_BATCH", "SMALL_BATCHES", "Anywhere", "Processor", "choose"]
+__all__ = ["ANYWHERE", "LARGE_BATCH", "ROOMY", "SMALL_BATCHES", "Anywhere", "Processor", "choose"]
 
 CLAIMS = "hoopproxy/processor"
 """How the names begin by which gateways tell each other where they are: Unix sockets of the abstract name space."""
 LARGE_BATCH: Final = 524_288
 """Bytes from which on a batch is better written beside the reactor than in turns with it: it takes about a millisecond
 without the interpreter's lock, and a move takes a few microseconds."""
+ROOMY: Final = 3
+"""Processors from which on there is room for the writer beside the reactor and what else runs."""
 SMALL_BATCHES: Final = 16
 """Batches in a row of less, after which a bulk transfer is over."""
 
@@ -79,8 +82,9 @@ class Processor(Anywhere):
     def elsewhere(self) -> AbstractContextManager[None]:
         return self._elsewhere()
 
-    def writer(self) -> Callable[[int], None]:
-        return _Writer(self._given, self.settle)
+    def writer(self) -> Callable[[int], None] | None:
+        # On two, measured with client and server beside it, it only gets in their way: SSH lost a sixth of its rate.
+        return _Writer(self._given, self.settle) if len(self._given) >= ROOMY else None
 
     def _thread(self, *arguments: Any, **options: Any) -> Thread:
         return _Elsewhere(self._given, *arguments, **options)

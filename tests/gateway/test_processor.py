@@ -13,7 +13,7 @@ from twisted.python.threadpool import ThreadPool
 
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.gateway import processor
-from hoopproxy.gateway.processor import ANYWHERE, LARGE_BATCH, SMALL_BATCHES, Anywhere, choose
+from hoopproxy.gateway.processor import ANYWHERE, LARGE_BATCH, SMALL_BATCHES, Anywhere, Processor, choose
 
 GIVEN = frozenset(os.sched_getaffinity(0))
 several = pytest.mark.skipif(len(GIVEN) < 2, reason="this process was given one processor only")
@@ -84,20 +84,23 @@ def test_threads_beside_it_and_other_processes_run_anywhere(chosen: list[Anywher
     assert where() == {chosen[0].number}
 
 
-@several
-def test_the_writer_goes_elsewhere_for_large_batches_and_comes_back(chosen: list[Anywhere]) -> None:
+def test_the_writer_goes_elsewhere_for_large_batches_and_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it compresses and writes then would stop the reactor for as long."""
-    chosen.append(choose("auto"))
-    chosen[0].settle()
-    writer = chosen[0].writer()
+    moves: list[tuple[int, ...]] = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda thread, where: moves.append(tuple(sorted(where))))
+    writer = Processor(2, frozenset({0, 1, 2}), None).writer()
     assert writer is not None
     seen = []
     for size in (LARGE_BATCH - 1, LARGE_BATCH, *[1] * (SMALL_BATCHES - 1), LARGE_BATCH, *[1] * SMALL_BATCHES):
         writer(size)
-        seen.append(len(where()))
-    away = len(GIVEN)
-    assert seen == [1, *[away] * SMALL_BATCHES, *[away] * SMALL_BATCHES, 1]
-    assert where() == {chosen[0].number}
+        seen.append(len(moves))
+    assert seen == [0, *[1] * (2 * SMALL_BATCHES), 2]
+    assert moves == [(0, 1, 2), (2,)]
+
+
+def test_on_two_processors_the_writer_stays() -> None:
+    """The other one is for everybody else."""
+    assert Processor(1, frozenset({0, 1}), None).writer() is None
 
 
 @several
