@@ -3,8 +3,8 @@
 The reactor and the journal's writer take turns at the interpreter's lock. On two processors each turn wakes the other
 one and brings the same objects into the other one's caches: measured, a tenth of a transaction's CPU in ``bounded``
 and a quarter in ``strict``. On one processor they lose nothing, since they never run at the same time for long: but
-where much is written at a time. Then the writer compresses and writes without the lock, and with :data:`ROOMY` processors
-it goes elsewhere for that.
+where much is written at a time. Then the writer compresses and writes without the lock, and with
+:data:`ROOMY` processors it goes elsewhere for that.
 
 Only these two stay there. Threads that work beside the reactor (:meth:`Processor.thread`) and other processes
 (:meth:`Processor.elsewhere`) get all the processors that this process was given.
