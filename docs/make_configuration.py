@@ -191,8 +191,16 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
             "sessions_per_listener": ("sessions", "On one listener, logged in or not."),
             "sessions_per_identity": ("sessions", "Of one identity."),
             "sessions_per_address": ("sessions", "From one address; of IPv6, from one /64."),
-            "held_bytes": ("bytes", "Held in memory by all sessions together; at least `max_held`."),
+            "held_bytes": (
+                "bytes",
+                "Held in memory by all sessions together, what a target doesn't take included; of one identity half"
+                " of it. At least `max_held`.",
+            ),
             "max_held": ("bytes", "One message in memory; a longer one is spooled to a file."),
+            "spooled_bytes": (
+                "bytes",
+                "In such files of all sessions together; of one identity half of it. At least `max_statement`.",
+            ),
             "max_statement": ("bytes", "One message at all; a longer one is refused (54000)."),
             "idle_seconds": (
                 "seconds",

@@ -197,6 +197,7 @@ class Limits:
     sessions_per_address: int = 200
     held_bytes: int = 256 << 20
     max_held: int = 16 << 20
+    spooled_bytes: int = 1 << 30
     max_statement: int = 64 << 20
     idle_seconds: int = 0
     session_seconds: int = 0

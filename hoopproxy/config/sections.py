@@ -162,6 +162,7 @@ def read_limits(table: Table) -> Limits:
         sessions_per_address=table.number("sessions_per_address", 200, 1, 1_000_000),
         held_bytes=table.number("held_bytes", 256 * _MiB, 64 * _KiB, _TiB),
         max_held=table.number("max_held", 16 * _MiB, 8 * _KiB, _GiB),
+        spooled_bytes=table.number("spooled_bytes", _GiB, 64 * _KiB, _TiB),
         max_statement=table.number("max_statement", 64 * _MiB, 8 * _KiB, 2 * _GiB - 1),
         idle_seconds=table.number("idle_seconds", 0, 0, 365 * _DAY),
         session_seconds=table.number("session_seconds", 0, 0, 365 * _DAY),
@@ -176,6 +177,11 @@ def read_limits(table: Table) -> Limits:
         )
     if limits.max_held > limits.held_bytes:
         table.problem("max_held", f"is {limits.max_held}, over held_bytes ({limits.held_bytes}); use less")
+    if limits.max_held < limits.max_statement > limits.spooled_bytes:
+        table.problem(
+            "spooled_bytes",
+            f"is {limits.spooled_bytes}, under max_statement ({limits.max_statement}); use more",
+        )
     return limits
 
 

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from hoopproxy.identity.throttle import PreLogin, network_of
 from hoopproxy.wire.commands import Refusal
 
-__all__ = ["ROUND_SECONDS", "Crowd", "Deadlines", "LimitNumbers", "Rounds", "Timed", "Watched"]
+__all__ = ["ROUND_SECONDS", "Account", "Crowd", "Deadlines", "LimitNumbers", "Rounds", "Timed", "Watched"]
 
 ROUND_SECONDS = 5.0
 """How often sessions are looked at: the precision of idle_seconds, session_seconds and of expiry."""
@@ -33,10 +33,52 @@ class LimitNumbers(Protocol):
     def sessions_per_address(self) -> int: ...
     @property
     def held_bytes(self) -> int: ...
+    @property
+    def max_held(self) -> int: ...
+    @property
+    def spooled_bytes(self) -> int: ...
+    @property
+    def max_statement(self) -> int: ...
 
 
 def _too_many(sentence: str) -> Refusal:
     return Refusal("too_many", sentence)
+
+
+_SMALL = 1000
+"""What holds less than this part of a limit is not what the limit is full of, and goes on."""
+
+
+class Budget:
+    """Bytes that all sessions together may have of something; one identity has half of it, so that nobody has all.
+
+    :param what: for the sentences. :param key: the limit's name in the configuration.
+    """
+
+    __slots__ = ("_by", "_key", "_what", "total")
+
+    def __init__(self, what: str, key: str) -> None:
+        self._what, self._key = what, key
+        self.total = 0
+        self._by: dict[str, int] = {}
+
+    def move(self, who: str, change: int) -> None:
+        """A session of ``who`` has so many bytes more, or less."""
+        self.total += change
+        _add(self._by, who, change)
+
+    def refusal(self, who: str, own: int, limit: int, one: int) -> Refusal | None:
+        """Why a session that has ``own`` bytes, and just got more, can't keep them.
+
+        :param limit: 0 is none. :param one: what a single message may have; an identity has room for that in any case.
+        """
+        if not limit or own <= limit // _SMALL:
+            return None
+        if self.total > limit:
+            return _too_many(f"the gateway {self._what} ({self._key} = {limit})")
+        if who and self._by.get(who, 0) > max(limit // 2, one):
+            return _too_many(f"of {who} alone the gateway {self._what} (half of {self._key} = {limit})")
+        return None
 
 
 class Crowd:
@@ -45,7 +87,8 @@ class Crowd:
     def __init__(self, limits: LimitNumbers) -> None:
         self.pre_login = PreLogin(limits.pre_login_connections)
         self.limits = limits
-        self.held = 0
+        self.in_memory = Budget("holds too much unfinished input", "held_bytes")
+        self.on_disk = Budget("keeps too much unfinished input on its disk", "spooled_bytes")
         self._listeners: dict[str, int] = {}
         self._addresses: dict[str, int] = {}
         self._identities: dict[str, int] = {}
@@ -92,13 +135,33 @@ class Crowd:
         """A session with that identity is over."""
         _add(self._identities, identity, -1)
 
-    def hold(self, change: int) -> Refusal | None:
-        """A session holds so many bytes more (or less); a refusal if that is too much for all together."""
-        self.held += change
-        limit = self.limits.held_bytes
-        if change > 0 and limit and self.held > limit:
-            return _too_many(f"the gateway holds too much unfinished input (held_bytes = {limit})")
-        return None
+
+class Account:
+    """What one session holds, in the crowd's books."""
+
+    __slots__ = ("_crowd", "_who", "held", "spooled")
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd, self._who = crowd, ""
+        self.held = self.spooled = 0
+
+    def now(self, held: int, spooled: int, who: str = "") -> Refusal | None:
+        """It holds so much in memory and in files; a refusal if it got more and that is too much."""
+        crowd, limits = self._crowd, self._crowd.limits
+        more, written = held > self.held, spooled > self.spooled
+        for budget, last, new in ((crowd.in_memory, self.held, held), (crowd.on_disk, self.spooled, spooled)):
+            if last != new or who != self._who:
+                budget.move(self._who, -last)
+                budget.move(who, new)
+        self.held, self.spooled, self._who = held, spooled, who
+        refusal = crowd.in_memory.refusal(who, held, limits.held_bytes, limits.max_held) if more else None
+        if refusal is None and written:
+            refusal = crowd.on_disk.refusal(who, spooled, limits.spooled_bytes, limits.max_statement)
+        return refusal
+
+    def close(self) -> None:
+        """It is over."""
+        self.now(0, 0, self._who)
 
 
 def _add(counts: dict[str, int], key: str, change: int) -> None:

@@ -164,7 +164,14 @@ class Collector:
         ):
             yield CounterMetricFamily(f"hoopproxy_{name}", text, value=value)
         yield GaugeMetricFamily(
-            "hoopproxy_held_bytes", "Bytes of unfinished input held.", value=gateway.shared.crowd.held
+            "hoopproxy_held_bytes",
+            "Bytes of unfinished input held.",
+            value=gateway.shared.crowd.in_memory.total,
+        )
+        yield GaugeMetricFamily(
+            "hoopproxy_spooled_bytes",
+            "Bytes of unfinished input in files.",
+            value=gateway.shared.crowd.on_disk.total,
         )
 
     def _logins(self) -> Iterator[Any]:

@@ -39,6 +39,9 @@ FINISH_SECONDS = 5.0
 """How long a target may take to finish its message, before a client that is to be told of the end isn't."""
 GOODBYE_SECONDS = 30.0
 """How long a peer may take to read what was sent before its connection was to be closed."""
+UNDER_WAY = 1 << 20
+"""Bytes on their way to a target that count as sent: reading stops long before there are so many of a stream, but not
+within a message."""
 BULK_BYTES = 16_384
 """A read of at least this size may have filled memory, so the owner is told to look."""
 
@@ -439,6 +442,15 @@ class Relay:
         if found is None:
             raise RuntimeError("this leg is not connected")
         return found
+
+    @property
+    def held(self) -> int:
+        """Bytes in memory that wait for something: for more of them, for their record, or for a target that takes none.
+
+        Of the last only what is more than a stream keeps under way.
+        """
+        target = self._target.transport
+        return self.exchange.held + (0 if target is None else max(0, target.buffered - UNDER_WAY))
 
     @property
     def moved(self) -> int:

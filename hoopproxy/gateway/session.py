@@ -352,12 +352,10 @@ class Session(LoggingIn, Admitting):
         """Compare what this session holds with what all may hold together."""
         if self._relay is None or self._over:
             return
-        held = self._relay.exchange.held
-        change, self._held = held - self._held, held
-        if change:
-            refusal = self._shared.crowd.hold(change)
-            if refusal is not None:
-                self.refuse(refusal)
+        relay, who = self._relay, "" if self.identity is None else self.identity.id
+        refusal = self._account.now(relay.held, relay.exchange.spooled, who)
+        if refusal is not None:
+            self.refuse(refusal)
 
     # --- the end -------------------------------------------------------------------------------------
 
@@ -381,8 +379,7 @@ class Session(LoggingIn, Admitting):
         shared.deadlines.end(self)
         for key in self._keys:
             shared.cancels.forget(key)
-        shared.crowd.hold(-self._held)
-        self._held = 0
+        self._account.close()
         shared.crowd.leave(self.listener, self.facts.addr)
         if not self._let_in:
             shared.crowd.pre_login.leave()

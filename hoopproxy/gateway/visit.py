@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import ClientFacts, Event, Identity, SessionFailed, SessionRefused
 from hoopproxy.gateway.faults import INTERNAL, described
+from hoopproxy.gateway.limits import Account
 from hoopproxy.gateway.relay import Owner, Relay
 from hoopproxy.gateway.shared import Entrance, Settings, Shared, Upstream
 from hoopproxy.gateway.upstream import Dialling
@@ -39,11 +40,11 @@ class Visit(Owner):
     """
 
     __slots__ = (
+        "_account",
         "_active",
         "_attempt",
         "_dialling",
         "_entrance",
-        "_held",
         "_keys",
         "_let_in",
         "_over",
@@ -102,7 +103,7 @@ class Visit(Owner):
         self._pending: Deferred[Verdict] | None = None
         self._over = self._let_in = self._rests = self._settled = False
         self._keys: tuple[bytes, ...] = ()
-        self._held = 0
+        self._account = Account(shared.crowd)
         self._seen, self._active = -1, self.began
         seconds = settings.limits["login_seconds"]
         if seconds:

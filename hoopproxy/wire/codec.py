@@ -71,7 +71,12 @@ class Codec:
     @property
     def held(self) -> int:
         """As :attr:`waiting`, those in memory only."""
-        return self._waiting if self._file is None else self._waiting - self._file.size
+        return self._waiting - self.spooled
+
+    @property
+    def spooled(self) -> int:
+        """As :attr:`waiting`, those in a file only."""
+        return 0 if self._file is None else self._file.size
 
     def feed(self, chunk: bytes) -> list[Frame]:
         """Take ``chunk`` and return the frames that it completes.

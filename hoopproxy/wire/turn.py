@@ -185,6 +185,11 @@ class Turn:
         return self.client.codec.held + self.server.codec.held + waiting + backlog
 
     @property
+    def spooled(self) -> int:
+        """Bytes of unfinished messages in files."""
+        return self.client.codec.spooled + self.server.codec.spooled
+
+    @property
     def waits(self) -> bool:
         """Whether bytes for the target wait until their record is durable."""
         return bool(self._held or self._waiting)

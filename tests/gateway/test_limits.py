@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from hoopproxy.config import Limits
-from hoopproxy.gateway.limits import ROUND_SECONDS, Crowd, Deadlines, Rounds
+from hoopproxy.gateway.limits import ROUND_SECONDS, Account, Crowd, Deadlines, Rounds
 
 
 def test_zero_means_no_limit() -> None:
     """As the configuration says."""
     crowd = Crowd(
         attrs.evolve(
-            Limits(), sessions_per_listener=0, sessions_per_address=0, sessions_per_identity=0, held_bytes=0
+            Limits(),
+            sessions_per_listener=0,
+            sessions_per_address=0,
+            sessions_per_identity=0,
+            held_bytes=0,
+            spooled_bytes=0,
         )
     )
     for _ in range(2000):
         assert crowd.enter("l", "192.0.2.1") is None
         assert crowd.name("alice") is None
-    assert crowd.hold(1 << 40) is None
+    assert Account(crowd).now(1 << 40, 1 << 40, "alice") is None
 
 
 def test_new_numbers_are_for_who_comes_from_now_on() -> None:
@@ -57,9 +63,53 @@ def test_who_left_left_nothing(visits: list[tuple[str, str]]) -> None:
 
 def test_less_is_never_refused() -> None:
     """Giving bytes back while over the limit must not end the one who does."""
-    crowd = Crowd(attrs.evolve(Limits(), held_bytes=10))
-    assert crowd.hold(100) is not None
-    assert crowd.hold(-50) is None
+    account = Account(Crowd(attrs.evolve(Limits(), held_bytes=10, spooled_bytes=10)))
+    assert account.now(100, 0) is not None
+    assert account.now(50, 0) is None
+    assert account.now(50, 100) is not None
+    assert account.now(50, 50) is None
+
+
+def held_and_spooled(held: int, spooled: int) -> tuple[Crowd, Account, Account]:
+    crowd = Crowd(
+        attrs.evolve(Limits(), held_bytes=8000, max_held=1000, spooled_bytes=8000, max_statement=1000)
+    )
+    for _ in range(4):
+        assert Account(crowd).now(held, spooled, "mallory") is None
+    return crowd, Account(crowd), Account(crowd)
+
+
+@pytest.mark.parametrize(("held", "spooled", "key"), [(1000, 0, "held_bytes"), (0, 1000, "spooled_bytes")])
+def test_one_identity_can_not_have_all_that_all_may_hold(held: int, spooled: int, key: str) -> None:
+    """A hundred sessions of one person, each with half a statement, would be in everybody's way."""
+    crowd, hers, his = held_and_spooled(held, spooled)
+    refused = hers.now(held, spooled, "mallory")
+    assert refused is not None
+    assert refused.sentence.startswith("of mallory alone the gateway ")
+    assert refused.sentence.endswith(f"(half of {key} = 8000)")
+    hers.close()
+    assert his.now(held, spooled, "alice") is None
+    his.close()
+    assert (crowd.in_memory.total, crowd.on_disk.total) == (4 * held, 4 * spooled)
+
+
+def test_who_holds_next_to_nothing_is_not_ended_for_what_others_hold() -> None:
+    """Everybody who moves data has some bytes of a message for a moment."""
+    crowd, small, large = held_and_spooled(1000, 1000)
+    assert Account(crowd).now(4000, 4000, "bob") is None
+    assert small.now(8, 8, "alice") is None
+    assert large.now(9, 0, "alice") is not None
+
+
+def test_what_a_session_holds_goes_with_it_to_its_identity() -> None:
+    """Bytes that came before the log-in are those of whoever logged in."""
+    crowd, account, other = held_and_spooled(500, 500)
+    account.now(700, 700)
+    account.now(700, 700, "alice")
+    account.close()
+    assert (crowd.in_memory.total, crowd.on_disk.total) == (2000, 2000)
+    assert other.now(2000, 2000, "mallory") is None
+    assert other.now(2001, 2000, "mallory") is not None
 
 
 class One:

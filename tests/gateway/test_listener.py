@@ -172,10 +172,29 @@ def test_bytes_held_by_all_are_limited(reactor: Turned) -> None:
     reactor.turn(3)
     assert len(house.shared.sessions) == 1
     assert not first.read()
-    assert 0 < house.shared.crowd.held <= 60_000
+    assert 0 < house.shared.crowd.in_memory.total <= 60_000
     first.close()
     house.end()
-    assert house.shared.crowd.held == 0
+    assert house.shared.crowd.in_memory.total == 0
+
+
+def test_what_a_target_does_not_take_is_held_as_well(
+    reactor: Turned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message of 64 MiB for a target that is busy waited in memory and was in nobody's books."""
+    monkeypatch.setattr("hoopproxy.gateway.relay.UNDER_WAY", 0)
+    house = House(reactor, limits=limits(held_bytes=60_000))
+    client, target = house.started("a")
+    for _ in range(8):
+        client.say(b"x" * 60_000 + b"\n")
+        reactor.turn(3)
+    assert (
+        b"REFUSED too_many: the gateway holds too much unfinished input (held_bytes = 60000)" in client.read()
+    )
+    assert house.shared.crowd.in_memory.total > 60_000
+    target.close()
+    house.end()
+    assert house.shared.crowd.in_memory.total == 0
 
 
 def test_while_draining_nobody_is_accepted(reactor: Turned) -> None:
