@@ -207,6 +207,10 @@ class GatewayService(Service):
         return JournalOptions(
             sync_ms=options.sync_ms,
             max_lag_bytes=options.max_lag_bytes,
+            # One message may be as long as this, whatever else was on its way when reading paused.
+            max_queue_bytes=max(
+                4 * options.max_lag_bytes, 3 * options.max_lag_bytes + self.config.limits.max_statement
+            ),
             segment_bytes=options.segment_bytes,
             reserve_bytes=options.reserve_bytes,
             compress=options.compression != "none",

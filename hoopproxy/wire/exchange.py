@@ -30,6 +30,8 @@ from hoopproxy.wire.short import Short
 __all__ = ["Admission", "Counts", "DurableJournal", "Exchange", "Relay"]
 
 _INCOMPLETE = 5  # position in events.REDACTIONS
+_LONG = 1 << 20
+"""Bytes of an unfinished message of the client that make it a long one: it is completed when the journal has room."""
 _NOT_FED: list[Frame] = []
 """Stands for the frames of a feed that raised: an object of its own, never an answer of a codec's."""
 
@@ -90,7 +92,7 @@ class Exchange(Short):
         if self._short:
             self._fold()
         peer = self.client
-        if self._attention:
+        if self._attention or peer.codec.waiting > _LONG:
             self._received(peer, data)
             return
         self.recorder.tick()
@@ -234,7 +236,7 @@ class Exchange(Short):
                     self._end_turn()
             else:
                 peer.after_end += len(data)
-        elif self._stops(peer):
+        elif self._stops(peer) or (peer is self.client and peer.codec.waiting > _LONG and self._must_wait()):
             peer.backlog += (data,)
             if not peer.paused:
                 peer.paused = True
@@ -351,7 +353,7 @@ class Exchange(Short):
 
     def _stops(self, peer: Peer) -> bool:
         """Whether no further frame of this peer may be looked at now."""
-        waits = (self._connecting or self._holding) and peer is self.client
+        waits = (self._connecting or self._holding or self._behind) and peer is self.client
         return peer.question is not None or self._closing is not None or waits
 
     def _end_turn(self) -> None:
@@ -382,6 +384,7 @@ class Exchange(Short):
         self._attention = (
             self._connecting
             or self._holding
+            or self._behind
             or self._closing is not None
             or self.client.question is not None
             or self.server.question is not None
@@ -441,6 +444,11 @@ class Exchange(Short):
             told = self.conversation.answered
             self._guarded(lambda: self._run(told(question, answer)))
         self._continue(peer)
+
+    def _go_on(self) -> None:
+        if self._closing is None:
+            self.recorder.tick()
+            self._continue(self.client)
 
     def _continue(self, peer: Peer) -> None:
         """Go on with what came while a question was open."""

@@ -65,6 +65,7 @@ class Turn:
     __slots__ = (
         "_asks",
         "_attention",
+        "_behind",
         "_best_effort",
         "_closing",
         "_decided",
@@ -159,6 +160,7 @@ class Turn:
         self._held_bytes = 0
         self._waiting = b""  # (``strict``) a command on the short way, until its record is durable
         self._lagging = False
+        self._behind = False
         self._look_at_lag = 0
         self._finish_left = FINISH_BYTES
 
@@ -491,8 +493,39 @@ class Turn:
             journal.commit_now()
             journal.when_durable(recorder.journal.next_jseq - 1, self._caught_up)
 
+    def _must_wait(self) -> bool:
+        """Whether a long message can't be completed now: the journal has to write what it has, first.
+
+        Pausing comes too late for it: everything of it goes into the journal at once, and that of several sessions
+        together would be more than may wait there, so that everybody's commands would be refused.
+        """
+        journal = self.journal
+        if self._best_effort or journal.unsynced_bytes <= self._max_lag_bytes or _is_stuck(journal.refusal):
+            return False
+        last = self.recorder.journal.next_jseq - 1
+        if last <= journal.durable:
+            return False
+        self._behind = self._attention = True
+        journal.commit_now()
+        journal.when_durable(last, self._written)
+        return True
+
+    def _written(self) -> None:
+        """What the journal had is written."""
+        if not self._behind or self.ended:
+            return
+        self._behind = False
+        if not self._must_wait():
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Go on with what the client sent meanwhile."""
+        raise NotImplementedError
+
     def _read_on_if_stuck(self, refused: JournalRefused) -> None:
         """The watermark that this session waits for may never come: have it meet the refusal instead."""
+        if _is_stuck(refused):
+            self._written()
         if self._lagging and _is_stuck(refused):
             self._caught_up()
 

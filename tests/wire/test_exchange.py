@@ -801,6 +801,59 @@ def test_nobody_waits_for_a_disk_that_takes_nothing(code: str, reads: bool) -> N
     assert player.relay.paused == {"client": set(), "target": set()}
 
 
+def behind(monkeypatch: pytest.MonkeyPatch) -> Player:
+    """A session with most of a long command, whose journal has more than may wait, of somebody else."""
+    monkeypatch.setattr("hoopproxy.wire.exchange._LONG", 500)
+    player = started(mode="strict", at_once=False)
+    player.journal.sync()
+    player.client(b"get " + b"a" * 600)
+    player.exchange._max_lag_bytes = 5000
+    player.journal.next_jseq += 1
+    player.journal.unsynced_bytes = 6000
+    return player
+
+
+def test_a_long_command_is_completed_when_the_journal_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few of 64 MiB that came to their ends at once were too much for it, and everybody's commands were refused."""
+    player = behind(monkeypatch)
+    records = player.journal.next_jseq
+
+    def another_was_first() -> None:
+        player.journal.next_jseq += 1
+        player.journal.unsynced_bytes = 6000
+
+    player.journal.when_durable(records - 1, another_was_first)
+    player.client(b"a\nget b\n")
+    player.client(b"get c\n")
+    assert (player.journal.next_jseq, player.relay.paused["client"]) == (records, {"question"})
+    player.journal.sync()
+    assert (player.journal.next_jseq, player.relay.paused["client"]) == (records + 1, {"question"})
+    player.journal.sync()
+    assert player.relay.paused["client"] == set()
+    player.journal.sync()
+    assert player.relay.server.endswith(b"get " + b"a" * 601 + b"\nget b\nget c\n")
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_long_command_that_waits_is_not_done_for_who_leaves_or_when_the_disk_fails(
+    monkeypatch: pytest.MonkeyPatch, leaves: bool
+) -> None:
+    """What waits for the journal's room is neither lost from the sums nor sent without a record."""
+    player = behind(monkeypatch)
+    sent = player.relay.server
+    player.client(b"a\n")
+    if leaves:
+        player.exchange.refuse(Refusal("killed", "an administrator ended this session"))
+    else:
+        player.journal.refusal = JournalRefused("full", "no")
+        player.exchange.journal_refuses(player.journal.refusal)
+        assert player.relay.client.endswith(b"bye: journal_full\n")
+        player.journal.refusal = None
+    player.journal.sync()
+    assert player.relay.server == sent
+    assert_accounted(player)
+
+
 def test_an_old_record_pauses_too_and_best_effort_never() -> None:
     """Lag is a time as well as a size."""
     for mode, pauses in (("bounded", True), ("best-effort", False)):
