@@ -18,8 +18,9 @@ from .gateway import Configuration, Gateway
 from .people import PEOPLE, write_users
 from .processes import free_port, on_real_disk, until, work_folder
 from .sshd import Sshd
+from .trail import assert_balanced, assert_whole
 
-__all__ = ["SSHGateway", "Ssh", "hang_up", "ssh_configuration"]
+__all__ = ["SSHGateway", "Ssh", "hang_up", "over", "ssh_configuration"]
 
 SSH = "ssh"
 
@@ -170,3 +171,12 @@ class SSHGateway:
         gateway.write()
         gateway.up()
         return cls(gateway, Ssh(folder, gateway.port(SSH)), sshd)
+
+
+def over(through: SSHGateway) -> list[dict[str, Any]]:
+    """The whole trail of a gateway that is stopped for it."""
+    assert through.gateway.terminate() == 0
+    events = through.gateway.events()
+    assert_whole(events)
+    assert_balanced(events)
+    return events

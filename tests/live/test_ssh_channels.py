@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,10 +23,10 @@ from .gateway import Configuration
 from .postgres import Postgres
 from .processes import free_port, taken, until, work_folder
 from .ssh_database import psql, with_database
-from .ssh_gateway import SSHGateway, hang_up
+from .ssh_gateway import SSHGateway, hang_up, over
 from .ssh_servers import Make
 from .sshd import Sshd
-from .trail import assert_balanced, assert_whole, by_session
+from .trail import by_session
 
 BULK = 100 << 20
 
@@ -53,15 +52,6 @@ def make_eager(certificates: Certificates) -> Iterator[Make]:
     for each in made:
         each.gateway.end()
     server.end()
-
-
-def over(through: SSHGateway) -> list[dict[str, Any]]:
-    """The whole trail of a gateway that is stopped for it."""
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
-    assert_whole(events)
-    assert_balanced(events)
-    return events
 
 
 @contextlib.contextmanager

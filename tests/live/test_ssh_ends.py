@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,10 +16,9 @@ from . import need
 from .gateway import Configuration
 from .people import PEOPLE
 from .processes import Spawned, until
-from .ssh_gateway import SSHGateway
+from .ssh_gateway import over
 from .ssh_servers import Make
 from .sshd import Sshd, keygen
-from .trail import assert_balanced, assert_whole
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +26,6 @@ def sshd() -> Iterator[Sshd]:
     server = Sshd("ends", more=["LogLevel DEBUG3"])
     yield server
     server.end()
-
-
-def over(through: SSHGateway) -> list[dict[str, Any]]:
-    """The whole trail of a gateway that is stopped for it."""
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
-    assert_whole(events)
-    assert_balanced(events)
-    return events
 
 
 def test_ssh_audit_finds_nothing_red_at_a_listener(make: Make) -> None:

@@ -16,22 +16,13 @@ import pytest
 from . import need
 from .gateway import Configuration
 from .processes import until
-from .ssh_gateway import SSHGateway
+from .ssh_gateway import SSHGateway, over
 from .ssh_servers import Make
 from .ssh_shell import driven_bash
-from .trail import assert_balanced, assert_no_secret, assert_whole, recordings
+from .trail import assert_no_secret, recordings
 
 SHELL = "env PS1='me@box:\\w\\$ ' bash --norc -i"
 PROMPT = "me@box:"
-
-
-def over(through: SSHGateway) -> list[dict[str, Any]]:
-    """The whole trail of a gateway that is stopped for it."""
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
-    assert_whole(events)
-    assert_balanced(events)
-    return events
 
 
 def ssh_line(through: SSHGateway) -> str:
