@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import attrs
 import click
@@ -25,6 +25,7 @@ from hoopproxy.demo.steps import STEPS, Outcome, take
 
 __all__ = ["demo"]
 
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _HOOPPROXY = "from hoopproxy.cli import main; main(prog_name='hoopproxy')"
 
 
@@ -61,7 +62,11 @@ def demo(as_json: bool, keep: Path | None, stay: bool | None) -> None:
                 if stays:
                     gateway.wait()
                     raise DemoFailed("the gateway has ended by itself; --keep DIR keeps its log")
+        except KeyboardInterrupt:
+            click.echo("\nending, which takes a few seconds ...", err=True)
+            raise
         finally:
+            _hear_no_more()
             gateway.stop()
 
 
@@ -73,17 +78,24 @@ def _ended_in_order() -> Iterator[None]:
     """Ctrl-C, SIGTERM and a closed terminal all end it the same way: everything is stopped and removed."""
 
     def interrupt(*_: object) -> NoReturn:
+        _hear_no_more()
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in _ENDING}
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("\nended; everything is stopped", err=True)
+        click.echo("ended; everything is stopped", err=True)
         raise SystemExit(130) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _hear_no_more() -> None:
+    """Who presses Ctrl-C again while it ends, which takes seconds, would interrupt the removing of its files."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextlib.contextmanager

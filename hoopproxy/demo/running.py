@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.resources
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ START_SECONDS: Final = 90
 STOP_SECONDS: Final = 30
 _TRIES: Final = 3
 _SOCKET_PATH: Final = 107  # bytes, unix(7)
+_WRONG: Final = re.compile(r"#(?:warn|error|critical)\] ")
 _READY: Final = "embedded PostgreSQL: ready"
 _TWISTD: Final = "from twisted.scripts.twistd import run; run()"
 
@@ -83,7 +85,7 @@ class DemoGateway:
             said = self._said()
             if "can't listen on port" not in said or left == 1:  # else somebody was faster
                 raise DemoFailed(
-                    f"the gateway did not start; its log (--keep DIR keeps it) ends:\n{_end_of(said)}"
+                    f"the gateway did not start; its log (--keep DIR keeps it) says:\n{_why(said)}"
                 )
 
     def _spawn(self) -> None:
@@ -148,8 +150,10 @@ class DemoGateway:
             return ""
 
 
-def _end_of(text: str) -> str:
-    return "\n".join(text.strip().splitlines()[-5:]) or "(it is empty)"
+def _why(log: str) -> str:
+    """What went wrong, or else the end: a gateway that stops in order says much after the error."""
+    lines = log.strip().splitlines()
+    return "\n".join(([line for line in lines if _WRONG.search(line)] or lines)[-5:]) or "(it is empty)"
 
 
 def _free_port() -> int:

@@ -63,6 +63,17 @@ def test_a_gateway_that_does_not_start_is_told_with_the_end_of_its_log(
     assert not gateway.running
 
 
+def test_what_is_shown_of_a_log_is_the_error_and_not_the_orderly_end_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk stops the server's making; the last five lines of the log said only what was closed."""
+    lines = ["t [x#info] accepts", "t [hoopproxy.demo#error] no disk", *["t [x#info] closed"] * 6]
+    monkeypatch.setattr(running, "_TWISTD", f"print({chr(10).join(lines)!r})")
+    with pytest.raises(DemoFailed) as caught:
+        DemoGateway(tmp_path).start()
+    assert str(caught.value).splitlines()[1:] == ["t [hoopproxy.demo#error] no disk"]
+
+
 def test_a_folder_too_deep_for_a_socket_is_said_before_anything_starts(tmp_path: Path) -> None:
     """The kernel's own words for it help nobody."""
     deep = tmp_path / ("d" * 100)

@@ -224,6 +224,21 @@ def test_ending_it_ends_everything_and_removes_everything(
     assert "Traceback" not in process.output
 
 
+def test_pressing_ctrl_c_again_while_it_ends_leaves_nothing_either(
+    staying: tuple[Spawned, set[int]], temporary: Path
+) -> None:
+    """Ending takes seconds, so people press again; that cut the removing short, with passwords in what was left."""
+    process, family = staying
+    process.send(signal.SIGINT)
+    until(lambda: "ending, which takes" in process.output, seconds=20, what="it says that it ends")
+    assert alive(family), "it is still at it"
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        process.send(number)
+    assert process.wait(40) == 130
+    until(lambda: not alive(family), seconds=30, what="every process is gone")
+    assert left(temporary) == []
+
+
 def test_killing_it_leaves_no_process(staying: tuple[Spawned, set[int]]) -> None:
     """SIGKILL can't be answered; the kernel tells the children."""
     process, family = staying
