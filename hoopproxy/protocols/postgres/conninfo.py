@@ -33,18 +33,11 @@ def passwords_in(value: bytes) -> tuple[list[tuple[int, int]], bool]:
     "Open" means that `value` ends where the password would begin or go on, so that what is appended to
     it belongs to the secret. A URI's user information up to the last ``@`` counts, in every scheme.
     """
-    found: list[tuple[int, int]] = []
-    pending = False
-    for key in _KEY.finditer(value):
-        if key[0].lower().startswith(_NOT_SECRET):
-            continue
-        start, end = _value(value, key.end(), key.start())
-        pending = (
-            pending or (end >= len(value) and value[end - 1 : end] != b"'") or start == end == len(value)
-        )
-        if end > start:
-            found.append((start, end))
+    found, pending = _after_keys(value)
     for start, end, ours in _authorities(value):
+        if len(found) > 2 * _MOST:
+            found.append((start, len(value)))
+            break
         at = value.rfind(b"@", start, end)
         colon = value.find(b":", start, at if at >= 0 else end)
         if colon >= 0 and at > colon + 1:
@@ -57,6 +50,24 @@ def passwords_in(value: bytes) -> tuple[list[tuple[int, int]], bool]:
             if b"%" in pair[1] and b"passw" in unquote_to_bytes(pair[1]).lower() and pair[2]:
                 found.append(pair.span(2))
     return (found if len(found) <= _MOST else [(min(found)[0], len(value))]), pending
+
+
+def _after_keys(value: bytes) -> tuple[list[tuple[int, int]], bool]:
+    """The passwords after ``password=`` and its like, and whether one is open."""
+    found: list[tuple[int, int]] = []
+    pending, values = False, _Values(value)
+    for key in _KEY.finditer(value):
+        if key[0].lower().startswith(_NOT_SECRET):
+            continue
+        start, end = values.at(key.end(), key.start())
+        pending = (
+            pending or (end >= len(value) and value[end - 1 : end] != b"'") or start == end == len(value)
+        )
+        if end > start:
+            found.append((start, end))
+        if len(found) > _MOST:  # all is secret from the first on, and what is appended may be
+            return [*found, (start, len(value))], True
+    return found, pending
 
 
 def _authorities(value: bytes) -> Iterator[tuple[int, int, bool]]:
@@ -83,18 +94,37 @@ def _authorities(value: bytes) -> Iterator[tuple[int, int, bool]]:
         yield start, stop, ours
 
 
-def _value(value: bytes, start: int, key: int) -> tuple[int, int]:
-    """The range of the value that begins at `start`."""
-    if value[start : start + 1] == b"'":
-        return start + 1, _end(_QUOTED, value, start + 1)
-    if value[start : start + 1] == b'"':
-        close = value.find(b'"', start + 1)
-        return start + 1, close if close >= 0 else len(value)
-    end = _end(_VALUE, value, start)
-    if key and value[key - 1 : key] in (b"?", b"&"):  # a URI's parameter
-        stop = value.find(b"&", start, end)
-        end = stop if stop >= 0 else end
-    return start, end
+class _Values:
+    """The values of keys, asked for from left to right.
+
+    A value may be full of further keys, whose values end where it does: that is looked for once, or the time would grow
+    with the square of the length.
+    """
+
+    __slots__ = ("_ampersand", "_plain", "_value")
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+        self._plain = -1  # where the last value without quotes ended
+        self._ampersand = -1  # the first one behind the last that was looked for
+
+    def at(self, start: int, key: int) -> tuple[int, int]:
+        """The range of the value that begins at `start`; its key begins at `key`."""
+        value = self._value
+        if value[start : start + 1] == b"'":
+            return start + 1, _end(_QUOTED, value, start + 1)
+        if value[start : start + 1] == b'"':
+            close = value.find(b'"', start + 1)
+            return start + 1, close if close >= 0 else len(value)
+        if start > self._plain:
+            self._plain = _end(_VALUE, value, start)
+        end = self._plain
+        if key and value[key - 1 : key] in (b"?", b"&"):  # a URI's parameter
+            if start > self._ampersand:
+                stop = value.find(b"&", start)
+                self._ampersand = stop if stop >= 0 else len(value)
+            end = min(end, self._ampersand)
+        return start, end
 
 
 def _end(pattern: re.Pattern[bytes], value: bytes, pos: int) -> int:

@@ -166,7 +166,7 @@ class Reader:
 
     def plain(self, text: bytes) -> tuple[tuple[str, ...], bytes] | None:
         """For a text of a shape that was read before: its verbs, and the end of its event's JSON behind the text."""
-        if not self.is_plain:
+        if len(text) > SHAPE or not self.is_plain:
             return None
         return SHAPES_READ.get(text.translate(DIGITS))
 

@@ -17,7 +17,8 @@ from typing import Final
 from attrs import frozen
 
 from hoopproxy.protocols.postgres.conninfo import passwords_in
-from hoopproxy.protocols.postgres.secret_search import LOUD, Search, Span, suspicious
+from hoopproxy.protocols.postgres.secret_search import Search, Span
+from hoopproxy.protocols.postgres.suspicion import LOUD, suspicious
 
 __all__ = ["ALL", "Span", "echoes", "looks_secret", "redacted", "secret_parameters", "secrets_in"]
 

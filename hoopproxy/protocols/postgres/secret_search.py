@@ -15,8 +15,9 @@ from hoopproxy.protocols.postgres.conninfo import looks_like_conninfo, passwords
 from hoopproxy.protocols.postgres.sql import lexer
 from hoopproxy.protocols.postgres.sql.lexer import Literal, Unreadable, read_literal, skimmer
 from hoopproxy.protocols.postgres.sql.literals import has_escapes, resolve_unicode, value_of
+from hoopproxy.protocols.postgres.suspicion import LOUD, suspicious
 
-__all__ = ["LOUD", "Search", "Span", "suspicious"]
+__all__ = ["Search", "Span"]
 
 
 @frozen
@@ -28,11 +29,6 @@ class Span:
     reason: str
 
 
-_DOLLAR: Final = re.compile(rb"\$[$A-Za-z_\x80-\xff]").search
-_SET_NAMES: Final = (b"token", b"pwd", b"jwt", b"credential", b"private", b"key")
-LOUD: Final = re.compile(rb"(?i)passw|://|dblink|option|secret|identified|credential|token|\\|u&")
-_SPLIT: Final = re.compile(rb"'(?:\s++|--[^\n\r]*+){1,64}'")
-"""A literal that goes on in the next line: a word can be hidden across the gap."""
 _SECRET_NAME: Final = re.compile(
     rb"(?i)passw|passfile|passphrase|pwd|secret|token|credential|private|api_?key|access_?key|jwt|\\"
 )
@@ -53,25 +49,6 @@ _ARGUMENTS: Final = 200
 """Tokens of a dblink call that are looked at; beyond, everything up to the statement's end is redacted."""
 
 
-def suspicious(text: bytes, standard_conforming_strings: bool | None = True) -> bool:
-    """The quick question: can there be a secret at all? False is certain."""
-    lowered = text.lower()
-    if b"passw" in lowered or b"://" in lowered:
-        return True
-    if b"'" not in text and b'"' not in text and (b"$" not in text or _DOLLAR(text) is None):
-        return False
-    return (
-        b"option" in lowered
-        or b"dblink" in lowered
-        or b"secret" in lowered
-        or b"u&" in lowered
-        or (b"\\" in text and (b"e'" in lowered or not standard_conforming_strings))
-        or b"identified" in lowered
-        or (b"set" in lowered and any(name in lowered for name in _SET_NAMES))
-        or ((b"\n" in text or b"\r" in text) and _SPLIT.search(text) is not None)
-    )
-
-
 class Search:
     """One reading of one text (or of the inside of a literal, `depth` levels down)."""
 
@@ -85,29 +62,47 @@ class Search:
         self.unfinished = False
 
     def spans(self) -> list[Span]:
-        text = self._text
         self._begin(0)
-        for kind, start, end in self._skim(_WORDS, "", 0):
-            if kind == "word":
-                self._word(text[start:end].upper(), end)
-            elif kind == "punct":
-                self._open = False
-                self._begin(end)
-            elif kind == "param":
-                self._parameter(start, end, self._open)
-            elif kind == "comment":
-                self._inside(start + 2, end, "comment")
-            elif kind == "quoted":
-                self._quoted(start, end)
-            else:
-                self._literal(start)
+        pos: int | None = 0
+        while pos is not None:
+            pos = self._stretch(pos)
+        return self._found
+
+    def _stretch(self, pos: int) -> int | None:
+        """Search from `pos` until a secret goes on in other literals, or no longer does: where that is, if anywhere.
+
+        Only then is a literal looked at that by itself holds nothing to be looked at.
+        """
+        text, was_open = self._text, self._open
+        for kind, start, end in self._skim(_WORDS, "", pos, harmless=not was_open):
+            self._token(kind, start, end)
             if len(self._found) > _MOST:
                 self._found.append(Span(start, len(text), "too many"))
                 break
-        return self._found
+            if self._open != was_open:
+                return end
+        return None
 
-    def _skim(self, words: str, brackets: str, pos: int) -> Iterator[tuple[str, int, int]]:
-        return skimmer(words, brackets, literals=True, backslash=self._backslash).over(self._text, pos)
+    def _token(self, kind: str, start: int, end: int) -> None:
+        if kind == "word":
+            self._word(self._text[start:end].upper(), end)
+        elif kind == "punct":
+            self._open = False
+            self._begin(end)
+        elif kind == "param":
+            self._parameter(start, end, self._open)
+        elif kind == "comment":
+            self._inside(start + 2, end, "comment")
+        elif kind == "quoted":
+            self._quoted(start, end)
+        else:
+            self._literal(start)
+
+    def _skim(
+        self, words: str, brackets: str, pos: int, harmless: bool = False
+    ) -> Iterator[tuple[str, int, int]]:
+        wanted = skimmer(words, brackets, literals=True, backslash=self._backslash, harmless=harmless)
+        return wanted.over(self._text, pos)
 
     def _begin(self, pos: int) -> None:
         """Note the first two words of the statement at `pos`."""

@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import re
 import time
 from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hoopproxy.protocols.postgres import conninfo, secret_search
+from hoopproxy.protocols.postgres.conninfo import passwords_in
 from hoopproxy.protocols.postgres.redact import (
     ALL,
     echoes,
@@ -19,6 +23,7 @@ from hoopproxy.protocols.postgres.redact import (
     secret_parameters,
     secrets_in,
 )
+from hoopproxy.protocols.postgres.sql.lexer import Skimmer, skimmer
 
 SECRET = "hunter2xyz"
 FORMS = [
@@ -211,3 +216,62 @@ def test_hostile_size_takes_linear_time() -> None:
         secrets_in(shape.encode())
         secret_parameters(shape.encode() + b"$1")
         assert time.process_time() - started < 6, shape[:40]
+
+
+HARMLESS = st.sampled_from(
+    ["'", "''", '"', ",", " ", "\n", "--", "/*", "*/", ";", "abc", "it", "http://h/p", "https://h", "postgres://u:pw", "x://",
+     "@h/d", ":", "/", "p", "passw", "password", "password=", "=x", "d", "dblink", "(", ")", "$", "$$", "$1", "\\", "E", "U&",
+     "%", "\t", "SET token = ", "ALTER ROLE a PASSWORD ", "identified by ", "||"]
+)  # fmt: skip
+
+
+@given(st.lists(HARMLESS, min_size=1, max_size=40), st.sampled_from([True, False, None]))
+@settings(max_examples=1500)
+def test_what_is_passed_over_as_harmless_would_have_told_nothing(
+    parts: list[str], conforming: bool | None
+) -> None:
+    """Most of a large text is passed over by one pattern: a secret that it hid would be on record."""
+    text = ("SELECT '" + "".join(parts)).encode()
+
+    def thorough(*arguments: str, **options: bool) -> Skimmer:
+        return skimmer(*arguments, **{**options, "harmless": False})
+
+    quick = secrets_in(text, standard_conforming_strings=conforming)
+    with patch.object(secret_search, "skimmer", thorough):
+        assert secrets_in(text, standard_conforming_strings=conforming) == quick
+
+
+@pytest.mark.parametrize(
+    "shape", ["passw=", "?passw=", "passw=x&passw=", "passw= ", "passw='", 'passw="', "a://b:c@"]
+)
+def test_keys_in_the_values_of_keys_are_not_read_again_for_each(shape: str) -> None:
+    """64 KiB of ``passw=`` took a second, a megabyte minutes, in which nobody else was served."""
+    value = shape.encode() * 20_000
+    read: list[int] = []
+    end_of = conninfo._end
+
+    def counted(pattern: re.Pattern[bytes], value: bytes, pos: int) -> int:
+        end = end_of(pattern, value, pos)
+        read.append(end - pos)
+        return end
+
+    with patch.object(conninfo, "_end", counted):
+        found, _ = passwords_in(value)
+    assert found
+    assert sum(read) <= len(value)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["passw=", "?passw=", "&passw =", "'", '"', "\\", " ", "x", "&", "=", "pass"]),
+        max_size=25,
+    )
+)
+@settings(max_examples=1000)
+def test_values_that_hold_keys_end_where_each_by_itself_would(parts: list[str]) -> None:
+    value = "".join(parts).encode()
+    expected = []
+    for key in conninfo._KEY.finditer(value):
+        start, end = conninfo._Values(value).at(key.end(), key.start())
+        expected += [(start, end)] if end > start else []
+    assert passwords_in(value)[0] == expected

@@ -38,6 +38,31 @@ _LITERAL_START: Final = re.compile(rb"((?:[eEbBxXnN]|[uU]&)?)'")
 _DOLLAR_START: Final = re.compile(_DOLLAR)
 
 
+def _tame(plain: bytes, odd: bytes) -> bytes:
+    """Any number of bytes that are not in the set `plain`, and up to 64 times what is `odd`.
+
+    Not one repeated alternative: possessive, CPython before 3.11.5 matches what a lookahead in it forbids; greedy, it
+    keeps a frame for each byte.
+    """
+    return rb"[^%s]*+(?:(?:%s)[^%s]*+){0,64}" % (plain, odd, plain)
+
+
+_NO_PASSWORD: Final = rb"[pP](?!(?i:assw))"
+_NO_QUOTE: Final = rb"\$(?![$A-Za-z_\x80-\xff])"
+_QUIET: Final = rb"\"'$\\pP:", _NO_PASSWORD + rb"|:(?!//)|" + _NO_QUOTE
+_LINK: Final = rb"\"'$\\pP:@%*\s", _NO_PASSWORD + rb"|:(?!//)|(?<=(?i:ttp)):|(?<=(?i:ttps)):"
+"""One word that may have ``http://`` or ``https://`` in it: without an ``@`` no password is there."""
+_HARMLESS: Final = (
+    # Not followed by another literal, or by what may stand between it and one that it goes on with.
+    rb"'(?:%s|%s)'(?!'|[ \t\v\f]*+(?:[\n\r]|--))" % (_tame(*_QUIET), _tame(*_LINK)),
+    rb"\"%s\"(?!\")" % _tame(_QUIET[0] + b"dD", _QUIET[1] + rb"|[dD](?!(?i:blink))"),
+    rb"--%s(?=[\n\r]|\Z)" % _tame(_QUIET[0] + rb"\n\r", _QUIET[1]),
+    rb"/\*%s\*/" % _tame(_QUIET[0] + b"*/", _QUIET[1]),
+)
+"""Literal, name and comments in which nothing is to be searched: no ``passw``, no ``://``, no quotes; see
+:func:`hoopproxy.protocols.postgres.suspicion.suspicious`."""
+
+
 class Unreadable(Exception):
     """The text can't be a sequence of PostgreSQL tokens: something is unterminated, or a byte is illegal."""
 
@@ -110,7 +135,12 @@ class Skimmer:
 
 @lru_cache(maxsize=64)
 def skimmer(
-    words: str = "", brackets: str = "", *, literals: bool = False, backslash: bool = False
+    words: str = "",
+    brackets: str = "",
+    *,
+    literals: bool = False,
+    backslash: bool = False,
+    harmless: bool = False,
 ) -> Skimmer:
     """A way through SQL text that stops at `words` and at ``;``.
 
@@ -118,6 +148,8 @@ def skimmer(
     :param brackets: further single characters to stop at, out of ``(),``.
     :param literals: stop at string constants, quoted identifiers, comments and parameters too.
     :param backslash: ``standard_conforming_strings`` is off.
+    :param harmless: with `literals`, pass over those (and comments, and names) that by themselves hold neither a
+        credential nor anything that could hide one: most of a large text, in a tenth of the time.
     """
     wanted = rb"(?:(?i:%s)(?![%s]))" % (words.encode(), _PART) if words else b"(?!)"
     marks = b";" + brackets.encode()
@@ -132,6 +164,7 @@ def skimmer(
     ]
     if literals:
         skipped.append(rb"\$(?!\d|%s)" % _DOLLAR[2:])
+        skipped += _HARMLESS if harmless else ()
         told = rb"|(?P<param>\$\d++)|(?P<quoted>(?:[uU]&)?\")|(?P<comment>/\*|--)"
         told += rb"|(?P<quote>(?:[eEbBxXnN]|[uU]&)?')"
     else:
