@@ -225,6 +225,9 @@ class ArchiveFiles:
     def fsync_dir(self, path: Path) -> None:
         self._refuse()
 
+    def itself(self, handle: int) -> str:
+        self._refuse()
+
     def make_dir(self, path: Path) -> None:
         self._refuse()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ from typing import Protocol
 __all__ = ["Files", "RealFiles"]
 
 _MANY_PARTS = 512  # the system takes 1,024 at once
+_FS_IOC_GETVERSION = (
+    2 << 30 | struct.calcsize("l") << 16 | ord("v") << 8 | 1
+)  # linux/fs.h: _IOR('v', 1, long)
 _LOCK_TRIES = 3
 _LOCK_PAUSE_SECONDS = 0.002  # a reader's probe holds the lock for microseconds
 
@@ -35,6 +39,9 @@ class Files(Protocol):
 
     def size(self, handle: int) -> int:
         """Bytes in the file."""
+
+    def itself(self, handle: int) -> str:
+        """What this file has in common with no other file of its disk, a copy of it included."""
 
     def pread(self, handle: int, length: int, offset: int) -> bytes:
         """Read up to ``length`` bytes; fewer only at the end of the file."""
@@ -99,6 +106,13 @@ class RealFiles:
 
     def size(self, handle: int) -> int:
         return os.fstat(handle).st_size
+
+    def itself(self, handle: int) -> str:
+        try:  # a number may be given again, to another generation
+            generation = fcntl.ioctl(handle, _FS_IOC_GETVERSION, bytes(struct.calcsize("l")))[:4].hex()
+        except OSError:  # not every file system says
+            generation = ""
+        return f"{os.fstat(handle).st_ino} {generation}"
 
     def pread(self, handle: int, length: int, offset: int) -> bytes:
         data = os.pread(handle, length, offset)

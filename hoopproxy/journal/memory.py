@@ -9,6 +9,7 @@ it is given.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Final
 __all__ = ["MemoryFiles"]
 
 _SECTOR: Final = 512
+_serials = itertools.count(1)
 
 
 class _File:
@@ -31,6 +33,7 @@ class _File:
         self.disk = bytearray()
         self.pending: list[tuple[int, bytes | None]] = []
         self.reserved = 0
+        self.serial = str(next(_serials))
 
     def sync(self) -> None:
         for offset, written in self.pending:
@@ -168,6 +171,9 @@ class MemoryFiles:
 
     def size(self, handle: int) -> int:
         return len(self._handles[handle][0].data)
+
+    def itself(self, handle: int) -> str:
+        return self._handles[handle][0].serial
 
     def pread(self, handle: int, length: int, offset: int) -> bytes:
         return bytes(self._handles[handle][0].data[offset : offset + length])

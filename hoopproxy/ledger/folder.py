@@ -5,6 +5,7 @@
 ``tile/``                 hashes and entries, as c2sp.org/tlog-tiles says
 ``epochs/000001.note``    who signs from when on; ``epochs/000001.key`` the private key (0600), newest epoch only
 ``timestamps/``           checkpoints and what a time stamp authority said of them
+``place``                 which file of the disk it is itself: a copy of it says another one's
 
 A tree that was given up is kept beside it, as ``<journal-id>.<number>``.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -24,6 +25,7 @@ __all__ = ["LedgerFolder", "ledgers_root"]
 
 CHECKPOINT: Final = "checkpoint"
 COSIGNED: Final = "cosigned"
+PLACE: Final = "place"
 _NEW: Final = ".new"
 _PARTIAL: Final = ".p"
 
@@ -77,6 +79,17 @@ class LedgerFolder:
             if os.stat(path).st_mode & 0o077:
                 raise BadNote(f"{path} can be read by others; use mode 0600")
         return SigningKey.parse(data.decode("utf-8", "replace"))
+
+    def is_copy(self) -> bool:
+        """Whether it was put here by copying, as a backup is. Without the file, as it was once, nobody knows: no."""
+        with contextlib.suppress(FileNotFoundError):
+            handle = self.files.open_read(self.path / PLACE)
+            try:
+                said = self.files.pread(handle, self.files.size(handle), 0)
+                return said != self.files.itself(handle).encode()
+            finally:
+                self.files.close(handle)
+        return False
 
     # -- writing
 
@@ -135,18 +148,25 @@ class LedgerFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Put a file there, or another in its place: the old or the new, whatever happens."""
+        self._replace(name, lambda handle: data)
+
+    def _replace(self, name: str, data_of: Callable[[int], bytes]) -> None:
         path = self.path / name
         self._make(path.parent)
         temporary = path.with_name(path.name + _NEW)
         self.files.unlink(temporary)
         handle = self.files.open(temporary, create=True)
         try:
-            self.files.pwrite(handle, [data], 0)
+            self.files.pwrite(handle, [data_of(handle)], 0)
             self.files.fsync(handle)
         finally:
             self.files.close(handle)
         self.files.rename(temporary, path)
         self.files.fsync_dir(path.parent)
+
+    def write_place(self) -> None:
+        """From now on a copy is known as one."""
+        self._replace(PLACE, lambda handle: self.files.itself(handle).encode())
 
     def write_key(self, number: int, key: SigningKey) -> None:
         """Keep a private key, readable by the owner only."""

@@ -2,8 +2,8 @@
 
 The order on the disk: tiles, then the checkpoint over them, and only then does anybody hear of it. So after a
 crash the tree is as large as the checkpoint says, and what was beyond it is made again from the journal. A
-signature over another tree of the same size can't come of that; where it could (a state directory that was
-restored, a tree that is damaged, a key that is lost) the sealer begins an epoch with a new origin.
+signature over another tree of the same size can't come of that; where it could (a state directory that was copied
+or restored, a tree that is damaged, a key that is lost) the sealer begins an epoch with a new origin.
 """
 
 from __future__ import annotations
@@ -80,12 +80,15 @@ class Sealer:
         self._tree = Tree()
         self._lost: Checkpoint | None = None
         self._lost_last: object = None  # the last record under it, as the trail has it
+        self._doubt = ""
         self.next_jseq = self.durable_jseq = 1
         self._traffic = 0
         self._sealed_at = monotonic()
         self.head: Checkpoint | None = None
         """The newest checkpoint of this origin."""
         self._open()
+        if self._lost is None:
+            self.ledger.write_place()  # anew each time: what a backup of an earlier run has is another file
 
     # -- opening
 
@@ -114,6 +117,9 @@ class Sealer:
         else:
             self._key = key
             self._sign_nothing()
+            if self.ledger.is_copy():
+                origin = self._epochs.last.origin
+                self.doubt(origin, f"the ledger of {self._id} is a copy, and the original may have gone on")
 
     def _kept_key(self) -> SigningKey | None:
         try:
@@ -262,7 +268,7 @@ class Sealer:
         else:
             lost = head.origin not in self._epochs.origins
         if lost and (self._lost is None or head.size > self._lost.size):
-            self._lost, self._lost_last = head, said.get("last")
+            self._lost, self._lost_last, self._doubt = head, said.get("last"), ""
 
     def is_due(self, interval: float = INTERVAL_SECONDS) -> bool:
         """Whether a checkpoint should be signed now. ``interval``: seconds that traffic may wait."""
@@ -328,12 +334,13 @@ class Sealer:
     def _fork(self, lost: Checkpoint) -> None:
         why = f"a checkpoint of {lost.size} leaves is on record, newer than the ledger of {self._id}"
         records = 0
-        if lost == self.head:
-            why = f"a witness has seen a later tree of {self._id} than the one of {lost.size} leaves that is here"
+        if self._doubt:
+            why = self._doubt
         elif isinstance(self._lost_last, int):
             records = max(0, self._lost_last - self.durable_jseq + 1)
-        self._tell(AuditGap(why=why, records=records, bytes=0))
+        self._tell(AuditGap(why=why[:400], records=records, bytes=0))
         self._begin("restored", lost, self._key)
+        self.ledger.write_place()
         self._lost = None
 
     def shown(self) -> tuple[bytes, Checkpoint | None, list[bytes]]:
@@ -343,10 +350,10 @@ class Sealer:
         is_ours = head is not None and head.origin == self._epochs.last.origin
         return data, head if is_ours else None, self.ledger.epochs()
 
-    def doubt(self) -> None:
-        """Somebody outside knows more of this log than we do: go on under another origin."""
-        if self._lost is None:
-            self._lost = self.head
+    def doubt(self, origin: str, why: str) -> None:
+        """More may have been signed under this origin than is known here: go on under another one."""
+        if self._lost is None and origin == self._epochs.last.origin:
+            self._lost, self._doubt = self.head or self._epochs.last.previous, why
 
     def tiles(self) -> Tiles:
         """The tree of the newest checkpoint, as it is on the disk."""

@@ -30,7 +30,7 @@ __all__ = ["Outside", "WitnessAt"]
 
 _MAX_ANSWER: Final = 1 << 16
 _PLAIN: Final = "text/plain; charset=utf-8"
-_OK, _FORBIDDEN, _CONFLICT = 200, 403, 409
+_OK, _FORBIDDEN, _CONFLICT, _UNPROVEN = 200, 403, 409, 422
 _NONCE_BITS: Final = 62
 _TRIES: Final = 4
 
@@ -160,16 +160,11 @@ class Outside:
                 return _verified(note, reply, witness.key)
             if reply.status == _CONFLICT:
                 known = _size(reply)
-                if known > head.size:
-                    sealer.doubt()
-                    raise _Refused(
-                        f"the witness has seen {known} leaves, we have {head.size}: this state directory may be an"
-                        " old copy",
-                        _CONFLICT,
-                    )
-                if known == old:
-                    raise _Refused("the witness has seen another tree of this size", _CONFLICT)
+                if known == old or known > head.size:
+                    raise _other_tree(sealer, head, known, _CONFLICT)
                 old = known
+            elif reply.status == _UNPROVEN:
+                raise _other_tree(sealer, head, old, _UNPROVEN)
             elif reply.status == _FORBIDDEN and not introduced:
                 introduced = True
                 await self._introduce(witness, head, notes)
@@ -221,6 +216,18 @@ class Outside:
                 token=base64.b64encode(reply.body).decode(),
             )
         )
+
+
+def _other_tree(sealer: Sealer, head: Checkpoint, known: int, status: int) -> _Refused:
+    """It has seen a tree that ours does not continue. A witness that has seen none can't have."""
+    if known > head.size:
+        what = f"the witness has seen {known} leaves, we have {head.size}"
+    else:
+        what = f"the witness has seen another tree of {known} leaves"
+    if known:
+        what += ": this state directory may be an old copy"
+        sealer.doubt(head.origin, what)
+    return _Refused(what, status)
 
 
 def _verified(note: bytes, reply: Reply, key: VerifierKey) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 from random import Random
@@ -192,3 +193,25 @@ def test_a_short_write_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     files.pwrite(handle, [b"abc", b"defg"], 2)
     assert files.pread(handle, 100, 0) == b"\0\0abcdefg"
     files.close(handle)
+
+
+def test_a_file_is_itself_under_any_name_and_a_copy_of_it_is_not(tmp_path: Path) -> None:
+    """Also where the copy takes the place, and with it the number, of the original."""
+    files = RealFiles()
+
+    def itself(path: Path) -> str:
+        handle = files.open_read(path)
+        try:
+            return files.itself(handle)
+        finally:
+            files.close(handle)
+
+    first = tmp_path / "first"
+    files.close(files.open(first, create=True))
+    known = itself(first)
+    files.rename(first, tmp_path / "second")
+    assert itself(tmp_path / "second") == known
+    shutil.copy2(tmp_path / "second", tmp_path / "kept")
+    files.unlink(tmp_path / "second")
+    shutil.copy2(tmp_path / "kept", tmp_path / "second")
+    assert itself(tmp_path / "second") != known

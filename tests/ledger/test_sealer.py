@@ -333,6 +333,59 @@ def test_a_restored_ledger_signs_no_second_root_of_a_size(house: House, tmp_path
     assert house.sealer.epochs.last == last  # once is enough
 
 
+def test_a_state_directory_that_is_put_back_whole_signs_no_second_root_of_a_size(
+    house: House, tmp_path: Path
+) -> None:
+    """Journal and tree agree, so nothing in them tells; that the files are a copy does. The backup of the docs was
+    just this one."""
+    house.work()
+    house.trail.stop()
+    backup = house.copied(tmp_path / "backup")
+    resumed(house)
+    house.restart()
+    house.work(2)
+    old = house.sealer.epochs.last
+    house.trail.stop()
+    shutil.rmtree(house.state)
+    shutil.copytree(backup, house.state)
+    resumed(house)
+    house.said.clear()
+    house.restart()
+    assert house.ledger.position(house.folder.id) is not None
+    house.restart()  # it was killed before it had signed anything: it still is a copy
+    house.work(3)
+    house.work(3)
+    last = house.sealer.epochs.last
+    signed = [event.origin for event in house.said if isinstance(event, AuditCheckpoint)]
+    assert len(signed) > 1
+    assert old.origin not in signed
+    assert (last.number, last.why) == (2, "restored")
+    assert last.previous is not None
+    assert last.previous.origin == old.origin
+    assert ["is a copy" in event.why for event in house.said if isinstance(event, AuditGap)] == [True]
+    report = house.verified(pins=[old.key])
+    assert report.problem is None
+    assert report.pinned
+
+
+def test_a_state_directory_that_only_got_another_name_goes_on(tmp_path: Path) -> None:
+    """Each new origin is something to look at, and to tell the witness."""
+    house = House(tmp_path / "state")
+    house.work()
+    first = house.sealer.epochs.last
+    house.trail.stop()
+    house.state = house.trail.state = house.state.rename(tmp_path / "elsewhere")
+    resumed(house)
+    house.restart()
+    house.work()
+    assert house.sealer.epochs.last == first
+    (house.store.path / "place").unlink()  # as a ledger of before there was one
+    house.restart()
+    house.work()
+    assert house.sealer.epochs.last == first
+    assert (house.store.path / "place").exists()
+
+
 def test_a_ledger_that_is_gone_begins_again_under_another_name(house: House) -> None:
     """As above, with nothing left but the journal."""
     house.work()

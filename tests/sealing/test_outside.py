@@ -14,7 +14,7 @@ from hoopproxy.events import AuditWitnessed, AuditWitnessFailed, Event
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.folder import COSIGNED
 from hoopproxy.ledger.note import COSIGNATURE, Note, SigningKey
-from hoopproxy.ledger.witness import Answer, Witness
+from hoopproxy.ledger.witness import Answer, Request, Witness
 from hoopproxy.sealing.asking import NoAnswer, Reply
 from hoopproxy.sealing.outside import Outside, WitnessAt
 from tests.ledger.sealed import House
@@ -176,6 +176,33 @@ def test_a_witness_that_has_seen_more_means_an_old_copy(street: Street) -> None:
     assert last.why == "restored"
     assert last.origin != origin
     assert street.house.verified().problem is None
+
+
+@pytest.mark.parametrize("answer", [Answer(422, b"no\n"), Answer(409, b"%d\n")])
+def test_a_witness_that_has_seen_another_tree_means_an_old_copy_too(street: Street, answer: Answer) -> None:
+    """The copy has grown beyond what the witness saw of the original: it was told "refused", and signed on."""
+    street.sealed()
+    street.house.work()
+    origin, head = street.house.sealer.epochs.last.origin, street.house.sealer.head
+    assert head is not None
+    asked: list[int] = []
+
+    def answered(path: str, body: bytes) -> Answer:
+        asked.append(Request.parse(body).old)
+        return Answer(answer.status, answer.body % asked[0] if b"%d" in answer.body else answer.body)
+
+    street.answer = answered
+    street.clock.advance(10)
+    street.sealed()
+    (failed,) = [event for event in street.events if isinstance(event, AuditWitnessFailed)]
+    assert f"another tree of {asked[0]} leaves" in failed.why
+    assert failed.status == answer.status
+    street.house.work()
+    last = street.house.sealer.epochs.last
+    assert (last.why, last.number) == ("restored", 2)
+    street.house.sealer.doubt(origin, "what a second witness says of the origin that was left")
+    street.house.work()
+    assert street.house.sealer.epochs.last == last
 
 
 def test_nobody_is_asked_after_the_end(street: Street) -> None:
