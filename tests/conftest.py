@@ -8,10 +8,12 @@ time, and what they find is kept.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
+from tests.ending import ending
 from tests.interrupts import let_children_hear
 
 settings.register_profile("house", deadline=None)
@@ -28,3 +30,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("soak") is not None:
             item.add_marker(reason)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _module_ends() -> Iterator[None]:
+    with ending():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _test_ends(_module_ends: None) -> Iterator[None]:
+    with ending():
+        yield

@@ -3,9 +3,14 @@ input."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
+import os
+import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,7 @@ import pytest
 from hoopproxy.reading.answers import EventLine, Problem, Question, decode_line
 from hoopproxy.reading.ask import request
 from hoopproxy.reading.scope import EVERYTHING, NOTHING, Scope
-from hoopproxy.trail import reply
+from hoopproxy.trail import _input_is_open, reply
 from tests.cli.trail import Trail
 from tests.index.ssh import SSHPlayed
 from tests.index.support import indexed
@@ -105,3 +110,33 @@ def test_a_followed_tail_ends_with_its_input(trail: Trail) -> None:
         assert json.loads(process.stdout.readline())["identity"]["id"] == "carol"
         process.stdin.close()
         assert process.wait(timeout=10) == 0
+
+
+@pytest.fixture
+def high() -> Iterator[tuple[int, int]]:
+    """A pipe whose ends are above the 1,024 descriptors that ``select`` knows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1100:
+        pytest.skip("the system lets this process have no such descriptor")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1100), hard))
+    low = os.pipe()
+    ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 1024) for end in low]
+    for end in low:
+        os.close(end)
+    yield ends[0], ends[1]
+    for end in ends:
+        with contextlib.suppress(OSError):
+            os.close(end)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_end_of_its_input_is_seen_whatever_the_number(high: tuple[int, int]) -> None:
+    """``select`` raises ValueError at 1,024: an answer would end there for whoever embeds this."""
+    reading, writing = high
+    assert min(high) >= 1024
+    assert _input_is_open(reading)
+    os.write(writing, b"more")
+    assert _input_is_open(reading)
+    assert _input_is_open(reading)
+    os.close(writing)
+    assert not _input_is_open(reading)

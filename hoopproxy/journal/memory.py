@@ -122,6 +122,11 @@ class MemoryFiles:
         file.pending.clear()
 
     @property
+    def opened(self) -> list[Path]:
+        """The files that are open, each as often as it is."""
+        return sorted(path for _, path, _ in self._handles.values())
+
+    @property
     def used(self) -> int:
         """Bytes that files take."""
         return sum(max(len(file.data), file.reserved) for file in self._files.values())

@@ -145,12 +145,16 @@ class _Copy:
         self._files, self._path, self._header = folder.files, path, header
         self._fresh = path.with_name(path.name + SUFFIX)
         self._files.unlink(self._fresh)
-        self._handle = self._files.open(self._fresh, create=True)
         self._compressor = Compressor(header.cipher == PLAIN)
         self._seal = folder.keyring.seal(folder, header)
         self.size = self.stubs = 0
         self.is_other = False
-        self._put([header.encode()])
+        self._handle = self._files.open(self._fresh, create=True)
+        try:
+            self._put([header.encode()])
+        except BaseException:
+            self.close()
+            raise
 
     def _put(self, parts: Sequence[bytes]) -> None:
         self._files.pwrite(self._handle, parts, self.size)

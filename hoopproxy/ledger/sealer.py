@@ -86,9 +86,13 @@ class Sealer:
         self._sealed_at = monotonic()
         self.head: Checkpoint | None = None
         """The newest checkpoint of this origin."""
-        self._open()
-        if self._lost is None:
-            self.ledger.write_place()  # anew each time: what a backup of an earlier run has is another file
+        try:
+            self._open()
+            if self._lost is None:
+                self.ledger.write_place()  # anew each time: what a backup of an earlier run has is another file
+        except BaseException:
+            self.close()  # whoever asked for it asks again, and would open one more each time
+            raise
 
     # -- opening
 

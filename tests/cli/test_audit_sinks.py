@@ -88,7 +88,8 @@ class Answering:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        connection, _ = self._socket.accept()
+        with self._socket:
+            connection, _ = self._socket.accept()
         with connection, connection.makefile("rb") as lines:
             self.asked.append(json.loads(lines.readline()))
             connection.sendall(json.dumps(self._answer).encode() + b"\n")

@@ -14,6 +14,7 @@ from hoopproxy.journal.format import Kind
 from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.writer import Journal
+from tests.ending import at_end
 
 SMALL = JournalOptions(reserve_bytes=0, segment_bytes=2000, compress=False)
 SESSION = b"0123456789abcdef"
@@ -27,6 +28,7 @@ def written(state: Path, count: int = 12, *, stop: bool = True) -> Journal:
     """A journal of a few segments; without ``stop`` its process was killed."""
     journal = Journal(Folder.acquire(state), options=SMALL, threaded=False)
     journal.start()
+    at_end(journal.stop)
     key = journal.open_key(SESSION)
     for number in range(count):
         journal.append_event(b'{"number":%d}' % number * 40, key)

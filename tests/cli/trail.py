@@ -19,6 +19,7 @@ from hoopproxy.testing import FakeSession, MemoryRelay
 from hoopproxy.wire.commands import Connect, Connected, Decide, LoggedIn, Login, Verdict
 from hoopproxy.wire.exchange import Admission, Counts, Exchange
 from hoopproxy.wire.recorder import Clock, IdSource, Recorder
+from tests.ending import at_end
 from tests.protocols.postgres.talk import columns, complete, hello, m, query, ready, row
 
 T0 = 1_700_000_000_000_000_000
@@ -44,6 +45,7 @@ class Trail:
             self.folder, clock=lambda: self.now, wall=lambda: self.now, threaded=False, options=options
         )
         self.journal.start()
+        at_end(self.stop)
         self.ids = IdSource(lambda: self.now)
         self._numbers = itertools.count(1)
 

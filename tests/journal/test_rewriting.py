@@ -212,10 +212,12 @@ def test_a_failing_disk_leaves_the_old_segment(operation: str) -> None:
     """One or the other is there, never half of one."""
     files, journal, alice, _ = lived()
     before = {number: files.content(journal.folder.segment(number)) for number in journal.folder.segments()}
+    opened = files.opened
     files.fail = lambda did, name: errno.EIO if did == operation and "0001.segment" in name else None
     with Upkeep(journal.folder) as upkeep, pytest.raises(OSError, match="error"):
         erase_from(upkeep, frozenset({alice}), ordered_by=1)
     files.fail = lambda did, name: None
+    assert files.opened == opened, "a gateway that tries again and again would run out of descriptors"
     assert {number: files.content(journal.folder.segment(number)) for number in before} == before
     with Upkeep(journal.folder) as upkeep:
         assert erase_from(upkeep, frozenset({alice}), ordered_by=1).records > 0

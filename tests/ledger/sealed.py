@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from hoopproxy.ledger.sealer import Sealer
 from hoopproxy.ledger.verify import Said, Verification
 from hoopproxy.sealing.consumer import Ledger
 from tests.cli.trail import T0, Trail
+from tests.ending import at_end
 
 
 class Given:
@@ -94,7 +96,7 @@ class House:
 
     def started(self) -> Ledger:
         """The ledger of a process that has just begun."""
-        return Ledger(
+        ledger = Ledger(
             self.state,
             self._emit,
             origin=self.base,
@@ -103,6 +105,8 @@ class House:
             monotonic=lambda: self.seconds,
             sleep=lambda seconds: None,
         )
+        at_end(partial(ledger._close, None))  # not stop(), which signs
+        return ledger
 
     def restart(self) -> None:
         """Another process takes over; the old one had no time to say goodbye."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from pathlib import Path
 from random import Random
@@ -128,6 +129,25 @@ def test_no_power_cut_makes_two_roots_of_one_size(seed: int) -> None:
     report = verified(machine, [Said(head.note.encode(), "kept") for head in machine.heads])
     assert report.problem is None
     assert report.checked == report.sealed == len(machine.records(1))
+
+
+def test_a_ledger_that_cannot_be_opened_leaves_nothing_open() -> None:
+    """While the disk is full the ledger is tried again and again: a file each time would be all of them one day."""
+    machine = Machine(1)
+    machine.append(20)
+    sealer = machine.sealer()
+    sealer.take(machine.records(1), 1)
+    sealer.seal()
+    sealer.close()
+    machine.files.unlink(sealer.ledger.path / "epochs" / "000001.key")
+    before = machine.files.opened
+    machine.files.fail = lambda operation, name: errno.ENOSPC if operation == "pwrite" else None
+    for _ in range(3):
+        with pytest.raises(OSError, match="No space"):
+            machine.sealer()
+    assert machine.files.opened == before
+    machine.files.fail = lambda operation, name: None
+    assert machine.sealer().epochs.last.why == "key-lost"
 
 
 def verified(machine: Machine, kept: list[Said]) -> Any:

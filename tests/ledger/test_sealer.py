@@ -20,6 +20,7 @@ from hoopproxy.ledger.salts import Salts
 from hoopproxy.ledger.sealer import HEARTBEAT_SECONDS
 from hoopproxy.ledger.tree import Tree
 from tests.cli.trail import Trail
+from tests.ending import at_end
 from tests.ledger.sealed import House
 
 
@@ -34,6 +35,7 @@ def test_every_record_is_sealed_in_its_order_with_its_commitment(house: House) -
     records = house.records()
     tiles = house.sealer.tiles()
     salts = Salts(house.folder)
+    at_end(salts.close)
     assert {record.kind for record in records} >= {Kind.EVENT, Kind.CHUNK}
     sealed = [each for index in range(tiles.size) for each in Leaf.decode(tiles.leaf(index)).records]
     for leaf, record in zip(sealed, records, strict=False):
@@ -201,6 +203,7 @@ def test_the_same_journal_makes_the_same_tree(tmp_path: Path) -> None:
     with JournalReader(house.folder) as reader:
         blocks = list(reader.blocks())
     salts, marker = Salts(house.folder), marker_of(house.folder.path.name)
+    at_end(salts.close)
     assert len(blocks) > 3
     for step in (1, 2, len(blocks)):
         tree = Tree()

@@ -32,6 +32,7 @@ from hoopproxy.ledger.note import SigningKey
 from hoopproxy.ledger.salts import Salts
 from hoopproxy.ledger.tiles import decode_bundle, encode_bundle
 from hoopproxy.ledger.tree import Tree
+from tests.ending import at_end
 from tests.ledger.sealed import House, edited, rewritten_segment
 
 
@@ -259,6 +260,7 @@ def test_a_leaf_that_retention_left_a_part_of_is_checked_in_that_part(blocks: Ho
 def test_an_erased_record_is_called_erased_and_names_the_event(house: House) -> None:
     """The law may demand it; the tree stays whole."""
     salts = Salts(house.folder)
+    at_end(salts.close)
     victim = next(record for record in house.records() if record.kind == Kind.EVENT and record.jseq > 120)
     kept = commitment(salts[victim.key_id], victim.jseq, victim.kind, victim.body)
     stub = Stub(victim.kind, len(victim.body), kept).encode()

@@ -51,6 +51,8 @@ class Driven:
         if not self.pid:
             os.chdir(folder)
             os.execvpe(argv[0], list(argv), surroundings)
+        self._poll = select.poll()  # not select(), which takes no handle of 1,024 or above
+        self._poll.register(self.handle, select.POLLIN)
         self.resize(*size)
         self.wait()
 
@@ -60,7 +62,7 @@ class Driven:
 
     def read(self, timeout: float) -> bool:
         """Whether something came."""
-        if not select.select([self.handle], [], [], timeout)[0]:
+        if not self._poll.poll(timeout * 1000):
             return False
         try:
             data = os.read(self.handle, 65536)

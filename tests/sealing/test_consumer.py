@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet.task import Clock
 
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.sealing.consumer import Ledger, is_quiet
+from tests.ending import at_end
 from tests.ledger.sealed import Given, House
 
 
@@ -33,6 +35,7 @@ class Timed:
             monotonic=self.clock.seconds,
             sleep=lambda seconds: None,
         )
+        at_end(partial(self.ledger._close, None))
         self.ledger.position(self.house.folder.id)
         self.clock.advance(100)
         self.session = self.house.trail.session()
