@@ -26,6 +26,7 @@ from hoopproxy.config import (
 )
 from hoopproxy.config.carried import NotCarried, carried, received
 from hoopproxy.errors import ConfigError
+from hoopproxy.ledger.note import COSIGNATURE, SigningKey
 
 
 def pair() -> tuple[bytes, bytes]:
@@ -243,6 +244,9 @@ account = "ro"
     ]
 
 
+WITNESS = str(SigningKey.new("witness.example/w1", COSIGNATURE).public)
+
+
 def with_line(section: str, line: str) -> str:
     """SMALL with one more line at the top of a section."""
     return SMALL.replace(f"[[{section}]]\n", f"[[{section}]]\n{line}\n")
@@ -260,6 +264,11 @@ def with_line(section: str, line: str) -> str:
         (SMALL + "[retention]\npayload_days = 500", "payload_days is 500, over events_days (400)"),
         (SMALL + "[retention]\npayload_days = 0", "payload_days is 0 (for ever), over events_days"),
         (SMALL + "[retention.targets.app]\nevents_days = 30", "targets.app.payload_days is 90, over"),
+        (
+            SMALL
+            + "".join(f'[[ledger.witness]]\nurl = "http://{host}"\nkey = "{WITNESS}"\n' for host in "ab"),
+            f"ledger.witness has the key {WITNESS} twice",
+        ),
         (SMALL + '[encryption]\nrecipients = ["age1x"]', "encryption.recipients can't be used"),
         (SMALL + '[encryption]\nkey = "env:X"', "encryption.key is there, but recipients names nobody"),
         (SMALL.replace('targets = ["app"]', ""), "listener[pg].targets is missing"),

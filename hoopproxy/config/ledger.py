@@ -19,6 +19,9 @@ def read_ledger(table: Table) -> LedgerConfig:
     witnesses = tuple(_witness(each) for each in table.list_of_tables("witness", "url"))
     if len(witnesses) > _MOST_WITNESSES:
         table.problem("witness", f"names {len(witnesses)} witnesses; use at most {_MOST_WITNESSES}")
+    keys = [each.key for each in witnesses if each.key]
+    for twice in sorted({key for key in keys if keys.count(key) > 1}):
+        table.problem("witness", f"has the key {twice} twice; a witness signs once, so name one URL for it")
     return LedgerConfig(
         enabled=table.flag("enabled", True),
         origin=table.text("origin", None) or None,

@@ -118,10 +118,13 @@ class Outside:
         if head is None:
             return
         lines, names = b"", []
-        for witness in self._witnesses:
-            name = witness.key.name
+        asked = [  # all at once: one that takes its time must not keep the others' signatures
+            (each.key.name, ensureDeferred(self._cosigned(each, sealer, note, head, notes)))
+            for each in self._witnesses
+        ]
+        for name, signed in asked:
             try:
-                lines += await self._cosigned(witness, sealer, note, head, notes)
+                lines += await signed
             except (HoopproxyError, OSError) as error:
                 self._failed(sealer, name, error)
             else:

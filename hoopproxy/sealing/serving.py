@@ -128,20 +128,21 @@ class Server:
         said: Callable[[Decided], None] = lambda _: None,
     ) -> None:
         """:raises OSError: the address can't be had."""
-        lock = threading.Lock()  # one decision at a time: what is checked must still hold when it is kept
+        self._deciding = threading.Lock()  # one at a time: what is checked must still hold when it is kept
+        self._said = said
+        self._works: Mapping[str, Callable[[bytes], Answer]] = {
+            "/add-checkpoint": witness.add_checkpoint,
+            "/add-epoch": witness.add_epoch,
+        }
+        self._server = _Listening((host, port), _asked(self.decide), tls)
 
-        def decide(path: str, body: bytes) -> Answer:
-            with lock:
-                known: Mapping[str, Callable[[bytes], Answer]] = {
-                    "/add-checkpoint": witness.add_checkpoint,
-                    "/add-epoch": witness.add_epoch,
-                }
-                work = known.get(path)
-                answer = Answer(404, b"there is add-checkpoint here\n") if work is None else work(body)
-                said(Decided(path[:40], answer.status, *_about(body)))
-                return answer
-
-        self._server = _Listening((host, port), _asked(decide), tls)
+    def decide(self, path: str, body: bytes) -> Answer:
+        """What a request is answered. Raises ``OSError`` when the state can't be kept."""
+        with self._deciding:
+            work = self._works.get(path)
+            answer = Answer(404, b"there is add-checkpoint here\n") if work is None else work(body)
+            self._said(Decided(path[:40], answer.status, *_about(body)))
+            return answer
 
     @property
     def port(self) -> int:
@@ -149,9 +150,11 @@ class Server:
         return int(self._server.server_address[1])
 
     def serve(self) -> None:
-        """Serve; returns after :meth:`stop`, called from another thread or a signal's."""
+        """Serve; returns after :meth:`stop`, called from another thread or a signal's. Then nothing is decided any
+        more: whoever has the folder next must find in it all that was signed."""
         self._server.serve_forever(poll_interval=0.25)
         self._server.server_close()
+        self._deciding.acquire()  # for good; connections have threads of their own, which may still be at it
 
     def stop(self) -> None:
         """Stop serving."""

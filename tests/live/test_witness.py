@@ -24,6 +24,7 @@ from hoopproxy.ledger.merkle import consistency
 from hoopproxy.ledger.note import Note, SigningKey, VerifierKey
 from hoopproxy.ledger.timestamp import BadStamp, read_response, request
 from hoopproxy.ledger.witness import Request
+from hoopproxy.sealing.serving import Server, WitnessFolder
 from tests.ledger.test_merkle import mth, numbered, perfect
 
 from .gateway import Configuration, Gateway
@@ -164,6 +165,25 @@ def test_a_witness_is_not_worn_out(witness: Process) -> None:
     assert connection.recv(100).startswith(b"HTTP/1.1 411")
     connection.close()
     assert witness.grow(0, 20)[0] == 200
+
+
+def test_nothing_is_decided_once_it_has_ended(tmp_path: Path) -> None:
+    """The folder is given up then: a connection's thread that was late would sign what the next witness, who has the
+    folder now, knows nothing of, and so sign two roots of one size."""
+    folder = WitnessFolder(tmp_path / "witness", NAME)
+    server = Server(folder.witness([LOG.public]), "127.0.0.1", 0)
+    first, second = (
+        Request(0, (), Checkpoint(LOG.public.name, size, mth(LEAVES[:size])).signed(LOG)).encode()
+        for size in (5, 6)
+    )
+    assert server.decide("/add-checkpoint", first).status == 200
+    server.stop()
+    server.serve()
+    folder.close()
+    late = threading.Thread(target=server.decide, args=("/add-checkpoint", second), daemon=True)
+    late.start()
+    late.join(0.3)
+    assert late.is_alive(), "it waits for good"
 
 
 def _answers(witness: Process) -> bool:

@@ -205,6 +205,34 @@ def test_a_witness_that_has_seen_another_tree_means_an_old_copy_too(street: Stre
     assert street.house.sealer.epochs.last == last
 
 
+def test_a_witness_that_takes_its_time_does_not_keep_another_from_being_asked(street: Street) -> None:
+    """It may take twenty seconds to answer nothing, and half of them could be such."""
+    asked: list[Deferred[Reply]] = []
+
+    def post(url: str, body: bytes, type: str, limit: int) -> Deferred[Reply]:
+        answer: Deferred[Reply] = Deferred()
+        asked.append(answer)
+        return answer
+
+    slow = SigningKey.new("witness.example/slow", COSIGNATURE)
+    witnesses = [WitnessAt("http://slow/", slow.public), WitnessAt("http://w/", street.key.public)]
+    street.outside = Outside(
+        post,
+        street.events.append,
+        witnesses=witnesses,
+        clock=street.clock.seconds,
+        later=street.clock.callLater,
+    )
+    street.sealed()
+    assert len(asked) == 2
+    note, head, _ = street.house.sealer.shown()
+    assert head is not None
+    good = street.witness.add_checkpoint(Request(0, (), note).encode())
+    asked[1].callback(Reply(good.status, good.body))
+    asked[0].errback(NoAnswer("no answer: TimeoutError"))
+    assert street.kinds() == ["audit.witness_failed", "audit.witnessed"]
+
+
 def test_nobody_is_asked_after_the_end(street: Street) -> None:
     """No timer may hold the process."""
     street.sealed()
