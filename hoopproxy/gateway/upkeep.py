@@ -103,6 +103,11 @@ class Upkeep:
             return
         if self._process is not None:
             return  # the last one is still at it
+        if self._gateway.clock_watch.is_doubtful:
+            self.log.error(
+                "the clock was set forth by a day or more: nothing expires until that is a day ago"
+            )
+            return
         where = ["--config", os.fspath(config.path)]
         # -P: no module out of whatever folder the gateway was started in.
         arguments = [sys.executable, "-P", "-m", "hoopproxy.cli", "journal", "compact", *where, "--nice"]

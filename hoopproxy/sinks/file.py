@@ -207,18 +207,22 @@ class FileSink:
 
     def _rotate(self) -> None:
         assert self._handle is not None
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._wall()))
-        name = f"{self.path.name}.{stamp}"
-        of_this_second = [path.name for path in self._old() if path.name.startswith(name)]
-        if of_this_second:
-            before = of_this_second[-1].removeprefix(name).lstrip("-") or "0"
-            name = f"{name}-{int(before) + 1:06d}"
-        os.rename(self.path, self.path.with_name(name))
+        os.rename(self.path, self.path.with_name(self._next_name()))
         self._close()
         self._open()
         if self._rotation.keep:
             for path in self._old()[: -self._rotation.keep]:
                 path.unlink(missing_ok=True)
+
+    def _next_name(self) -> str:
+        """By the time, and after every old file's whatever the clock says: the first names are the first to go."""
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._wall()))
+        name = f"{self.path.name}.{stamp}"
+        last = self._old()[-1:]
+        if not last or last[0].name < name:
+            return name
+        newest, _, number = last[0].name.removeprefix(f"{self.path.name}.").partition("-")
+        return f"{self.path.name}.{newest}-{int(number or 0) + 1:06d}"
 
     def _old(self) -> list[Path]:
         """The files that were rotated away, oldest first."""

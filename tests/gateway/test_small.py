@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 
 from hoopproxy.events import ClientFacts, GatewayClock, LoginFailed
 from hoopproxy.gateway import notify
-from hoopproxy.gateway.clockwatch import HOUR, ClockWatch
+from hoopproxy.gateway.clockwatch import DAY_NS, HOUR, ClockWatch
 from hoopproxy.gateway.plugins import broken_plugins
 from hoopproxy.gateway.voice import Voice
 from hoopproxy.wire.recorder import Clock as Times
@@ -47,6 +47,28 @@ def test_the_clocks_are_on_record_at_start_hourly_and_at_a_step() -> None:
     assert len(said) == 4
     watch.stop()
     assert not clock.getDelayedCalls()
+
+
+def test_a_clock_that_was_set_forth_by_days_is_in_doubt_for_a_day_or_until_it_is_put_right() -> None:
+    """What is removed because of it can't be put back."""
+    clock, wall = Clock(), [10**18]
+    times = Times(lambda: wall[0] + int(clock.seconds() * 1e9), lambda: int(clock.seconds() * 1e9))
+    watch = ClockWatch(clock, times, lambda event: None)
+    watch.start()
+    assert not watch.is_doubtful
+    wall[0] += DAY_NS - 1
+    assert not watch.is_doubtful
+    wall[0] += 1000 * DAY_NS
+    assert watch.is_doubtful
+    wall[0] -= 1001 * DAY_NS
+    assert not watch.is_doubtful
+    wall[0] += 1001 * DAY_NS
+    assert watch.is_doubtful
+    clock.advance(23 * HOUR)
+    assert watch.is_doubtful
+    clock.advance(HOUR)
+    assert not watch.is_doubtful
+    watch.stop()
 
 
 # --- the gateway's own stream

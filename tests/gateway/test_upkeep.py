@@ -40,6 +40,7 @@ class House:
             shared=SimpleNamespace(settings=SimpleNamespace(config=config)),
             reactor=self.clock,
             spawn=self._spawn,
+            clock_watch=SimpleNamespace(is_doubtful=False),
         )
 
     def record(self, event: Any, asker: Asker, allowed: bool) -> Deferred[None]:
@@ -133,6 +134,22 @@ def test_a_failure_is_said_in_the_log() -> None:
     house.process.errReceived(b"first\nthe journal is damaged\n")
     house.process.processEnded(Failure(ProcessTerminated(1)))
     assert said == ["the journal is damaged"]
+
+
+def test_nothing_expires_at_once_because_a_clock_says_that_it_is_years_later() -> None:
+    """A wrong time server would have the whole trail removed: no copy of it would be left to put right."""
+    house = House()
+    upkeep = Upkeep(house.gateway)
+    said: list[str] = []
+    upkeep.log = SimpleNamespace(error=said.append)  # type: ignore[misc]
+    upkeep.start()
+    house.gateway.clock_watch.is_doubtful = True
+    house.clock.advance(FIRST_SECONDS)
+    assert house.log == []
+    assert "the clock was set forth" in said[0]
+    house.gateway.clock_watch.is_doubtful = False
+    house.clock.advance(24 * 3600)
+    assert len(house.log) == 1
 
 
 def test_zero_hours_is_never_until_a_reload_says_otherwise() -> None:

@@ -127,6 +127,19 @@ def test_a_target_may_have_its_own_time() -> None:
     assert len(life.journal.folder.segments()) == 4
 
 
+def test_a_day_on_which_the_clock_was_ahead_holds_up_no_other() -> None:
+    """One segment that ended in the year 2035, and nothing after it expired before 2035."""
+    life = Life()
+    for number in (0, 4000, 1, 2, 140):
+        life.day(number, f"day {number}")
+    life.at(150)
+    left = [each for each in life.left().values() if "rows" in each]
+    assert left == ["rows of day 0", "rows of day 2", "rows of day 140"]
+    life.at(240)
+    left = [each for each in life.left().values() if "rows" in each]
+    assert left == ["rows of day 0", "rows of day 140"], "day 0's segment ended on day 4000"
+
+
 def test_zero_is_for_ever() -> None:
     """And costs nothing."""
     life = lived()

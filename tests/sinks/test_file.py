@@ -185,6 +185,18 @@ def test_a_new_file_is_begun_at_the_end_of_a_period_also_over_a_restart(sinks: A
     assert numbers(old) == [1, 2]
 
 
+def test_a_clock_that_was_set_back_makes_no_new_file_the_oldest(sinks: Any, path: Path) -> None:
+    """``keep`` removes the oldest by name: what was rotated after the clock was put right went at once, for as long as
+    there were files of the time before."""
+    wall = Wall()
+    sink = sinks(Rotation(bytes=300, keep=3), wall)
+    for number in range(1, 11):
+        wall.now += 1 if number != 6 else -3600
+        done(sink.deliver(deliveries(number, number, size=100)))
+    files = sorted(path.parent.glob("trail.jsonl.*"))
+    assert [numbers(each) for each in [*files, path]] == [[7], [8], [9], [10]]
+
+
 @pytest.mark.parametrize("signal", [True, False])
 def test_logrotate_takes_the_file_away_and_a_new_one_is_there(sinks: Any, path: Path, signal: bool) -> None:
     """With SIGHUP or without: nothing goes into a file that nobody looks at any more."""
