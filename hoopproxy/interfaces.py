@@ -217,7 +217,11 @@ class IRelay(Interface):
         """Take that reason back."""
 
     def ask(question: Command, token: int) -> None:
-        """Answer a Login, Connect, StartTLS, Cancel or Decide through ``Exchange.answer(token, answer)``."""
+        """Answer a Login, Connect, StartTLS, Cancel, Compute or Decide through ``Exchange.answer(token, answer)``."""
+
+    def turn(callback: Callable[[], None]) -> bool:
+        """Whether something that a ``Compute`` asks for would begin at once. If not, call back when it would; who is
+        called asks once more."""
 
     def register_cancel(key: bytes, request: bytes) -> None:
         """Remember a cancel key for this session."""

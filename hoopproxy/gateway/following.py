@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 from hoopproxy.config import Config, SecretRef
 from hoopproxy.delivery.pipe import Lines
 
-__all__ = ["Following", "environment_of"]
+__all__ = ["PASSED_ON", "Following", "environment_of"]
 
-_PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
+PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 _REFERENCE: Final = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)\Z")
 _LAST_WORDS: Final = 4096
 
@@ -30,7 +30,7 @@ def environment_of(config: Config) -> dict[str, str]:
 
     The gateway's own environment holds passwords of targets, which are nobody's business who reads the trail.
     """
-    names = {*_PASSED_ON, *_variables(attrs.evolve(config, listeners=(), targets=(), checkers=()))}
+    names = {*PASSED_ON, *_variables(attrs.evolve(config, listeners=(), targets=(), checkers=()))}
     archive = config.archive
     if archive.to is not None and archive.to.startswith("s3://") and archive.access_key is None:
         # Whoever the machine is: the library looks there by itself.

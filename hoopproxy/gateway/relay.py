@@ -11,6 +11,7 @@ of them is gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IReactorTime
@@ -53,6 +54,10 @@ class Owner:
 
     def ask(self, question: Command, token: int) -> None:
         """Answer a question through ``relay.answer(token, ...)``, never before this returns."""
+        raise NotImplementedError
+
+    def turn(self, callback: Callable[[], None]) -> bool:
+        """Whether something long may be read now; if not, call back when it may."""
         raise NotImplementedError
 
     def register_cancel(self, key: bytes, request: bytes) -> None:
@@ -365,6 +370,10 @@ class Relay:
     def ask(self, question: Command, token: int) -> None:
         """Put a question to the session."""
         self.owner.ask(question, token)
+
+    def turn(self, callback: Callable[[], None]) -> bool:
+        """Whether something long may be read now; if not, call back when it may."""
+        return self.owner.turn(partial(self._guarded, callback))
 
     def answer(self, token: int, answer: object) -> None:
         """Give the exchange an answer. Never call it from within :meth:`ask`."""

@@ -27,6 +27,7 @@ from hoopproxy.errors import Damaged, HoopproxyError, JournalRefused
 from hoopproxy.events import ClientFacts, GatewayJournal, GatewayPluginFailed, GatewayStarted, GatewayStopped
 from hoopproxy.events import LoginFailed as LoginFailedEvent
 from hoopproxy.gateway import notify, recovery, state
+from hoopproxy.gateway.aside import Aside
 from hoopproxy.gateway.cancel import Cancels
 from hoopproxy.gateway.clockwatch import ClockWatch
 from hoopproxy.gateway.descriptors import ample
@@ -323,6 +324,7 @@ class GatewayService(Service):
             crowd=Crowd(limits),
             cancels=Cancels(self.reactor, self.figures),
             reports=FailureReports(self.reactor, self._summary),
+            aside=Aside(self.reactor, self.spawn),
         )
         self.clock_watch = ClockWatch(self.reactor, self.times, self._say_clock)
         self.reload = Reload(self)
@@ -396,6 +398,7 @@ class GatewayService(Service):
         yield self.ports.close()
         self.closed_by_us = yield drain(self.shared, self.reactor, seconds)
         self.clock_watch.stop()
+        self.shared.aside.stop()
         self.shared.rounds.stop()
         self.shared.reports.flush()
         last = [part for part in self._parts if getattr(part, "is_last", False)]

@@ -8,6 +8,8 @@ Identity and grant are bound once. The session owns no bytes: those are the rela
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocol
@@ -37,6 +39,7 @@ from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import (
     Cancel,
     Command,
+    Compute,
     Connect,
     Decide,
     Inside,
@@ -169,11 +172,21 @@ class Session(LoggingIn, Admitting):
             return self._start_tls(question)
         if isinstance(question, Decide):
             return self._pending
+        if isinstance(question, Compute):
+            return self._shared.aside.compute(question, self._who, self)
         if isinstance(question, Inside):
             return self._open_inside(question)
         if isinstance(question, Cancel):
             return self._shared.cancels.show(question.key, self.facts.addr)
         raise TypeError("a question that nobody answers")
+
+    @property
+    def _who(self) -> str:
+        return "" if self.identity is None else self.identity.id
+
+    def turn(self, callback: Callable[[], None]) -> bool:
+        """Whether something long of this identity may be read now; if not, call back when it may."""
+        return self._shared.aside.turn(callback, self._who, self)
 
     def _deliver(self, answer: object, token: int) -> None:
         # Always from a later turn: answers given at once would nest without end.
@@ -352,8 +365,8 @@ class Session(LoggingIn, Admitting):
         """Compare what this session holds with what all may hold together."""
         if self._relay is None or self._over:
             return
-        relay, who = self._relay, "" if self.identity is None else self.identity.id
-        refusal = self._account.now(relay.held, relay.exchange.spooled, who)
+        relay = self._relay
+        refusal = self._account.now(relay.held, relay.exchange.spooled, self._who)
         if refusal is not None:
             self.refuse(refusal)
 
@@ -369,6 +382,7 @@ class Session(LoggingIn, Admitting):
             attempt.abandon()
         if self._pending is not None:
             self._pending.cancel()
+        self._shared.aside.forget(self)
 
     def gone(self) -> None:
         """Both connections are gone, and the end is on record."""

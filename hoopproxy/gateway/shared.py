@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from hoopproxy.config import CheckerConfig, Config, Listener, Target
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import TargetFacts
+from hoopproxy.gateway.aside import Here, IAside
 from hoopproxy.gateway.cancel import Cancels
 from hoopproxy.gateway.figures import Figures
 from hoopproxy.gateway.limits import Crowd, Deadlines, Rounds
@@ -108,6 +109,8 @@ class Shared:
     sessions: dict[str, Session] = attrs.field(factory=dict)
     rounds: Rounds = attrs.field(init=False)
     deadlines: Deadlines = attrs.field(init=False)
+    aside: IAside = attrs.field(factory=Here)
+    """Where what is long is read."""
     draining: bool = False
     awaiting: Callable[[tuple[str, ...]], DurableJournal] | None = None
     """Gives the journal whose records are durable when they are at these sinks, too (``durable_at``)."""

@@ -27,6 +27,10 @@ class Conversation:
     express: Express | None = None
     """This protocol's short way, if it has one."""
 
+    computes = False
+    """Whether each message of the client that is longer than a megabyte makes it ask ``Compute``: such a message is
+    then completed when that can begin."""
+
     def opened(self) -> Commands:
         """The client connected (and its TLS, where the listener begins with TLS, is up)."""
         return None

@@ -19,6 +19,7 @@ from hoopproxy.wire.commands import (
     Close,
     Command,
     Completed,
+    Compute,
     Connect,
     Decide,
     Forward,
@@ -260,6 +261,12 @@ class Deeds(Turn):
         peer.question, peer.token = question, 0
         self._attention = True
 
+    def _ask_first(self, question: Compute) -> None:
+        if self._peer is not self.client:
+            raise ValueError("only for a frame of the client something is worked out first")
+        self._ask(question)
+        self._again = True
+
     def _ask_inside(self, question: Inside) -> None:
         self._ask(question)
         self._peer.asked = self._frame
@@ -419,6 +426,7 @@ DO: Mapping[type, Callable[[Any, Any], None]] = {
     Connect: Deeds._ask,
     StartTLS: Deeds._ask,
     Cancel: Deeds._ask,
+    Compute: Deeds._ask_first,
     Inside: Deeds._ask_inside,
     ToInside: Deeds._to_inside,
     Decide: Deeds._decide,

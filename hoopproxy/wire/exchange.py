@@ -236,7 +236,11 @@ class Exchange(Short):
                     self._end_turn()
             else:
                 peer.after_end += len(data)
-        elif self._stops(peer) or (peer is self.client and peer.codec.waiting > _LONG and self._must_wait()):
+        elif self._stops(peer) or (
+            peer is self.client
+            and peer.codec.waiting > _LONG
+            and (self._must_wait() or self._must_queue(len(data)))
+        ):
             peer.backlog += (data,)
             if not peer.paused:
                 peer.paused = True
@@ -444,6 +448,18 @@ class Exchange(Short):
             told = self.conversation.answered
             self._guarded(lambda: self._run(told(question, answer)))
         self._continue(peer)
+        self._let_go(peer)
+
+    def _let_go(self, peer: Peer) -> None:
+        """What a question was about may be as long as a message can be: it doesn't lie until the next one comes."""
+        codec = peer.codec
+        if (
+            not self._attention
+            and len(codec.data) > _LONG
+            and not peer.unread()
+            and peer.recorded == peer.position
+        ):
+            codec.release()
 
     def _go_on(self) -> None:
         if self._closing is None:

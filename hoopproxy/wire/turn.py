@@ -183,6 +183,7 @@ class Turn:
     def held(self) -> int:
         """Bytes that this session keeps in memory: unfinished messages, backlog, and what waits for the disk."""
         backlog = sum(map(len, self.client.backlog)) + sum(map(len, self.server.backlog))
+        backlog += self.client.unread()
         waiting = self._held_bytes + len(self._waiting)
         return self.client.codec.held + self.server.codec.held + waiting + backlog
 
@@ -510,12 +511,27 @@ class Turn:
         journal.when_durable(last, self._written)
         return True
 
+    def _must_queue(self, more: int) -> bool:
+        """Whether a long message, whole with ``more`` bytes, has to wait until it can be read beside the data path.
+
+        Meanwhile it stays where it is, most of it in a file: in memory there is one for each that is read.
+        """
+        codec = self.client.codec
+        if (
+            not self.conversation.computes
+            or codec.waiting + more < codec.need
+            or self.relay.turn(self._written)
+        ):
+            return False
+        self._behind = self._attention = True
+        return True
+
     def _written(self) -> None:
-        """What the journal had is written."""
+        """What the journal had is written, or it is this session's turn to have something read."""
         if not self._behind or self.ended:
             return
         self._behind = False
-        if not self._must_wait():
+        if not self._must_wait() and not self._must_queue(sum(map(len, self.client.backlog))):
             self._go_on()
 
     def _go_on(self) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.postgres.doubt import IN_DOUBT
+from hoopproxy.protocols.postgres.long_reading import LongReading
+from hoopproxy.protocols.postgres.long_texts import LONG, ReadText, Values
 from hoopproxy.protocols.postgres.outstanding import (
     BIND,
     EXECUTE,
@@ -19,7 +21,14 @@ from hoopproxy.protocols.postgres.outstanding import (
     Sent,
     skipped,
 )
-from hoopproxy.protocols.postgres.prepared import decoded_parameters, echoed, hidden_values, places
+from hoopproxy.protocols.postgres.prepared import (
+    UNKNOWN,
+    Portal,
+    decoded_parameters,
+    echoed,
+    hidden_values,
+    places,
+)
 from hoopproxy.protocols.postgres.reading import REMEMBERED, Part, Reading
 from hoopproxy.protocols.postgres.refusing import ALONE, GO, HEADER, NO_PORTAL, NOTHING
 from hoopproxy.protocols.postgres.requests import (
@@ -30,7 +39,6 @@ from hoopproxy.protocols.postgres.requests import (
     read_parse,
     read_query,
 )
-from hoopproxy.protocols.postgres.undecided import Undecided
 from hoopproxy.wire.commands import FORWARD, PAUSE, Command, Decide, Redact, Verdict
 from hoopproxy.wire.frames import Frame, Span
 from hoopproxy.wire.recorder import dump
@@ -46,7 +54,7 @@ _TOLD: dict[str, object] = {}
 _new = tuple.__new__  # one is made for each command; a named tuple's own constructor costs twice as much
 
 
-class Commanding(Undecided):
+class Commanding(LongReading):
     """Frames of an admitted client to commands."""
 
     __slots__ = ()
@@ -91,16 +99,18 @@ class Commanding(Undecided):
             verbs, rest = plain
             told = b'{"range":[%d,%d],"text":"%b%b' % (start, end, sql, rest)
             return (_new(Decide, (verbs, end - start, _TOLD, (), True, None, None, told, _REQUESTED)),)
-        reading = self._reader.read(sql, under_way)
+        read = self._read(frame, sql, under_way)
+        if not isinstance(read, ReadText):
+            return read
+        reading = read.reading
         verbs = reading.verbs
         if pipeline.answering:
             return self._not_sent(self._secrets(frame.start + HEADER, reading, {}))
         fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs, "text": reading.text}
         self._pending = sent = Sent(QUERY)
         if not REMEMBERED.isdisjoint(verbs):
-            parts = self._reader.parts(sql, under_way)
-            sent.about = (parts, reading.text)
-            verbs = self._expanded(parts, verbs, fields)
+            sent.about = (read.parts, reading.text)
+            verbs = self._expanded(read.parts, verbs, fields)
         spans: tuple[Span, ...] = ()
         if reading.secrets:
             spans = self._secrets(frame.start + HEADER, reading, fields)
@@ -130,21 +140,26 @@ class Commanding(Undecided):
         message = read_parse(frame.body)
         text_at = HEADER + len(message.name) + 1
         under_way = not pipeline.fresh
-        reading = self._reader.read(message.sql, under_way)
+        read = self._read(frame, message.sql, under_way)
+        if not isinstance(read, ReadText):
+            return read
+        reading, secret = read.reading, read.secret
         verbs = reading.verbs
         if pipeline.answering:
-            self._undo_later(self._names.parse(message, verbs, reading.text))
+            self._undo_later(self._names.parse(message, verbs, reading.text, parts=read.parts, secret=secret))
             return self._not_sent(self._secrets(frame.start + text_at, reading, {}))
         fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs, "text": reading.text}
         if "EXECUTE" in verbs:
-            verbs = self._expanded(self._reader.parts(message.sql, under_way), verbs, fields)
+            verbs = self._expanded(read.parts, verbs, fields)
         if message.name:
             fields["statement"] = message.name.decode("utf-8", "backslashreplace")
         spans = self._secrets(frame.start + text_at, reading, fields)
         self._pending = sent = Sent(PARSE)
         sent.echo = tuple(message.sql[span.start : span.end] for span in reading.secrets)
         detail, echo = fields.get("detail"), sent.echo
-        self._remember = lambda: self._names.parse(message, verbs, reading.text, detail, echo)
+        self._remember = lambda: self._names.parse(
+            message, verbs, reading.text, detail, echo, read.parts, secret
+        )
         return (Decide(verbs, frame.end - frame.start, fields, spans, False),)
 
     def _bind(self, frame: Frame) -> Sequence[Command] | None:
@@ -172,17 +187,21 @@ class Commanding(Undecided):
     def _decide_bind(self, message: Bind, frame: Frame, size: int) -> Sequence[Command] | None:
         start, names = frame.start + HEADER, self._names
         statement = names.statement(message.statement)
-        spans = places(
-            hidden_values(message.values, statement.secret), message.values, message.offsets, start
-        )
+        portal = Portal(message.portal, statement, message, size=size)
+        if size > LONG:
+            values = self._read_values(frame, message, statement)
+            if not isinstance(values, Values):
+                return values
+            portal.hidden, portal.parameters, echo = values.hidden, values.parameters, values.echo
+            portal.echo = values.echo_of(values.hidden)
+        else:
+            portal.hidden = hidden_values(message.values, statement.secret)
+            echo = self._echo(message) if portal.hidden else ()
+        spans = places(portal.hidden, message.values, message.offsets, start)
         if self._pipeline.answering:
             return self._not_sent(spans)
-        self._pending = Sent(BIND, echo=self._echo(message) if spans else ())
-
-        def remember() -> None:
-            names.bind(message, start, size)
-
-        self._remember = remember
+        self._pending = Sent(BIND, echo=echo)
+        self._remember = lambda: names.opened(portal)
         fields: dict[str, object] = {
             "verb": "BIND",
             "verbs": statement.verbs,
@@ -205,7 +224,7 @@ class Commanding(Undecided):
         verbs = statement.verbs
         if (
             statement.text is not None
-            and statement.source is None
+            and not statement.parts
             and statement.executes is None
             and not (message.rows or message.portal or portal.hidden or statement.echo)
         ):
@@ -233,9 +252,9 @@ class Commanding(Undecided):
         sent.echo = statement.echo
         if portal.hidden and bind is not None:
             fields["redacted"] = sum(len(bind.values[i] or b"") for i in portal.hidden)
-            sent.echo += echoed(bind.values, portal.hidden)
-        if statement.source is not None:
-            sent.about = (self._reader.parts(statement.source, not self._pipeline.fresh), statement.text)
+            sent.echo += echoed(bind.values, portal.hidden) if portal.echo is None else portal.echo
+        if statement.parts:
+            sent.about = (statement.parts, statement.text)
         return (Decide(verbs, end - start, fields, (), True, portal.op),)
 
     @staticmethod
@@ -249,21 +268,30 @@ class Commanding(Undecided):
         if frame.body is None:
             return self._too_large(frame)
         call = read_function_call(frame.body)
-        hidden = hidden_values(call.values, None)
-        spans = places(hidden, call.values, call.offsets, frame.start + HEADER)
+        if len(frame.body) > LONG:
+            values = self._read_values(frame, call, UNKNOWN)
+            if not isinstance(values, Values):
+                return values
+        else:
+            hidden = hidden_values(call.values, None)
+            values = Values(
+                hidden=hidden,
+                echo=echoed(call.values, hidden),
+                parameters=decoded_parameters(call.values, call.formats, (), self._reader.encoding, hidden),
+            )
+        spans = places(values.hidden, call.values, call.offsets, frame.start + HEADER)
         if self._pipeline.answering:
             return self._not_sent(spans)
-        parameters = decoded_parameters(call.values, call.formats, (), self._reader.encoding, hidden)
         fields: dict[str, object] = {
             "verb": "FUNCTION CALL",
             "verbs": ("FUNCTION CALL",),
-            "parameters": parameters,
+            "parameters": values.parameters,
             "detail": {"function": call.function},
         }
         if spans:
             fields["redacted"] = sum(span.end - span.start for span in spans)
         self._pending = sent = Sent(FUNCTION)
-        sent.echo = echoed(call.values, hidden)
+        sent.echo = values.echo
         return (Decide(("FUNCTION CALL",), frame.end - frame.start, fields, spans),)
 
     # --- the verdict ---------------------------------------------------------------------------------

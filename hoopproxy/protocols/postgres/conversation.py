@@ -14,7 +14,17 @@ from hoopproxy.protocols.postgres.reading import Reader
 from hoopproxy.protocols.postgres.refusals import say
 from hoopproxy.protocols.postgres.replies import Replies
 from hoopproxy.protocols.postgres.startup import Startup
-from hoopproxy.wire.commands import Close, Command, Completed, Decide, Refusal, ToClient, Told, Verdict
+from hoopproxy.wire.commands import (
+    Close,
+    Command,
+    Completed,
+    Compute,
+    Decide,
+    Refusal,
+    ToClient,
+    Told,
+    Verdict,
+)
 from hoopproxy.wire.conversation import Commands, Conversation
 from hoopproxy.wire.frames import Frame
 
@@ -26,6 +36,8 @@ class PostgresConversation(Conversation):
 
     The calls of the hot path are attributes, so that they go where they end, without a step in between.
     """
+
+    computes = True
 
     __slots__ = (
         "_commanding",
@@ -83,6 +95,9 @@ class PostgresConversation(Conversation):
     def answered(self, question: Command, answer: object) -> Commands:
         if self._startup is not None:
             return self._startup.answered(question, answer)
+        if isinstance(question, Compute):
+            self._commanding.computed(question, answer)
+            return None
         assert isinstance(question, Decide)
         assert isinstance(answer, Verdict)
         return self._commanding.answered(question, answer)

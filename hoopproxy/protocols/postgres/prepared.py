@@ -6,18 +6,18 @@ later, so it can be taken back: a failed one, and all that the target discarded 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
 
 from hoopproxy.events import safe_text
 from hoopproxy.protocols.postgres.conninfo import passwords_in
-from hoopproxy.protocols.postgres.reading import REMEMBERED, Part, Reader
+from hoopproxy.protocols.postgres.reading import Part, Reader
 from hoopproxy.protocols.postgres.redact import ALL, looks_secret, secret_parameters, secrets_in
 from hoopproxy.protocols.postgres.requests import Bind, Parse
 from hoopproxy.protocols.postgres.sql import ALL as EVERY
-from hoopproxy.protocols.postgres.sql import UNCLASSIFIED, deallocated_name, executed_name, prepared_name
+from hoopproxy.protocols.postgres.sql import UNCLASSIFIED
 from hoopproxy.protocols.postgres.types import decode
 from hoopproxy.wire.frames import Span
 from hoopproxy.wire.recorder import dump
@@ -30,6 +30,7 @@ __all__ = [
     "Prepared",
     "decoded_parameters",
     "echoed",
+    "echoed_at",
     "hidden_values",
     "places",
 ]
@@ -54,7 +55,7 @@ _PARAMETER = 3  # position in events.REDACTIONS
 class Prepared:
     """A prepared statement. ``types`` are the OIDs of its parameters, as far as they are known.
 
-    ``source`` is the text itself if its success changes names (``PREPARE``, ``DEALLOCATE``), else ``None``;
+    ``parts`` are the text's statements if their success changes names (``PREPARE``, ``DEALLOCATE``), else none;
     ``executes`` the text of what an ``EXECUTE`` in it runs. Until the target has confirmed it, ``before`` is what
     the name meant before; once it has not, ``instead`` is what the name means.
     """
@@ -66,7 +67,7 @@ class Prepared:
     secret: Any = frozenset()
     shown: str | None = None
     size: int = 0
-    source: bytes | None = attrs.field(default=None, repr=False)
+    parts: tuple[Part, ...] = ()
     executes: object = None
     before: Prepared | None = None
     instead: Prepared | None = None
@@ -103,6 +104,8 @@ class Portal:
     size: int = 0
     parameters: list[object] | None = None
     op: str | None = None
+    echo: tuple[bytes, ...] | None = attrs.field(default=None, repr=False)
+    """What of the hidden ones a target may repeat, where that is known already."""
 
 
 UNKNOWN = Prepared(b"", (UNCLASSIFIED,), None)
@@ -134,22 +137,27 @@ class Names:
         text: object,
         executes: object = None,
         echo: tuple[bytes, ...] = (),
+        parts: tuple[Part, ...] = (),
+        secret: Any = None,
     ) -> Prepared:
         """A Parse was sent; returns what it prepares, for :meth:`confirmed` or :meth:`take_back`.
 
-        :param echo: the credentials in its text.
+        :param echo: the credentials in its text. :param parts: its statements, where names are told by them.
+        :param secret: which of its parameters carry a secret, where that is known already.
         """
         name, sql = message.name, message.sql
         before = self._statements.get(name)
+        if secret is None:
+            secret = secret_parameters(sql, standard_conforming_strings=self._reader.strings)
         statement = Prepared(
             name,
             verbs,
             text,
             message.types,
-            secret_parameters(sql, standard_conforming_strings=self._reader.strings),
+            secret,
             name.decode("utf-8", "backslashreplace") or None,
             len(sql),
-            None if REMEMBERED.isdisjoint(verbs) else sql,
+            parts,
             executes,
             UNKNOWN if before is not None and before.size > SMALL else before,
             echo=echo,
@@ -171,7 +179,7 @@ class Names:
             or not found.told
             or found.before is not None
             or found.instead is not None
-            or found.source is not None
+            or found.parts
             or found.executes is not None
             or found.secret
             or found.echo
@@ -205,10 +213,12 @@ class Names:
         """
         statement = self.statement(message.statement)
         hidden = hidden_values(message.values, statement.secret)
-        self._remember(
-            self._portals, message.portal, Portal(message.portal, statement, message, hidden, size)
-        )
+        self.opened(Portal(message.portal, statement, message, hidden, size))
         return places(hidden, message.values, message.offsets, start) if hidden else ()
+
+    def opened(self, portal: Portal) -> None:
+        """A Bind was sent that makes this portal."""
+        self._remember(self._portals, portal.name, portal)
 
     def statement(self, name: bytes) -> Prepared:
         """The statement of this name; :data:`UNKNOWN` if it was not prepared in our sight."""
@@ -286,7 +296,7 @@ class Names:
         texts: list[object] = []
         for part in parts:
             if "EXECUTE" in part.verbs:
-                name = executed_name(part.text)
+                name = part.executes
                 statement = self.statement(name) if name else UNKNOWN
                 found.update(dict.fromkeys(statement.verbs))
                 texts.append(statement.text)
@@ -300,15 +310,12 @@ class Names:
 
         :param text: what an event may hold of it.
         """
-        if tag == "PREPARE" and (name := prepared_name(part.text)) is not None:
+        if tag == "PREPARE" and (name := part.prepares) is not None:
             inner = tuple(verb for verb in part.verbs if verb != "PREPARE") or (UNCLASSIFIED,)
             shown = name.decode("utf-8", "backslashreplace")
-            statement = Prepared(name, inner, text, (), frozenset(), shown, len(part.text))
+            statement = Prepared(name, inner, text, (), frozenset(), shown, part.size)
             self._remember(self._statements, name, statement)
-        elif (
-            tag.startswith(("DEALLOCATE", "DISCARD ALL"))
-            and (name := deallocated_name(part.text)) is not None
-        ):
+        elif tag.startswith(("DEALLOCATE", "DISCARD ALL")) and (name := part.deallocates) is not None:
             if name == EVERY:
                 self._statements.clear()
                 self._kept = sum(portal.size for portal in self._portals.values())
@@ -318,13 +325,18 @@ class Names:
 
 def echoed(values: Sequence[bytes | None], hidden: frozenset[int]) -> tuple[bytes, ...]:
     """What of these credentials a target's error may repeat: the values, and the passwords inside them."""
-    found: list[bytes] = []
+    return tuple((values[index] or b"")[start:end] for index, start, end in echoed_at(values, hidden))
+
+
+def echoed_at(values: Sequence[bytes | None], hidden: Iterable[int]) -> list[tuple[int, int, int]]:
+    """The same, as places: which value, from where to where in it."""
+    found: list[tuple[int, int, int]] = []
     for index in hidden:
         value = values[index] or b""
-        found.append(value)
-        found += [value[start:end] for start, end in passwords_in(value)[0]]
-        found += [value[span.start : span.end] for span in secrets_in(value)]
-    return tuple(found)
+        found.append((index, 0, len(value)))
+        found += [(index, start, end) for start, end in passwords_in(value)[0]]
+        found += [(index, span.start, span.end) for span in secrets_in(value)]
+    return found
 
 
 def hidden_values(values: Sequence[bytes | None], secret: Any) -> frozenset[int]:

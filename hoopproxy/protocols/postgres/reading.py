@@ -17,7 +17,13 @@ import attrs
 
 from hoopproxy.events import canonical, safe_text
 from hoopproxy.protocols.postgres.redact import redacted, secrets_in
-from hoopproxy.protocols.postgres.sql import UNCLASSIFIED, statements
+from hoopproxy.protocols.postgres.sql import (
+    UNCLASSIFIED,
+    deallocated_name,
+    executed_name,
+    prepared_name,
+    statements,
+)
 from hoopproxy.wire.frames import Span
 
 __all__ = [
@@ -96,10 +102,14 @@ class Reading(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One statement of a text, by itself."""
+    """One statement of a text of so many bytes, and the names of prepared statements in it: of the one that it
+    ``executes``, ``prepares`` or ``deallocates``."""
 
-    text: bytes
     verbs: tuple[str, ...]
+    size: int
+    executes: bytes | None = None
+    prepares: bytes | None = None
+    deallocates: bytes | None = None
 
 
 def bounded_text(data: bytes, encoding: str, limit: int = EVENT_TEXT) -> object:
@@ -129,6 +139,10 @@ class Reader:
         elif name == "standard_conforming_strings":
             self.conforming = value != "off"
 
+    def doubt(self) -> None:
+        """A command may have changed how the next ones are read."""
+        self._doubtful = True
+
     def settled(self) -> None:
         """Nothing is under way any more: what the target reported is what is."""
         self._doubtful = False
@@ -157,7 +171,11 @@ class Reader:
         conforming = None if under_way and b"\\" in text else self.conforming
         safe = self.safe and not (under_way and self._doubtful and not text.isascii())
         found = statements(text, standard_conforming_strings=conforming, safe_encoding=safe)
-        return tuple(Part(text[each.start : each.end], each.verbs) for each in found)
+        return tuple(_part(text[each.start : each.end], each.verbs) for each in found)
+
+    def parts_of(self, text: bytes, verbs: tuple[str, ...], under_way: bool) -> tuple[Part, ...]:
+        """The same if names of statements may be told by its ``verbs``, else none."""
+        return () if REMEMBERED.isdisjoint(verbs) else self.parts(text, under_way)
 
     @property
     def is_plain(self) -> bool:
@@ -213,6 +231,10 @@ class Reader:
         return b"set_config" in text or (
             len(verbs) > 1 and any(word in text.lower() for word in _MOVES_ENCODING)
         )
+
+
+def _part(text: bytes, verbs: tuple[str, ...]) -> Part:
+    return Part(verbs, len(text), executed_name(text), prepared_name(text), deallocated_name(text))
 
 
 def _plain(text: bytes) -> bool:

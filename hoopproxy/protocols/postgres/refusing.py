@@ -29,7 +29,17 @@ from hoopproxy.protocols.postgres.outstanding import (
 from hoopproxy.protocols.postgres.prepared import UNKNOWN, Names, Portal, Prepared
 from hoopproxy.protocols.postgres.reading import Reader
 from hoopproxy.protocols.postgres.refusals import say
-from hoopproxy.wire.commands import FORWARD, Command, Decide, Redact, Refusal, ToClient, ToServer, Verdict
+from hoopproxy.wire.commands import (
+    FORWARD,
+    Command,
+    Compute,
+    Decide,
+    Redact,
+    Refusal,
+    ToClient,
+    ToServer,
+    Verdict,
+)
 from hoopproxy.wire.frames import Frame, Span
 
 __all__ = ["ALONE", "GO", "HEADER", "NOTHING", "NO_PORTAL", "Refusing"]
@@ -56,6 +66,7 @@ class Refusing:
     __slots__ = (
         "_codec",
         "_doomed",
+        "_found",
         "_names",
         "_oversize",
         "_pending",
@@ -71,6 +82,9 @@ class Refusing:
         self._pending, self._portal = NOTHING, NO_PORTAL
         self._remember: Callable[[], Prepared | None] | None = None
         self._oversize: _Oversize | None = None
+        self._found: tuple[int, Compute, object] | None = (
+            None  # of a frame, what it was asked for, and the answer
+        )
         self._doomed = False  # something in this batch was refused: no portal of it will ever run
         self.terminated = False
 
@@ -90,20 +104,29 @@ class Refusing:
         if frame.more:
             return (filled,)
         self._oversize = None
-        if self._pipeline.answering:
-            self._pipeline.unsent += 1
-            return (filled,)
-        self._pending, self._remember = Sent(oversize.kind), None
-        fields: dict[str, object] = {
-            "verb": _KINDS[oversize.kind],
-            "text": {"sha256": oversize.digest.hexdigest(), "bytes": oversize.size},
-            "redacted": oversize.size,
-            "range": (oversize.start, frame.end),
-        }
         limit = self._codec.max_statement
         sentence = f"a statement of {oversize.size} bytes is over max_statement ({limit} bytes)"
-        refusal = Refusal("too_large", sentence)
-        return (filled, Decide((), oversize.size, fields, (), True, None, refusal))
+        return (filled, *self._unread(oversize, frame.end, Refusal("too_large", sentence)))
+
+    def _unreadable(self, frame: Frame, refusal: Refusal) -> Sequence[Command]:
+        """A statement that could not be read: nothing of it is kept or sent."""
+        told = _Oversize(frame.kind, frame.start)
+        told.digest.update(self._codec.raw(frame.start, frame.end))
+        told.size = frame.end - frame.start
+        return (Redact(Span(frame.start, frame.end, _OVERSIZE)), *self._unread(told, frame.end, refusal))
+
+    def _unread(self, told: _Oversize, end: int, refusal: Refusal) -> Sequence[Command]:
+        if self._pipeline.answering:
+            self._pipeline.unsent += 1
+            return ()
+        self._pending, self._remember = Sent(told.kind), None
+        fields: dict[str, object] = {
+            "verb": _KINDS[told.kind],
+            "text": {"sha256": told.digest.hexdigest(), "bytes": told.size},
+            "redacted": told.size,
+            "range": (told.start, end),
+        }
+        return (Decide((), told.size, fields, (), True, None, refusal),)
 
     def _refuse(self, sent: Sent, verdict: Verdict) -> Sequence[Command]:
         pipeline, refusal, kind = self._pipeline, verdict.refusal, sent.kind

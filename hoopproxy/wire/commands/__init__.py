@@ -5,9 +5,9 @@ gateway, not sent on) and a frame of the target is **kept** until :class:`Relayi
 being relayed; from then on frames of the target go on unless :class:`Withhold` says otherwise, and frames
 of the client still go on only by :class:`Forward` or an allowed :class:`Decide`.
 
-The *questions* (:class:`Login`, :class:`Connect`, :class:`StartTLS`, :class:`Decide`, :class:`Cancel`) are
-answered through ``Conversation.answered``; until then no further frame of that peer is looked at. A
-question is the last command of what a conversation returns.
+The *questions* (:class:`Login`, :class:`Connect`, :class:`StartTLS`, :class:`Decide`, :class:`Cancel`,
+:class:`Compute`) are answered through ``Conversation.answered``; until then no further frame of that peer is
+looked at. A question is the last command of what a conversation returns.
 """
 
 from __future__ import annotations
@@ -48,7 +48,16 @@ from hoopproxy.wire.commands.answers import (
     TLSStarted,
     Verdict,
 )
-from hoopproxy.wire.commands.questions import Cancel, Connect, Decide, Inside, Login, StartTLS, ToInside
+from hoopproxy.wire.commands.questions import (
+    Cancel,
+    Compute,
+    Connect,
+    Decide,
+    Inside,
+    Login,
+    StartTLS,
+    ToInside,
+)
 from hoopproxy.wire.commands.results import Completed, Result, Told
 
 __all__ = [
@@ -64,6 +73,7 @@ __all__ = [
     "Close",
     "Command",
     "Completed",
+    "Compute",
     "Connect",
     "Connected",
     "Decide",
@@ -117,6 +127,7 @@ Command = (
     | Connect
     | StartTLS
     | Cancel
+    | Compute
     | Inside
     | ToInside
     | Decide

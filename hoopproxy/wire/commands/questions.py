@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import attrs
 from twisted.cred.credentials import ICredentials
@@ -10,7 +11,7 @@ from twisted.cred.credentials import ICredentials
 from hoopproxy.wire.commands.answers import Refusal
 from hoopproxy.wire.frames import Span
 
-__all__ = ["Cancel", "Connect", "Decide", "Inside", "Login", "StartTLS", "ToInside"]
+__all__ = ["Cancel", "Compute", "Connect", "Decide", "Inside", "Login", "StartTLS", "ToInside"]
 
 _REQUESTED = b"command.requested"
 
@@ -58,6 +59,22 @@ class Cancel:
     """Somebody shows a cancel key. Answered by ``None`` whatever came of it: strangers learn nothing."""
 
     key: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen(eq=False)
+class Compute:
+    """Have something worked out beside the data path, where the time that it takes holds nobody up.
+
+    The client's present frame is not met yet: the conversation is shown it once more after the answer, which is what
+    ``function(data, **options)`` returned, or :class:`Refusal`.
+
+    :ivar function: pure, of a module (another process finds it by its name). Its answer and ``options`` are made of
+        what MessagePack knows; in the answer a tuple comes back as a list.
+    """
+
+    function: Callable[..., Any]
+    data: bytes | memoryview = attrs.field(repr=False)
+    options: Mapping[str, object] = attrs.field(factory=dict, repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,107 @@
+"""One process that reads what is long, as the gateway sees it: a question goes there, and its answer comes back."""
+
+# Twisted's processes are mostly untyped.
+# mypy: allow-untyped-calls
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IPullProducer
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hoopproxy.wire.aside import SIZE, asked, decoded
+from hoopproxy.wire.commands import Compute
+
+__all__ = ["Worker"]
+
+PIECE: Final = 262_144
+"""Bytes that are handed to the system at a time: what is long is not copied whole to be sent."""
+MOST: Final = 256 << 20
+"""Bytes of an answer. The parameters of one statement are within its own length, twice that if they are no text."""
+_LAST_WORDS: Final = 4096
+
+
+@implementer(IPullProducer)
+class Worker(ProcessProtocol):
+    """:param ended: called once with itself, and how it ended."""
+
+    def __init__(self, ended: Callable[[Worker, str], None]) -> None:
+        self._ended = ended
+        self._told: Callable[[object], None] | None = None
+        self._left = memoryview(b"")
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._last = b""
+        self.killed = False
+
+    def do(self, question: Compute, told: Callable[[object], None]) -> None:
+        """Have it done; ``told`` is called with the answer."""
+        self._told, self._left = told, memoryview(question.data)
+        transport: Any = self.transport
+        transport.write(asked(question))
+        transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        """The pipe has room."""
+        transport: Any = self.transport
+        piece, self._left = self._left[:PIECE], self._left[PIECE:]
+        if piece:
+            transport.write(bytes(piece))
+        else:
+            transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        """It doesn't read any more: it is about to end."""
+        self._left = memoryview(b"")
+
+    def outReceived(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size < SIZE.size:
+            return
+        if len(self._pieces[0]) < SIZE.size:
+            self._pieces = [b"".join(self._pieces)]
+        (size,) = SIZE.unpack_from(self._pieces[0])
+        told = self._told
+        if told is None or size > MOST or self._size > SIZE.size + size:
+            self.kill()  # it says what nobody asked for
+        elif self._size == SIZE.size + size:
+            answer = b"".join(self._pieces)[SIZE.size :]
+            self._pieces, self._size, self._told = [], 0, None
+            told(decoded(answer))
+
+    def errReceived(self, data: bytes) -> None:
+        """Kept only to say of what kind an error was: its text may quote what was read."""
+        self._last = (self._last + data)[-_LAST_WORDS:]
+
+    def dismiss(self) -> None:
+        """There is nothing more to do: it ends when its input does."""
+        self.killed = True
+        transport: Any = self.transport
+        if transport is not None:
+            transport.closeStdin()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.killed = True
+        self._told = None
+        try:
+            if self.transport is not None:
+                self.transport.signalProcess("KILL")
+        except ProcessExitedAlready:
+            return
+
+    def processEnded(self, reason: Failure) -> None:
+        status: Any = reason.value
+        why = f"signal {status.signal}" if getattr(status, "signal", None) else f"exit {status.exitCode}"
+        kind = re.findall(rb"^([A-Za-z_.]+(?:Error|Exception|Exit))\b", self._last, re.MULTILINE)
+        if kind:
+            why += f", {kind[-1].decode()}"
+        self._told = None
+        self._ended(self, why)

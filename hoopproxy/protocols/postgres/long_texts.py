@@ -1,0 +1,134 @@
+"""The reading of what is so long that others would wait for it: functions of plain values, called beside the data path.
+
+What is asked, and what is answered, is made of what MessagePack knows; see :class:`hoopproxy.wire.commands.Compute`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import attrs
+
+from hoopproxy.protocols.postgres.prepared import (
+    decoded_parameters,
+    echoed_at,
+    hidden_values,
+)
+from hoopproxy.protocols.postgres.reading import Part, Reader, Reading
+from hoopproxy.protocols.postgres.redact import ALL, secret_parameters
+from hoopproxy.protocols.postgres.requests import read_bind, read_function_call
+from hoopproxy.wire.frames import Span
+
+__all__ = [
+    "LONG",
+    "ReadText",
+    "Values",
+    "read_text",
+    "read_values",
+    "text_options",
+    "text_read",
+    "values_options",
+    "values_read",
+]
+
+LONG: Final = 65_536
+"""Bytes of a client's message from which on it is read beside the data path: to read less takes some milliseconds,
+about as long as it takes to hand it over."""
+
+_EVERY: Final = "all"
+
+
+class ReadText(NamedTuple):
+    """What was read of a long text: the reading, its statements if names are told by them, and which of its parameters
+    carry a secret."""
+
+    reading: Reading
+    parts: tuple[Part, ...]
+    secret: Any
+
+
+@attrs.frozen(kw_only=True)
+class Values:
+    """What was read of parameters: which are credentials, what of them a target may repeat, what an event holds."""
+
+    hidden: frozenset[int]
+    echo: tuple[bytes, ...] = attrs.field(repr=False)
+    parameters: list[object] = attrs.field(repr=False)
+    _echo_places: tuple[int, ...] = ()
+
+    def echo_of(self, hidden: frozenset[int]) -> tuple[bytes, ...]:
+        """What of these values alone a target may repeat."""
+        return tuple(
+            piece for piece, index in zip(self.echo, self._echo_places, strict=True) if index in hidden
+        )
+
+
+def text_options(reader: Reader, under_way: bool) -> dict[str, object]:
+    """What the reading of a text depends on, besides the text."""
+    return {**attrs.asdict(reader), "under_way": under_way}
+
+
+def read_text(text: bytes, *, under_way: bool, **reader: Any) -> dict[str, object]:
+    """Beside the data path: what :meth:`Reader.read` and its like say."""
+    settings = Reader(**{name.lstrip("_"): value for name, value in reader.items()})
+    reading = settings.read(text, under_way)
+    parts = settings.parts_of(text, reading.verbs, under_way)
+    secret = secret_parameters(text, standard_conforming_strings=settings.strings)
+    return {
+        "reading": reading,
+        "parts": parts,
+        "secret": _told(secret),
+        "doubtful": settings.strings is None,
+    }
+
+
+def text_read(answer: Mapping[str, Any], reader: Reader) -> ReadText:
+    """The answer, taken over into the session's reader."""
+    verbs, secrets, text = answer["reading"]
+    if answer["doubtful"]:
+        reader.doubt()
+    parts = tuple(Part(tuple(verbs), *rest) for verbs, *rest in answer["parts"])
+    reading = Reading(tuple(verbs), tuple(Span(*span) for span in secrets), text)
+    return ReadText(reading, parts, _secret_of(answer["secret"]))
+
+
+def _told(secret: Any) -> Any:
+    """Numbers of parameters, as MessagePack has them."""
+    return _EVERY if secret is ALL else sorted(secret)
+
+
+def _secret_of(told: Any) -> Any:
+    """The same as they are remembered."""
+    return ALL if told == _EVERY else frozenset(told)
+
+
+def values_options(secret: Any, types: Sequence[int], encoding: str, call: bool = False) -> dict[str, object]:
+    """What the reading of parameters depends on, besides the message that has them."""
+    return {"secret": _told(secret), "types": list(types), "encoding": encoding, "call": call}
+
+
+def read_values(
+    body: bytes, *, secret: Any, types: Sequence[int], encoding: str, call: bool
+) -> dict[str, object]:
+    """Beside the data path: which values of a Bind's (or a FunctionCall's) body are secret, and how they are told."""
+    message = read_function_call(body) if call else read_bind(body)
+    values = message.values
+    hidden = hidden_values(values, _secret_of(secret))
+    repeated = hidden if call or not hidden else frozenset(range(len(values)))
+    return {
+        "hidden": sorted(hidden),
+        "echo": echoed_at(values, repeated),
+        "parameters": decoded_parameters(values, message.formats, tuple(types), encoding, hidden),
+    }
+
+
+def values_read(answer: Mapping[str, Any], values: Sequence[bytes | None]) -> Values:
+    """The answer."""
+    echo = tuple((values[index] or b"")[start:end] for index, start, end in answer["echo"])
+    return Values(
+        hidden=frozenset(answer["hidden"]),
+        echo=echo,
+        parameters=answer["parameters"],
+        echo_places=tuple(index for index, _, _ in answer["echo"]),
+    )
