@@ -8,14 +8,17 @@ where much is written at a time. Then the writer compresses and writes without t
 
 Only these two stay there. Threads that work beside the reactor (:meth:`Processor.thread`) and other processes
 (:meth:`Processor.elsewhere`) get all the processors that this process was given.
+
+Whoever runs the machine may take processors away at any time (cpusets of containers). Where a thread can't go any more
+it stays: where it runs is a matter of speed, and nothing else may depend on it.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Thread
 from typing import Any, Final
 
@@ -69,11 +72,11 @@ class Processor(Anywhere):
         self.thread = self._thread
 
     def settle(self) -> None:
-        os.sched_setaffinity(0, self._here)
+        _move(self._here)
 
     @contextmanager
     def elsewhere(self) -> Iterator[None]:
-        os.sched_setaffinity(0, self._given)
+        _move(self._given)
         try:
             yield
         finally:
@@ -87,7 +90,7 @@ class Processor(Anywhere):
         return _Elsewhere(self._given, *arguments, **options)
 
     def leave(self) -> None:
-        os.sched_setaffinity(0, self._given)
+        _move(self._given)
         if self._claim is not None:
             self._claim.close()
 
@@ -106,7 +109,7 @@ class _Writer:
             self._small = 0
             if not self._away:
                 self._away = True
-                os.sched_setaffinity(0, self._given)
+                _move(self._given)
         elif self._away:
             self._small += 1
             if self._small == SMALL_BATCHES:
@@ -122,8 +125,14 @@ class _Elsewhere(Thread):
         self._given = given
 
     def run(self) -> None:
-        os.sched_setaffinity(0, self._given)
+        _move(self._given)
         super().run()
+
+
+def _move(numbers: Iterable[int]) -> None:
+    """Have the calling thread run on one of these, if there still is any."""
+    with suppress(OSError):
+        os.sched_setaffinity(0, numbers)
 
 
 def choose(wanted: int | str) -> Anywhere:

@@ -39,6 +39,9 @@ READERS: Final = 8
 OF_ONE_USER: Final = 4
 """Of these, those of one user who is not the gateway's owner: one who leaves many open keeps nobody else out."""
 
+OF_OTHERS: Final = 6
+"""Of these, those of all such users together: however many they are, the owner can read."""
+
 _PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 """Of the environment: it can hold secrets, which a reader has no use for."""
 
@@ -64,7 +67,8 @@ class Reading:
     def __init__(self, control: Control, spawn: Callable[..., Any] | None = None) -> None:
         self._control = control
         self._spawn = spawn
-        self._open: Counter[int] = Counter()
+        self._open: Counter[int] = Counter()  # of users who don't own the gateway
+        self._of_owner = 0
 
     def command(self, asker: Asker, values: Mapping[str, Any]) -> Deferred[Any]:
         """See :data:`hoopproxy.gateway.control.Command`. A question that can't be understood is on record,
@@ -112,8 +116,9 @@ class Reading:
             return HoopproxyError(
                 f"you are reading the trail {OF_ONE_USER} times already; end one of them first"
             )
-        if self._open.total() >= READERS:
-            return HoopproxyError(f"{READERS} others are reading the trail; try again when one is done")
+        others = self._open.total()
+        if others + self._of_owner >= READERS or (not asker.owner and others >= OF_OTHERS):
+            return HoopproxyError("too many others are reading the trail; try again when one is done")
         return None
 
     def _reader(self, asker: Asker, question: Question, scope: Scope) -> _Reader:
@@ -122,7 +127,10 @@ class Reading:
         spawn = self._spawn or self._control.gateway.spawn
 
         def count(change: int) -> None:
-            self._open[asker.uid] += change
+            if asker.owner:
+                self._of_owner += change
+            else:
+                self._open[asker.uid] += change
 
         return _Reader(spawn, request(self._state, question, scope, key), count)
 

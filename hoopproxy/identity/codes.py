@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from hoopproxy.identity.totp import PERIOD, TotpSecret, TotpSecrets
 from hoopproxy.identity.watched import Watched
 from hoopproxy.wire.login import Challenge, IKeyboard, Keyboard, Prompts
 
-__all__ = ["DRIFT", "DRIFT_MOST", "FACTOR", "PROMPT", "CodeChecker"]
+__all__ = ["DRIFT", "DRIFT_MOST", "FACTOR", "PROMPT", "CodeChecker", "Shown"]
 
 PROMPT: Final = "Code: "
 
@@ -37,17 +38,49 @@ WRONG_SECONDS: Final = 600.0
 """Seconds until one more is: about 150 a day, of which one in 2,000 days hits (three codes of a million are good)."""
 
 
+class Shown:
+    """Which codes of a file were shown to this process, good and wrong. A checker that takes another one's place has it
+    from that one: whoever causes a reload must not make a used code good again, nor get new guesses.
+
+    :param since: the step in which nobody knows any more what was used: no code up to it is good.
+    """
+
+    def __init__(self, since: int) -> None:
+        self.since = since
+        self._used: dict[str, int] = {}
+        self._wrong: dict[str, tuple[float, float]] = {}  # how many, when: the bucket leaks
+
+    def is_used(self, user: str, step: int) -> bool:
+        """Whether this code, or a later one, was shown before."""
+        return step <= self._used.get(user, self.since)
+
+    def use(self, user: str, step: int) -> None:
+        """A good one."""
+        self._used[user] = step
+
+    def wrong(self, user: str, now: float) -> float:
+        """How many wrong ones count at this moment. ``now``: seconds of a clock that nobody sets."""
+        level, at = self._wrong.get(user, (0.0, now))
+        return max(0.0, level - (now - at) / WRONG_SECONDS)
+
+    def count(self, user: str, now: float) -> None:
+        """One more that is wrong."""
+        self._wrong[user] = (self.wrong(user, now) + 1.0, now)
+
+
 @implementer(ICredentialsChecker, IKnowing)
 class CodeChecker:
     """Asks for a code, and vouches for who proved themselves by something else before in the same log-in.
 
-    A code is good once. Which were used is known to this object only, so none is good that was shown before it was
-    made: after a start of the gateway the next one is.
+    A code is good once. Which were used is known to this process only, so none is good that was shown before it began:
+    after a start of the gateway the next one is.
 
     :param file: who has which secret.
     :param secret: the gateway's own 32 bytes: whoever has no secret costs the same work.
     :param clock: the time of day in seconds.
     :param drift: steps (:data:`DRIFT`).
+    :param shown: what the file's last checker was shown; ``None``: there was none.
+    :param monotonic: seconds, by which wrong codes are forgotten.
     """
 
     credentialInterfaces = (IKeyboard,)
@@ -60,12 +93,12 @@ class CodeChecker:
         clock: Callable[[], float],
         drift: int = DRIFT,
         issuer: str = "totp",
+        shown: Shown | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._file, self._secret, self._clock = file, secret, clock
+        self._file, self._secret, self._clock, self._monotonic = file, secret, clock, monotonic
         self._drift, self._issuer = drift, issuer
-        self._since = self._step()
-        self._used: dict[str, int] = {}
-        self._wrong: dict[str, tuple[float, float]] = {}  # how many, when: the bucket leaks
+        self.shown = shown or Shown(self._step())
 
     # IKnowing
 
@@ -100,28 +133,18 @@ class CodeChecker:
 
     def _check(self, user: str, given: bytes) -> None:
         """:raises LoginFailed: it is none of this user's codes, or was one before."""
-        known = self._file.look().get(user)
-        allowed = known is None or self._may_try(user)
+        known, shown, now = self._file.look().get(user), self.shown, self._monotonic()
+        allowed = known is None or shown.wrong(user, now) <= WRONG_MOST - 1
         secret = known or TotpSecret(hmac.digest(self._secret, f"totp\0{user}".encode(), "sha256"))
         step = secret.step_of(given, self._step(), self._drift)
         if known is None:
             raise LoginFailed("unknown")
         if not allowed:
             raise LoginFailed("throttled")
-        if step is None or step <= self._used.get(user, self._since):
-            self._count(user)
+        if step is None or shown.is_used(user, step):
+            shown.count(user, now)
             raise LoginFailed("mismatch" if step is None else "used")
-        self._used[user] = step
+        shown.use(user, step)
 
     def _step(self) -> int:
         return int(self._clock() // PERIOD)
-
-    def _level(self, user: str) -> float:
-        level, at = self._wrong.get(user, (0.0, 0.0))
-        return max(0.0, level - (self._clock() - at) / WRONG_SECONDS)
-
-    def _may_try(self, user: str) -> bool:
-        return self._level(user) <= WRONG_MOST - 1
-
-    def _count(self, user: str) -> None:
-        self._wrong[user] = (self._level(user) + 1.0, self._clock())

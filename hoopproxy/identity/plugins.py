@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from hoopproxy.errors import ConfigError
 from hoopproxy.identity.certificate import MAPS, CertificateChecker
-from hoopproxy.identity.codes import DRIFT, DRIFT_MOST, CodeChecker
+from hoopproxy.identity.codes import DRIFT, DRIFT_MOST, CodeChecker, Shown
 from hoopproxy.identity.file import FileChecker
 from hoopproxy.identity.totp import totp_file
 from hoopproxy.identity.users import UsersFile
@@ -86,15 +86,21 @@ class CodeCheckerPlugin:
     takes = ("keyboard-interactive",)
     follows = True
 
+    def __init__(self) -> None:
+        self._shown: dict[Path, Shown] = {}
+
     def make(self, options: Options, base: Path, secret: bytes) -> ICredentialsChecker:
-        drift = options.get("drift", DRIFT)
-        return CodeChecker(
-            totp_file(base / str(options["path"])),
+        drift, path = options.get("drift", DRIFT), base / str(options["path"])
+        checker = CodeChecker(
+            totp_file(path),
             secret,
             clock=time.time,
             drift=drift if isinstance(drift, int) else DRIFT,
             issuer=str(options.get("issuer", self.name)),
+            shown=self._shown.get(path),
         )
+        self._shown[path] = checker.shown
+        return checker
 
     def problems(self, options: Options, base: Path) -> list[str]:
         found = _unknown(options, ("path", "drift", "issuer")) + _not_text(options, "issuer")

@@ -134,6 +134,37 @@ def test_where_the_system_forbids_it_the_scheduler_decides(monkeypatch: pytest.M
     assert choose("auto") is ANYWHERE
 
 
+@pytest.mark.parametrize("size", [LARGE_BATCH, 1])
+def test_processors_that_are_taken_away_take_nothing_with_them(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """The cpuset of a running container shrinks when its host gives processors to others: then the journal's writer
+    failed and commands were refused, and a process that had been started was taken for one that was not."""
+    stays = Processor(2, frozenset({0, 1, 2}), None)
+    writer = stays.writer()
+    assert writer is not None
+    writer(LARGE_BATCH)
+    asked: list[object] = []
+
+    def gone(thread: int, processors: object) -> None:
+        asked.append(processors)
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "sched_setaffinity", gone)
+    for _ in range(SMALL_BATCHES):
+        writer(size)
+    stays.settle()
+    with stays.elsewhere():
+        asked.append("inside")
+    ran: list[str] = []
+    thread = stays.thread(target=lambda: ran.append("ran"))
+    thread.start()
+    thread.join(timeout=30)
+    stays.leave()
+    assert "inside" in asked
+    assert ran == ["ran"]
+
+
 def test_none_leaves_it_to_the_scheduler() -> None:
     assert choose("none") is ANYWHERE
     ANYWHERE.settle()

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from hoopproxy.events import AuditRead
 from hoopproxy.gateway.control import Asker, Denied, Lines
-from hoopproxy.gateway.reading import OF_ONE_USER, READERS, Reading, scope_of
+from hoopproxy.gateway.reading import OF_ONE_USER, OF_OTHERS, READERS, Reading, scope_of
 from hoopproxy.reading.answers import Problem, decode_line
 
 ALICE = Asker(uid=1000, user="alice", groups=("unix:alice",), owner=False)
@@ -194,6 +194,18 @@ def test_one_user_does_not_keep_the_others_from_reading() -> None:
     assert isinstance(stage.ask(BOB), Lines)
     stage.started[0][0].processEnded(Failure(ProcessDone(0)))
     assert isinstance(stage.ask(ALICE), Lines)
+
+
+def test_all_others_together_do_not_keep_the_owner_from_reading() -> None:
+    """Two users with four reads each would: and who can stop a session has to see what it does."""
+    stage = Stage(FakeControl())
+    for number in range(OF_OTHERS):
+        stage.begin(ALICE if number % 2 else BOB)
+    assert "try again" in stage.ask(ALICE).getErrorMessage()
+    stage.begin()
+    assert isinstance(stage.ask(), Lines)
+    stage.started[0][0].processEnded(Failure(ProcessDone(0)))
+    assert isinstance(stage.ask(BOB), Lines)
 
 
 def test_an_asker_who_left_before_the_answer_takes_no_room() -> None:

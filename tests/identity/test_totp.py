@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ def test_what_is_no_code_is_a_wrong_one(tmp_path: Path, given: bytes) -> None:
 def test_guessing_ends_long_before_it_pays(tmp_path: Path) -> None:
     """A stolen key must not be worth ten guesses a minute for a week: the right code is refused then, too."""
     times = Times()
-    found = portal(checker(tmp_path, times))
+    found = portal(checker(tmp_path, times, monotonic=times))
     wrong = b"000000" if RFC.code(times.step) != b"000000" else b"000001"
     answers = [typed(found, wrong) for _ in range(WRONG_MOST + 3)]
     assert answers == ["mismatch"] * WRONG_MOST + ["throttled"] * 3
@@ -200,6 +201,37 @@ def test_guessing_ends_long_before_it_pays(tmp_path: Path) -> None:
     assert typed(found, TotpSecret(b"b" * 20).code(times.step), "bob").id == "bob"
     times.now += WRONG_SECONDS
     assert typed(found, RFC.code(times.step)).id == "ann"
+
+
+def test_a_clock_that_is_set_back_makes_no_guess_worse(tmp_path: Path) -> None:
+    """One wrong code on a day that was not, and each second back counted as another one: locked out for months."""
+    times, seconds = Times(NOW + 86_400), Times(1000.0)
+    found = portal(checker(tmp_path, times, monotonic=seconds))
+    assert typed(found, b"000000", "bob") == "mismatch"
+    times.now, seconds.now = NOW + 86_400 - 5 * PERIOD, seconds.now + 60
+    assert typed(found, TotpSecret(b"b" * 20).code(times.step), "bob").id == "bob"
+
+
+def test_a_reload_makes_no_used_code_good_and_gives_no_new_guesses(tmp_path: Path) -> None:
+    """A telephone whose clock is fast shows the code of the next step: after a reload it was good a second time."""
+    plugin = CodeCheckerPlugin()
+    written(tmp_path)
+    bobs = TotpSecret(b"b" * 20)
+
+    def reloaded() -> Any:
+        return portal(plugin.make({"path": "totp"}, tmp_path, SECRET))
+
+    def next_code(secret: TotpSecret) -> bytes:
+        return secret.code(int(time.time() // PERIOD) + 1)
+
+    found, code = reloaded(), next_code(RFC)
+    assert typed(found, code).id == "ann"
+    assert typed(reloaded(), code) == "used"
+    for _ in range(WRONG_MOST):
+        assert typed(reloaded(), b"not it", "bob") == "mismatch"
+    assert typed(reloaded(), next_code(bobs), "bob") == "throttled"
+    plugin = CodeCheckerPlugin()  # another process: it says that the refusal was for what this one remembers
+    assert typed(reloaded(), next_code(bobs), "bob").id == "bob"
 
 
 def test_whoever_has_no_secret_is_asked_and_refused_alike(
