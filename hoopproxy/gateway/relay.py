@@ -266,7 +266,7 @@ class Relay:
         leg.ended = True
         exchange = self.exchange
         self._guarded(exchange.client_lost if leg is self._client else exchange.server_lost)
-        if exchange.closing is not None:
+        if exchange.closing is not None or exchange.finishing:
             self._close_in_time()
             return
         # A conversation that didn't close knows half-closed connections: the other peer is told.
@@ -306,7 +306,7 @@ class Relay:
         elif not leg.ended:
             leg.ended = True
             self._guarded(exchange.client_lost if leg is self._client else exchange.server_lost)
-        if exchange.closing is None and not exchange.ended:
+        if exchange.closing is None and not (exchange.ended or exchange.finishing):
             exchange.closing = f"{leg.name} closed"
         if self._cause is None:
             # What waits for the disk may still go to the target; but not for ever.

@@ -511,6 +511,9 @@ class Exchange(Short):
             self.unfinished()
             return
         if peer is self.client and self._stops(peer):
+            if (self._holding or self._behind) and not self._connecting and peer.question is None:
+                peer.lost = True  # what it sent before is met when the target, or the journal, lets it
+                return
             self.closing = "client closed"
             self._end_turn()
             return

@@ -194,8 +194,13 @@ class Turn:
 
     @property
     def waits(self) -> bool:
-        """Whether bytes for the target wait until their record is durable."""
-        return bool(self._held or self._waiting)
+        """Whether bytes for the target wait: until their record is durable, or as :attr:`finishing` says."""
+        return bool(self._held or self._waiting or self.client.lost)
+
+    @property
+    def finishing(self) -> bool:
+        """Whether the client has ended, and of what it sent before something is yet to be met."""
+        return self.client.lost
 
     def _push_run(self) -> None:
         """The frames that were released one after the other become one piece."""

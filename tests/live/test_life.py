@@ -146,6 +146,35 @@ def test_the_data_path_stays_on_one_processor_and_the_trail_does_not(gateway: An
     assert {frozenset(each) for each in theirs} == {frozenset(given)}
 
 
+def test_what_a_client_sent_before_it_left_is_carried_out(gateway: Any, postgres15: Postgres) -> None:
+    """Also what had to wait here: behind a Sync inside a COPY only the target knows whether a command counts. It was
+    dropped, and the COPY with it, where a server would have carried both out."""
+    through: Gateway = gateway()
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+        connection.execute("CREATE TABLE left_behind (n int)")
+
+    def message(type: bytes, body: bytes = b"") -> bytes:
+        return type + (4 + len(body)).to_bytes(4, "big") + body
+
+    def extended(sql: bytes) -> bytes:
+        return message(b"P", b"\0" + sql + b"\0\0\0") + message(b"B", bytes(8)) + message(b"E", bytes(5))
+
+    sync, done = message(b"S"), message(b"c")
+    copy = extended(b"COPY left_behind FROM STDIN") + message(b"d", b"1\n") + sync + done
+    insert = extended(b"INSERT INTO left_behind VALUES (2)")
+    with taken_over(through.dsn("writer")) as raw:
+        raw.sendall(copy + insert + sync + message(b"X"))
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as connection:
+
+        def rows() -> list[Any]:
+            return [n for (n,) in connection.execute("SELECT n FROM left_behind ORDER BY n")]
+
+        until(lambda: rows() == [1, 2], seconds=20, what="both are there")
+    assert through.terminate() == 0
+    assert_whole(through.events())
+    assert_balanced(through.events())
+
+
 def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any) -> None:
     """``drain_seconds`` is a promise in both directions."""
 

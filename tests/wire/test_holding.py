@@ -49,6 +49,7 @@ def went(player: Player) -> bytes:
     return bytes(player.relay.server)[BEFORE:]
 
 
+BEFORE_CLIENT = len(b"login alice hunter2\n")
 BEFORE = len(waiting().relay.server)
 SENT = b"get a\nafter 2 b\nget c\nafter 3 d\nget e\n"
 
@@ -87,16 +88,36 @@ def test_the_client_is_not_read_while_its_frame_is_held_and_the_target_is() -> N
     assert went(player) == b"after 1 a\nget b\n"
 
 
-def test_a_client_that_leaves_while_its_frame_is_held_ends_the_session() -> None:
-    """Nobody is left who could be told anything; what it said was never met, and never went on."""
+def test_what_a_client_said_before_it_left_goes_on_when_its_frame_is_released() -> None:
+    """Without a gateway the target would have had it all along. Then the session ends as ever."""
+    player = waiting()
+    player.client(b"get a\nafter 1 b\nget c\n")
+    player.exchange.client_lost()
+    assert player.relay.closed is None
+    assert player.exchange.finishing
+    assert player.exchange.waits
+    player.target(b"free\n")
+    assert went(player) == b"get a\nafter 1 b\nget c\n"
+    assert player.relay.closed == "client closed"
+    assert not player.exchange.waits
+    player.end()
+    assert player.ended is not None
+    assert player.ended["event"]["balanced"]
+
+
+def test_a_client_that_left_is_not_waited_for_when_the_target_is_gone_too() -> None:
+    """What was held is on record as what never went on."""
     player = waiting()
     player.client(b"after 1 a\n")
     player.exchange.client_lost()
-    assert player.relay.closed == "client closed"
+    player.exchange.server_lost()
+    assert player.relay.closed == "target closed"
     player.end()
     assert player.ended is not None
     assert player.ended["event"]["balanced"]
     assert went(player) == b""
+    (opaque,) = player.journal.of("session.opaque")
+    assert opaque["event"]["range"] == [BEFORE_CLIENT, BEFORE_CLIENT + len(b"after 1 a\n")]
 
 
 def test_a_release_of_nothing_is_nothing() -> None:
