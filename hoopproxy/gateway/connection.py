@@ -52,6 +52,15 @@ class Transport(Protocol):
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Like one ``write`` of all of it."""
 
+    def write_lent(self, view: memoryview) -> None:
+        """As :meth:`write`, of bytes that are the caller's again once this returns: what must wait is copied."""
+
+    def lend(self) -> None:
+        """Give the protocol what arrives as a ``memoryview`` that is good until it returns, where that saves a copy.
+
+        For a protocol whose connection is in plaintext to its end.
+        """
+
     def registerProducer(self, producer: IPushProducer | IPullProducer, streaming: bool) -> None:
         """Twisted's: ``producer`` is paused over HIGH_WATER buffered bytes and resumed at LOW_WATER."""
 

@@ -188,6 +188,12 @@ class Channel:
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         self.write(b"".join(iovec))
 
+    def write_lent(self, view: memoryview) -> None:
+        self.write(view.tobytes())
+
+    def lend(self) -> None:
+        """Nothing is copied here that would not be with it."""
+
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         if not streaming:
             raise RuntimeError("only producers that are paused and resumed")

@@ -19,7 +19,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 def keep_freed() -> bool:
     """Have the C library keep what is freed, up to :data:`KEPT_BYTES`.
 
-    Each read makes one object of up to 256 KiB, and SSH two more: with the C library's defaults their pages are given
+    Each read makes one object of up to 256 KiB, and of SSH of 512: with the C library's defaults their pages are given
     back and faulted in again every time, which was a third of the CPU of a bulk transfer.
 
     :return: whether this C library knows how; only glibc does.

@@ -5,8 +5,8 @@
 and everything between the socket and the protocol is here:
 
 * ``write`` tries to send at once; what the kernel doesn't take is kept as references and gathered.
-* one read fills a buffer that all connections share, and the protocol gets one ``bytes`` of it. One
-  read a turn: a connection that floods us gets its turn like any other.
+* one read fills a buffer that all connections share, and the protocol gets one ``bytes`` of it, or is lent it.
+  One read a turn: a connection that floods us gets its turn like any other.
 * TLS is a :class:`~hoopproxy.gateway.tls_stream.TLSStream` between the two.
 
 What a relay may count on is :class:`hoopproxy.gateway.connection.Transport`.
@@ -30,6 +30,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
 from hoopproxy.gateway.ending import LINGER_BYTES, Ending
+from hoopproxy.gateway.lending import LENT_BYTES, Lending
 from hoopproxy.gateway.secure import Securing
 from hoopproxy.gateway.tls_stream import MAX_FEED
 
@@ -48,12 +49,12 @@ GATHER = 64
 LAST_READS = 16
 """Reads that are still made when a write finds the connection broken: the peer's last words."""
 
-# One for the whole process. Its bytes are copied out before any other code runs, so no two
+# One for the whole process. Its bytes are copied out, or were dealt with, before it is read into again, so no two
 # connections meet in it.
-_CHUNK = memoryview(bytearray(READ_BYTES))
+_CHUNK = memoryview(bytearray(LENT_BYTES))
 
 
-class EagerConnection(Ending, Securing, tcp.Connection):
+class EagerConnection(Ending, Securing, Lending, tcp.Connection):
     """The :class:`~hoopproxy.gateway.connection.Transport` that owns its socket."""
 
     sent = 0
@@ -87,7 +88,7 @@ class EagerConnection(Ending, Securing, tcp.Connection):
         self._writable = self._plain = True
         # Asked for at every read: an attribute of its own is found in a tenth of the time of a class's default.
         self._deaf = self._unusual = False
-        self._read_limit = 0
+        self._read_limit = READ_BYTES
 
     # Sending
 
@@ -102,7 +103,7 @@ class EagerConnection(Ending, Securing, tcp.Connection):
                 self.sent += size
                 return
             if gone > 0:
-                self._push_rest(data, size, gone, size)
+                self._push_rest(memoryview(data)[gone:], gone, size)
                 return
         if not isinstance(data, bytes):
             raise TypeError("data must be bytes")
@@ -135,7 +136,7 @@ class EagerConnection(Ending, Securing, tcp.Connection):
                 if self.producer is not None and not self.streamingProducer:
                     self.startWriting()
                 return
-            self._push_rest(data, size, gone, plain)
+            self._push_rest(memoryview(data)[gone:], gone, plain)
             return
         queue.append(data)
         if self._credits is not None:
@@ -143,15 +144,15 @@ class EagerConnection(Ending, Securing, tcp.Connection):
         self._queued += size
         self._heed_high_water()
 
-    def _push_rest(self, data: bytes | memoryview, size: int, gone: int, plain: int) -> None:
-        """The kernel took ``gone`` of ``size`` bytes: keep the others until it has room."""
+    def _push_rest(self, rest: memoryview, gone: int, plain: int) -> None:
+        """The kernel took only ``gone`` bytes: keep the others until it has room."""
         self._plain = False
         if self._tls is None:
             self.sent += gone
         else:
             self._credits = deque((plain,))
-        self._queue = deque((memoryview(data)[gone:],))
-        self._queued = size - gone
+        self._queue = deque((rest,))
+        self._queued = len(rest)
         self.startWriting()
         self._heed_high_water()
 
@@ -292,7 +293,9 @@ class EagerConnection(Ending, Securing, tcp.Connection):
             self.discarded += count
             return CONNECTION_DONE if self.discarded > LINGER_BYTES else None
         tls = self._tls
-        if tls is None:
+        if tls is None:  # lent: see Lending
+            self.received += count
+            self.protocol.dataReceived(_CHUNK[:count])
             return None
         if not tls.secure:
             tls.feed(_CHUNK[:count])
@@ -372,6 +375,6 @@ class EagerConnection(Ending, Securing, tcp.Connection):
             self._deaf, self._read_limit = False, HANDSHAKE_BYTES
             self.startReading()
         else:
-            self._deaf, self._read_limit = self._paused, 0
+            self._deaf, self._read_limit = self._paused, READ_BYTES
             if self._paused:
                 self.stopReading()

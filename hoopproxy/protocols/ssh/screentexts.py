@@ -23,7 +23,7 @@ __all__ = ["MAX_CHUNK", "MAX_SESSION", "ScreenTexts"]
 MAX_SESSION: Final = 32 << 20
 """Bytes of output that are read of one session: some seconds of CPU."""
 
-MAX_CHUNK: Final = 256 << 10
+MAX_CHUNK: Final = 512 << 10
 """Bytes of output that are read of one chunk: of a burst the rest is not looked at."""
 
 MAX_LINE: Final = 4096

@@ -134,7 +134,7 @@ class Adapter:
     def _send(self, data: bytes) -> None:
         below, size = self._below, len(data)
         before = below.unsent
-        below.write(self._sealed(data, size))
+        self._seal(data, size)
         if below.unsent != before:
             self.unsent += size
             return
@@ -149,14 +149,15 @@ class Adapter:
         self._credits.append((sent + waits, size))
         self._settle(sent)
 
-    def _sealed(self, data: bytes, size: int) -> bytes:
-        """The packets of one or many framed payloads, as one piece.
+    def _seal(self, data: bytes, size: int) -> None:
+        """Send the packets of one or many framed payloads.
 
         :raises ValueError: ``data`` is not whole framed payloads.
         """
         view = memoryview(data)
         if size > 4 and _UINT32.unpack_from(data)[0] == size - 4:
-            return self._layer.sealed((view[4:],), size)
+            self._layer.send((view[4:],), size)
+            return
         # Looked at whole before any of it is sealed: a sealed packet that isn't sent would end the connection.
         payloads, at = [], 0
         while at < size:
@@ -165,7 +166,7 @@ class Adapter:
                 raise ValueError("not whole framed payloads")
             payloads.append(view[at + 4 : end])
             at = end
-        return self._layer.sealed(payloads, size)
+        self._layer.send(payloads, size)
 
     def hold(self) -> None:
         """A key exchange begins: what is written waits."""

@@ -42,7 +42,7 @@ from hoopproxy.protocols.ssh.transport.limits import (
     PACKET_BYTES,
     SAID_BYTES,
 )
-from hoopproxy.protocols.ssh.transport.packet import SLACK, sealed
+from hoopproxy.protocols.ssh.transport.packet import BULK, SLACK, seal_all
 from hoopproxy.protocols.ssh.transport.version import OUR_VERSION, find_version, shown
 
 __all__ = ["Layer"]
@@ -52,7 +52,7 @@ _KEXINIT, _NEWKEYS = 20, 21
 _FIRST_UP: Final = 50
 _UINT32: Final = Struct(">I")
 
-_SLICE: Final = 262_144
+_SLICE: Final = 524_288
 """Bytes of a chunk that are opened at once."""
 # What a chunk opens to, for all layers of the process; it is copied out before anybody else runs.
 _PLAIN: Final = memoryview(bytearray(_SLICE + 2 * PACKET_BYTES + SLACK))
@@ -101,6 +101,7 @@ class Layer(Keying):
 
     def makeConnection(self, transport: Any) -> None:
         self.below = transport
+        transport.lend()
         if self._clock is None:
             self._clock = getattr(transport, "reactor", None)
         self._begin_first(OUR_VERSION + b"\r\n")
@@ -108,7 +109,7 @@ class Layer(Keying):
     def connectionMade(self) -> None:
         """Everything was done when the connection was given."""
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         if self._over:
             return
         try:
@@ -150,7 +151,7 @@ class Layer(Keying):
 
     # --- receiving -----------------------------------------------------------------------------------
 
-    def _received(self, data: bytes) -> None:
+    def _received(self, data: bytes | memoryview) -> None:
         """Open what came, and give the stream what is for it, in one piece."""
         self._up = up = []
         self._to = 0
@@ -165,11 +166,11 @@ class Layer(Keying):
         if not self._over:
             self.used()
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes | memoryview) -> None:
         view, at, end = memoryview(data), 0, len(data)
         tail, self._tail = self._tail, None
         if not self._their_version:
-            whole = data if tail is None else bytes(tail) + data
+            whole = bytes(data) if tail is None else bytes(tail) + data
             found = find_version(whole, banner=self.we_are_client)
             if found is None:
                 self._tail = bytearray(whole)
@@ -315,12 +316,16 @@ class Layer(Keying):
         self._stream.makeConnection(adapter)
         return facts
 
-    def sealed(self, payloads: Sequence[memoryview], size: int) -> bytes:
-        """The packets of payloads of the stream, of ``size`` bytes together.
+    def send(self, payloads: Sequence[memoryview], size: int) -> None:
+        """Send payloads of the stream, of ``size`` bytes together.
 
-        :raises ValueError: one is too large; none was sealed.
+        :raises ValueError: one is too large; none was sent.
         """
-        return sealed(self._sealer, payloads, size)
+        if size < BULK:
+            seal = self._sealer.seal
+            self.below.write(b"".join([seal(payload) for payload in payloads]))
+        else:
+            seal_all(self._sealer, payloads, size, self.below.write_lent)
 
     def _break(self, problem: TransportBroken) -> None:
         """What the peer does makes no sense: say so in its words, and close."""

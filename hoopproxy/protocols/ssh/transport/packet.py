@@ -8,7 +8,7 @@ Each belongs to one direction and one set of keys, and knows that direction's se
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Final
 
@@ -17,6 +17,7 @@ from hoopproxy.protocols.ssh.transport.limits import PACKET_BYTES
 
 __all__ = [
     "BAD_MAC",
+    "BULK",
     "LENGTH",
     "MASK",
     "PADDING",
@@ -25,7 +26,7 @@ __all__ = [
     "Opener",
     "Sealer",
     "padded",
-    "sealed",
+    "seal_all",
 ]
 
 SLACK: Final = 64
@@ -39,10 +40,10 @@ PAD_BYTES: Final = tuple(bytes((count,)) for count in range(64))
 BAD_MAC: Final = "a packet doesn't have the right MAC"
 _BAD_PADDING: Final = "a packet's padding doesn't fit it"
 
-_BULK: Final = 2_048
+BULK: Final = 2_048
 """Bytes from which a write is sealed in the shared buffer: less is quicker without."""
-_FULL: Final = 524_288
-# What a write is sealed to, for all connections of the process; it is copied out before anybody else runs.
+_FULL: Final = 655_360
+# What a write is sealed to, for all connections of the process; it is sent or copied before anybody else runs.
 _SEALED: Final = memoryview(bytearray(_FULL + PACKET_BYTES + 4_096))
 
 
@@ -134,21 +135,22 @@ def padded(payload: bytes | memoryview, size: int, block: int, unblocked: int) -
     return b"".join((LENGTH.pack(size + 1 + padding), PAD_BYTES[padding], payload, PADDING[:padding]))
 
 
-def sealed(sealer: Sealer, payloads: Sequence[memoryview], size: int) -> bytes:
-    """The packets of some payloads of ``size`` bytes together, as one piece.
+def seal_all(
+    sealer: Sealer, payloads: Sequence[memoryview], size: int, write: Callable[[memoryview], None]
+) -> None:
+    """Have the packets of some payloads of ``size`` bytes together written, in one piece where they fit.
 
-    :raises ValueError: one is larger than any packet may be; then none was sealed.
+    :param write: is lent each piece until it returns.
+    :raises ValueError: a payload is larger than any packet may be; then none was sealed.
     """
-    if size < _BULK:
-        return b"".join([sealer.seal(payload) for payload in payloads])
     if size > PACKET_BYTES and any(len(payload) > PACKET_BYTES - 32 for payload in payloads):
         raise ValueError("a payload is larger than any packet may be")
-    out, at, pieces = _SEALED, 0, []
+    out, at = _SEALED, 0
     seal_into = sealer.seal_into
     for payload in payloads:
         at = seal_into(payload, out, at)
         if at > _FULL:
-            pieces.append(out[:at].tobytes())
+            write(out[:at])
             at = 0
-    last = out[:at].tobytes()
-    return b"".join((*pieces, last)) if pieces else last
+    if at:
+        write(out[:at])

@@ -55,6 +55,7 @@ class Wire:
         self.told_full = False
         self.writes = 0
         self.high = 65_536
+        self.lends = False
 
     @property
     def buffered(self) -> int:
@@ -68,6 +69,21 @@ class Wire:
         self.writes += 1
         self.waits += data
         self.heed()
+
+    def write_lent(self, view: memoryview) -> None:
+        self.write(view.tobytes())
+
+    def lend(self) -> None:
+        self.lends = True
+
+    def give(self, data: bytes) -> None:
+        """Hand it to the protocol; what was lent is something else as soon as that returns."""
+        if not self.lends:
+            self.protocol.dataReceived(data)
+            return
+        lent = bytearray(data)
+        self.protocol.dataReceived(memoryview(lent))
+        lent[:] = b"\xee" * len(lent)
 
     def heed(self) -> None:
         if self.producer is not None:
@@ -221,7 +237,7 @@ class Pair:
                 sink.discarded += len(data)
             else:
                 sink.received += len(data)
-                sink.protocol.dataReceived(data)
+                sink.give(data)
             source.heed()
             return True
         if not source.waits and source.half and sink.reading and not sink.closing:
