@@ -46,7 +46,8 @@ def _too_many(sentence: str) -> Refusal:
 
 
 _SMALL = 1000
-"""What holds less than this part of a limit is not what the limit is full of, and goes on."""
+"""What holds less than this part of a limit is not what the limit is full of, and goes on; until there is twice as much
+as the limit, because then it is: there are more sessions than that."""
 
 
 class Budget:
@@ -72,7 +73,7 @@ class Budget:
 
         :param limit: 0 is none. :param one: what a single message may have; an identity has room for that in any case.
         """
-        if not limit or own <= limit // _SMALL:
+        if not limit or (own <= limit // _SMALL and self.total <= 2 * limit):
             return None
         if self.total > limit:
             return _too_many(f"the gateway {self._what} ({self._key} = {limit})")

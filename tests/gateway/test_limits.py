@@ -101,6 +101,14 @@ def test_who_holds_next_to_nothing_is_not_ended_for_what_others_hold() -> None:
     assert large.now(9, 0, "alice") is not None
 
 
+def test_thousands_who_hold_next_to_nothing_do_not_hold_many_times_the_limit() -> None:
+    """Each of 10,000 sessions had a thousandth of the limit for nothing: ten times as much memory as there may be."""
+    crowd = Crowd(attrs.evolve(Limits(), held_bytes=8000, max_held=1000))
+    answers = [Account(crowd).now(8, 0, f"user{number}") for number in range(10_000)]
+    assert answers[:2000] == [None] * 2000
+    assert None not in answers[2000:]
+
+
 def test_what_a_session_holds_goes_with_it_to_its_identity() -> None:
     """Bytes that came before the log-in are those of whoever logged in."""
     crowd, account, other = held_and_spooled(500, 500)

@@ -214,6 +214,8 @@ def test_a_revoked_key_is_refused_and_so_are_all_when_the_list_breaks(tmp_path: 
     path.unlink()
     assert cause(checker, shown()) == "no revocation list"
     write(path, "")
+    assert cause(checker, shown()) == "no revocation list", "a disk that is full leaves it so"
+    write(path, "# nothing is revoked\n")
     assert cause(checker, shown()) == "ann"
 
 
@@ -382,7 +384,7 @@ def test_a_good_table_is_fine_and_makes_a_checker(tmp_path: Path) -> None:
     """With everything that it can have."""
     write(tmp_path / "keys", f"ann {line(blob())}\n")
     write(tmp_path / "ca.pub", line(blob("ed25519", 99)))
-    write(tmp_path / "revoked", "")
+    write(tmp_path / "revoked", "# none\n")
     users_file(tmp_path, password_user("ann", b"x"))
     common = {
         "groups": ["staff"],

@@ -1,6 +1,7 @@
 """Revoked keys: OpenSSH's binary list (PROTOCOL.krl), or a plain list of public keys and fingerprints. Pure.
 
-A list that can't be read whole is an error, never a shorter list.
+A list that can't be read whole is an error, never a shorter list. So is a file without a byte: a disk that was full, or
+a list that is being written at this moment, left it.
 """
 
 from __future__ import annotations
@@ -97,6 +98,10 @@ def read_revoked(data: bytes) -> Revoked:
 
     :raises BadKey: it can't be read whole.
     """
+    if not data:
+        raise BadKey(
+            "the revocation list is empty; where nothing is revoked, write a comment into it (# none)"
+        )
     if data.startswith(MAGIC):
         try:
             return _binary(data)

@@ -106,7 +106,9 @@ def test_a_list_that_cant_be_read_whole_is_an_error(wrong: bytes) -> None:
 def test_an_extension_that_may_be_passed_over_is() -> None:
     """The format's own way to grow."""
     assert not read_revoked(binary((255, string("new@example.org") + b"\0" + string("x")))).key(blob())
-    assert Revoked() == read_revoked(b"")
+    assert Revoked() == read_revoked(b"# none\n")
+    with pytest.raises(BadKey, match="empty"):
+        read_revoked(b"")
 
 
 def test_no_cut_of_a_list_is_a_list() -> None:
