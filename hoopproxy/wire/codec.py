@@ -123,14 +123,17 @@ class Codec:
                 return  # it is complete: no use to write it first
             if self._file is None:
                 self._file = Spool(self.spool)
-            self._file.write(b"".join(parts))
+            for part in parts:
+                self._file.write(part)
             parts.clear()
 
     def _taken(self) -> bytes:
         """What was kept, for another scan."""
         data = b"".join(self._parts)
         if self._file is not None:
-            data = self._file.read() + data
+            # Read in one piece: a message that has a file is long, and each copy of it would hold everybody up.
+            self._file.write(data)
+            data = self._file.read()
             self.forget()
         self._parts = ()
         return data

@@ -17,7 +17,8 @@ class Frame(NamedTuple):
     :ivar kind: the message's type, in the protocol's own numbering (a byte for most).
     :ivar start: stream offset of the first byte.
     :ivar end: stream offset after the last byte of *this stretch*.
-    :ivar body: the payload, when the codec delivers this kind whole; ``None`` for a counted stretch.
+    :ivar body: the payload, when the codec delivers this kind whole; ``None`` for a counted stretch. A codec may say
+        that it gives a memoryview where it is long.
     :ivar count: how many messages of this kind end in this stretch.
     :ivar more: the last message goes on in the next frame of the same kind. Its first stretch is given as
         soon as its header is known, so that legality is judged before any of it goes on.

@@ -466,14 +466,21 @@ def fill(data: bytes, offset: int, spans: Sequence[Span]) -> tuple[bytes, list[t
 
     Spans that reach outside ``data`` are cut to it, so a secret over two chunks is filled in both.
     """
-    filled = bytearray(data)
     ranges = []
     for span in spans:
         start, end = max(span.start - offset, 0), min(span.end - offset, len(data))
         if start < end:
-            filled[start:end] = FILL * (end - start)
             ranges.append((start, end - start, span.reason))
-    return bytes(filled), ranges
+    # One copy: the data may be as long as a message can be.
+    whole = memoryview(data)
+    parts: list[bytes | memoryview] = []
+    done = 0
+    for start, size, _ in sorted(ranges):
+        start, end = max(start, done), start + size  # they may overlap
+        if start < end:
+            parts += (whole[done:start], FILL * (end - start))
+            done = end
+    return b"".join((*parts, whole[done:])), ranges
 
 
 def dump(fields: object) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import cast
 
 from hoopproxy.errors import ProtocolViolation, TooLarge
 from hoopproxy.wire.codec import Codec
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_STATEMENT",
     "SSL_REQUEST",
     "STARTUP",
+    "VIEWED",
     "ClientCodec",
     "ServerCodec",
 ]
@@ -51,6 +53,10 @@ MAX_HELD = 16 * 1024 * 1024
 
 MAX_STATEMENT = 64 * 1024 * 1024
 """Default for one Query, Parse, Bind or FunctionCall."""
+
+VIEWED = 1024 * 1024
+"""Bytes of a statement from which on its frame's body is a memoryview of what was received: a copy of it would hold
+everybody up."""
 
 MAX_AUTHENTICATION = 2_000
 """What libpq reads of an authentication request or a version negotiation before it gives up."""
@@ -293,12 +299,25 @@ class ClientCodec(_Typed):
 
     def scan(self, data: bytes, base: int, frames: list[Frame]) -> int:
         if not self._untyped:
+            if len(data) > VIEWED and not self._left:
+                return self._long(data, base, frames)
             return _Typed.scan(self, data, base, frames)
         used = self._startup(data, base, frames)
         if self._untyped or used == len(data):
             return used
         # Typed messages behind the StartupMessage: the same bytes, from there on.
         return used + super().scan(data[used:], base + used, frames)
+
+    def _long(self, data: bytes, base: int, frames: list[Frame]) -> int:
+        """Data that begins with a long message."""
+        kind, length = _header(data)
+        end: int = 1 + length
+        is_statement = kind in _STATEMENT_KINDS and length in self._whole[kind]
+        if not is_statement or length <= VIEWED or end > len(data):
+            return _Typed.scan(self, data, base, frames)
+        body = cast(bytes, memoryview(data)[5:end])
+        frames.append(Frame(kind, base, base + end, body))
+        return end + _Typed.scan(self, data[end:], base + end, frames)
 
     def _startup(self, data: bytes, base: int, frames: list[Frame]) -> int:
         size, position = len(data), 0

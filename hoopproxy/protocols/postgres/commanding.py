@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.postgres.doubt import IN_DOUBT
 from hoopproxy.protocols.postgres.long_reading import LongReading
-from hoopproxy.protocols.postgres.long_texts import LONG, ReadText, Values
+from hoopproxy.protocols.postgres.long_texts import LONG, ReadParse, ReadText, Values
 from hoopproxy.protocols.postgres.outstanding import (
     BIND,
     EXECUTE,
@@ -33,6 +33,8 @@ from hoopproxy.protocols.postgres.reading import REMEMBERED, Part, Reading
 from hoopproxy.protocols.postgres.refusing import ALONE, GO, HEADER, NO_PORTAL, NOTHING
 from hoopproxy.protocols.postgres.requests import (
     Bind,
+    long_bind,
+    long_query,
     read_bind,
     read_execute,
     read_function_call,
@@ -89,32 +91,50 @@ class Commanding(LongReading):
         body = frame.body
         if body is None:
             return self._too_large(frame)
+        _, start, end, _, _, _ = frame
+        if end - start > LONG:
+            return self._long_query(frame, long_query(body))
         pipeline = self._pipeline
         sql = read_query(body)
         under_way = not pipeline.fresh
-        _, start, end, _, _, _ = frame
         plain = self._reader.plain(sql)
         if plain is not None and not pipeline.answering:
             self._pending = Sent(QUERY)
             verbs, rest = plain
             told = b'{"range":[%d,%d],"text":"%b%b' % (start, end, sql, rest)
             return (_new(Decide, (verbs, end - start, _TOLD, (), True, None, None, told, _REQUESTED)),)
-        read = self._read(frame, sql, under_way)
+        reading = self._reader.read(sql, under_way)
+        return self._query_read(frame, sql, reading, None, under_way)
+
+    def _long_query(self, frame: Frame, sql: memoryview) -> Sequence[Command] | None:
+        under_way = not self._pipeline.fresh
+        read = self._read_query(frame, sql, under_way)
         if not isinstance(read, ReadText):
             return read
-        reading = read.reading
+        return self._query_read(frame, sql, read.reading, read.parts, under_way)
+
+    def _query_read(
+        self,
+        frame: Frame,
+        sql: bytes | memoryview,
+        reading: Reading,
+        parts: tuple[Part, ...] | None,
+        under_way: bool,
+    ) -> Sequence[Command] | None:
         verbs = reading.verbs
-        if pipeline.answering:
+        if self._pipeline.answering:
             return self._not_sent(self._secrets(frame.start + HEADER, reading, {}))
         fields: dict[str, object] = {"verb": verbs[0], "verbs": verbs, "text": reading.text}
         self._pending = sent = Sent(QUERY)
         if not REMEMBERED.isdisjoint(verbs):
-            sent.about = (read.parts, reading.text)
-            verbs = self._expanded(read.parts, verbs, fields)
+            if parts is None:
+                parts = self._reader.parts(bytes(sql), under_way)
+            sent.about = (parts, reading.text)
+            verbs = self._expanded(parts, verbs, fields)
         spans: tuple[Span, ...] = ()
         if reading.secrets:
             spans = self._secrets(frame.start + HEADER, reading, fields)
-            sent.echo = tuple(sql[span.start : span.end] for span in reading.secrets)
+            sent.echo = tuple(bytes(sql[span.start : span.end]) for span in reading.secrets)
         return (Decide(verbs, frame.end - frame.start, fields, spans),)
 
     def _expanded(
@@ -137,13 +157,19 @@ class Commanding(LongReading):
         if frame.body is None:
             return self._too_large(frame)
         pipeline = self._pipeline
-        message = read_parse(frame.body)
-        text_at = HEADER + len(message.name) + 1
         under_way = not pipeline.fresh
-        read = self._read(frame, message.sql, under_way)
-        if not isinstance(read, ReadText):
-            return read
-        reading, secret = read.reading, read.secret
+        if frame.end - frame.start > LONG:
+            found = self._read_parse(frame, under_way)
+            if not isinstance(found, ReadParse):
+                return found
+            message, read = found
+        else:
+            message = read_parse(frame.body)
+            reading = self._reader.read(bytes(message.sql), under_way)
+            parts = self._reader.parts_of(bytes(message.sql), reading.verbs, under_way)
+            read = ReadText(reading, parts)
+        text_at = HEADER + len(message.name) + 1
+        reading, _, secret = read
         verbs = reading.verbs
         if pipeline.answering:
             self._undo_later(self._names.parse(message, verbs, reading.text, parts=read.parts, secret=secret))
@@ -155,7 +181,7 @@ class Commanding(LongReading):
             fields["statement"] = message.name.decode("utf-8", "backslashreplace")
         spans = self._secrets(frame.start + text_at, reading, fields)
         self._pending = sent = Sent(PARSE)
-        sent.echo = tuple(message.sql[span.start : span.end] for span in reading.secrets)
+        sent.echo = tuple(bytes(message.sql[span.start : span.end]) for span in reading.secrets)
         detail, echo = fields.get("detail"), sent.echo
         self._remember = lambda: self._names.parse(
             message, verbs, reading.text, detail, echo, read.parts, secret
@@ -167,10 +193,10 @@ class Commanding(LongReading):
         if body is None:
             return self._too_large(frame)
         pipeline = self._pipeline
-        message = read_bind(body)
         size = end - start
         if size > _BIG_BIND:
-            return self._decide_bind(message, frame, size)
+            return self._decide_bind(long_bind(body) if size > LONG else read_bind(body), frame, size)
+        message = read_bind(body)
         spans = self._names.bind(message, start + HEADER, size)
         if pipeline.answering:
             return self._not_sent(spans)
@@ -192,7 +218,7 @@ class Commanding(LongReading):
             values = self._read_values(frame, message, statement)
             if not isinstance(values, Values):
                 return values
-            portal.hidden, portal.parameters, echo = values.hidden, values.parameters, values.echo
+            portal.hidden, portal.parameters, echo = values.hidden, values.parameters or None, values.echo
             portal.echo = values.echo_of(values.hidden)
         else:
             portal.hidden = hidden_values(message.values, statement.secret)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.postgres.long_texts import (
-    LONG,
+    ReadParse,
     ReadText,
     Values,
+    read_statement,
     read_text,
     read_values,
     text_options,
@@ -16,7 +19,7 @@ from hoopproxy.protocols.postgres.long_texts import (
     values_read,
 )
 from hoopproxy.protocols.postgres.prepared import Prepared
-from hoopproxy.protocols.postgres.requests import Bind, FunctionCall
+from hoopproxy.protocols.postgres.requests import Bind, FunctionCall, Parse
 from hoopproxy.protocols.postgres.undecided import Undecided
 from hoopproxy.wire.commands import Command, Compute, Refusal
 from hoopproxy.wire.frames import Frame
@@ -25,7 +28,7 @@ __all__ = ["LongReading"]
 
 
 class LongReading(Undecided):
-    """Texts and parameters, long or short, read."""
+    """Long texts and parameters."""
 
     __slots__ = ()
 
@@ -51,30 +54,44 @@ class LongReading(Undecided):
         self._found = (frame.start, question, None)
         return question
 
-    def _read(self, frame: Frame, text: bytes, under_way: bool) -> ReadText | Sequence[Command]:
-        """What a text says; or what is to be done instead: to ask, to refuse."""
-        reader = self._reader
-        if len(text) <= LONG:
-            reading = reader.read(text, under_way)
-            return ReadText(reading, reader.parts_of(text, reading.verbs, under_way), None)
-        answer = self._aside(frame, Compute(read_text, text, text_options(reader, under_way)))
+    def _answer(self, frame: Frame, question: Compute) -> Mapping[str, Any] | Sequence[Command]:
+        """What was found out about this frame; or what is to be done instead: to ask, to refuse.
+
+        :raises ProtocolViolation: it is no such message.
+        """
+        answer = self._aside(frame, question)
         if isinstance(answer, Compute):
             return (answer,)
         if isinstance(answer, Refusal):
             return self._unreadable(frame, answer)
-        return text_read(answer, reader)  # type: ignore[arg-type]
+        found: Mapping[str, Any] = answer  # type: ignore[assignment]
+        if "illegal" in found:
+            raise ProtocolViolation(found["illegal"])
+        return found
+
+    def _read_query(self, frame: Frame, sql: memoryview, under_way: bool) -> ReadText | Sequence[Command]:
+        """A long Query."""
+        found = self._answer(frame, Compute(read_text, sql, text_options(self._reader, under_way)))
+        return text_read(found, self._reader) if isinstance(found, Mapping) else found
+
+    def _read_parse(self, frame: Frame, under_way: bool) -> ReadParse | Sequence[Command]:
+        """A long Parse."""
+        body = frame.body
+        assert body is not None
+        found = self._answer(frame, Compute(read_statement, body, text_options(self._reader, under_way)))
+        if not isinstance(found, Mapping):
+            return found
+        start, end = found["at"]
+        message = Parse(found["name"], memoryview(body)[start:end], tuple(found["types"]))
+        return ReadParse(message, text_read(found, self._reader))
 
     def _read_values(
         self, frame: Frame, message: Bind | FunctionCall, statement: Prepared
     ) -> Values | Sequence[Command]:
-        """The same for parameters."""
+        """The parameters of a long Bind or FunctionCall."""
         options = values_options(
             statement.secret, statement.types, self._reader.encoding, isinstance(message, FunctionCall)
         )
         assert frame.body is not None
-        answer = self._aside(frame, Compute(read_values, frame.body, options))
-        if isinstance(answer, Compute):
-            return (answer,)
-        if isinstance(answer, Refusal):
-            return self._unreadable(frame, answer)
-        return values_read(answer, message.values)  # type: ignore[arg-type]
+        found = self._answer(frame, Compute(read_values, frame.body, options))
+        return values_read(found, message.values) if isinstance(found, Mapping) else found

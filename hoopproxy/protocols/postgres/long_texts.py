@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import attrs
 
+from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.postgres.prepared import (
     decoded_parameters,
     echoed_at,
@@ -17,13 +18,15 @@ from hoopproxy.protocols.postgres.prepared import (
 )
 from hoopproxy.protocols.postgres.reading import Part, Reader, Reading
 from hoopproxy.protocols.postgres.redact import ALL, secret_parameters
-from hoopproxy.protocols.postgres.requests import read_bind, read_function_call
+from hoopproxy.protocols.postgres.requests import Parse, read_bind, read_function_call, read_parse
 from hoopproxy.wire.frames import Span
 
 __all__ = [
     "LONG",
+    "ReadParse",
     "ReadText",
     "Values",
+    "read_statement",
     "read_text",
     "read_values",
     "text_options",
@@ -45,7 +48,15 @@ class ReadText(NamedTuple):
 
     reading: Reading
     parts: tuple[Part, ...]
-    secret: Any
+    secret: Any = None
+    """Which, or ``None``: it is not known yet."""
+
+
+class ReadParse(NamedTuple):
+    """What was read of a long Parse; its text is a view of what was received."""
+
+    message: Parse
+    read: ReadText
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +81,9 @@ def text_options(reader: Reader, under_way: bool) -> dict[str, object]:
 
 
 def read_text(text: bytes, *, under_way: bool, **reader: Any) -> dict[str, object]:
-    """Beside the data path: what :meth:`Reader.read` and its like say."""
+    """Beside the data path: what :meth:`Reader.read` and its like say of a Query's text."""
+    if 0 in text:
+        return {"illegal": "Query is not one text"}
     settings = Reader(**{name.lstrip("_"): value for name, value in reader.items()})
     reading = settings.read(text, under_way)
     parts = settings.parts_of(text, reading.verbs, under_way)
@@ -80,6 +93,22 @@ def read_text(text: bytes, *, under_way: bool, **reader: Any) -> dict[str, objec
         "parts": parts,
         "secret": _told(secret),
         "doubtful": settings.strings is None,
+    }
+
+
+def read_statement(body: bytes, **options: Any) -> dict[str, object]:
+    """Beside the data path: the same of a Parse."""
+    try:
+        message = read_parse(body)
+    except ProtocolViolation as violation:
+        return {"illegal": violation.reason}
+    start = len(message.name) + 1
+    place = start, start + len(message.sql)
+    return {
+        "name": message.name,
+        "types": message.types,
+        "at": place,
+        **read_text(bytes(message.sql), **options),
     }
 
 
@@ -125,7 +154,7 @@ def read_values(
 
 def values_read(answer: Mapping[str, Any], values: Sequence[bytes | None]) -> Values:
     """The answer."""
-    echo = tuple((values[index] or b"")[start:end] for index, start, end in answer["echo"])
+    echo = tuple(bytes((values[index] or b"")[start:end]) for index, start, end in answer["echo"])
     return Values(
         hidden=frozenset(answer["hidden"]),
         echo=echo,

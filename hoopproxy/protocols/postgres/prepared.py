@@ -148,7 +148,7 @@ class Names:
         name, sql = message.name, message.sql
         before = self._statements.get(name)
         if secret is None:
-            secret = secret_parameters(sql, standard_conforming_strings=self._reader.strings)
+            secret = secret_parameters(bytes(sql), standard_conforming_strings=self._reader.strings)
         statement = Prepared(
             name,
             verbs,

@@ -9,7 +9,7 @@ the session survives. Bind and Execute are read once a command, hence without a 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.postgres.messages import one_text
@@ -21,6 +21,8 @@ __all__ = [
     "FunctionCall",
     "Named",
     "Parse",
+    "long_bind",
+    "long_query",
     "read_bind",
     "read_copy_fail",
     "read_execute",
@@ -32,6 +34,9 @@ __all__ = [
     "read_sasl_initial",
 ]
 
+_NAMES = 4096
+"""Bytes in which the names in a Bind are looked for first."""
+
 _COUNT = struct.Struct(">H").unpack_from
 _LENGTH = struct.Struct(">i").unpack_from
 
@@ -40,7 +45,7 @@ class Parse(NamedTuple):
     """Prepare ``sql`` as ``name`` (empty: the unnamed statement). ``types`` are OIDs, 0 for "you tell"."""
 
     name: bytes
-    sql: bytes
+    sql: bytes | memoryview
     types: tuple[int, ...]
 
 
@@ -88,6 +93,13 @@ def read_query(body: bytes) -> bytes:
     return one_text(body, "Query")
 
 
+def long_query(body: bytes | memoryview) -> memoryview:
+    """The same without a copy. Whoever reads the text has to see whether there is a NUL in it."""
+    if not body or body[-1]:
+        raise ProtocolViolation("Query is not one text")
+    return memoryview(body)[:-1]
+
+
 def read_parse(body: bytes) -> Parse:
     """A Parse."""
     cursor = Cursor(body, "Parse")
@@ -97,13 +109,24 @@ def read_parse(body: bytes) -> Parse:
     return Parse(name, sql, types)
 
 
-def read_bind(body: bytes) -> Bind:
-    """A Bind."""
+def long_bind(body: bytes | memoryview) -> Bind:
+    """A Bind whose values are views of its body, not copies."""
+    view = memoryview(body)
+    head = bytes(view[:_NAMES])
+    if head.count(0) < 2:  # whose names are longer than any server's
+        head = bytes(view)
+    return read_bind(head, view)
+
+
+def read_bind(head: bytes, body: Any = None) -> Bind:
+    """A Bind, or one of which the names are in ``head``, its beginning."""
+    if body is None:
+        body = head
     try:
-        end = body.index(0)
+        end = head.index(0)
         start = end + 1
-        portal, end = body[:end], body.index(0, start)
-        statement = body[start:end]
+        portal, end = head[:end], head.index(0, start)
+        statement = head[start:end]
         formats, position = _formats(body, end + 1)
         values, offsets, position = _values(body, position)
         results, position = _formats(body, position)
@@ -162,7 +185,7 @@ def read_sasl_initial(body: bytes) -> tuple[str, bytes]:
     return mechanism.decode("ascii", "backslashreplace"), data
 
 
-def _formats(body: bytes, position: int) -> tuple[tuple[int, ...], int]:
+def _formats(body: Any, position: int) -> tuple[tuple[int, ...], int]:
     (count,) = _COUNT(body, position)
     position += 2
     if not count:
@@ -170,7 +193,7 @@ def _formats(body: bytes, position: int) -> tuple[tuple[int, ...], int]:
     return struct.unpack_from(f">{count}H", body, position), position + 2 * count
 
 
-def _values(body: bytes, position: int) -> tuple[tuple[bytes | None, ...], tuple[int, ...], int]:
+def _values(body: Any, position: int) -> tuple[tuple[bytes | None, ...], tuple[int, ...], int]:
     (count,) = _COUNT(body, position)
     position += 2
     values: list[bytes | None] = []

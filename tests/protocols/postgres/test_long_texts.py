@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hoopproxy.events import canonical
-from hoopproxy.protocols.postgres import commanding, long_reading, prepared, reading
+from hoopproxy.protocols.postgres import codec, commanding, prepared, reading
 from hoopproxy.protocols.postgres.long_texts import LONG
 from hoopproxy.testing import Player
 from hoopproxy.wire.aside import performed
@@ -58,7 +58,7 @@ def nothing_is_known() -> None:
 
 @contextmanager
 def everything_is_long() -> Iterator[None]:
-    with patch.object(long_reading, "LONG", -1), patch.object(commanding, "LONG", -1):
+    with patch.object(commanding, "LONG", -1):
         yield
 
 
@@ -271,6 +271,38 @@ def test_what_can_not_be_read_in_time_is_refused_and_none_of_it_is_kept() -> Non
         assert_ended_in_order(player)
 
 
+def test_what_is_no_statement_is_no_long_one_either() -> None:
+    """A NUL inside, a length that doesn't add up: the session ends, and nothing of it goes on."""
+    body = SELECT.encode()
+    bad = [
+        m("Q", body + b"\0x\0"),
+        m("Q", body + b"x"),
+        m("P", b"s\0" + body + b"\0\0\5"),
+        m("P", b"s\0" + body),
+        m("B", b"\0s\0\0\0\0\1" + struct.pack(">i", len(body) + 9) + body),
+        m("B", b"x" * 100_000),
+        m("F", b"\0\0\0\1\0\0\0\1" + struct.pack(">i", len(body) + 9) + body),
+    ]
+    for message in bad:
+        player = logged_in(at_once=True)
+        before = len(player.relay.server)
+        player.client(message)
+        assert player.exchange.closing == "violation by the client", message[:20]
+        assert went(player, before) == b""
+        assert_ended_in_order(player)
+
+
+def test_names_of_any_length_are_read_in_a_long_bind() -> None:
+    """They are looked for in its beginning first."""
+    name = "n" * 9000
+    player = logged_in(at_once=True, decide=refuse("DROP"))
+    player.client(parse("SELECT $1", name) + parse("DROP TABLE x") + SYNC)
+    player.client(bind(b"x" * 100_000, statement=name, portal=name) + SYNC)
+    assert len(player.journal.of("command.denied")) == 1
+    player.client(bind(b"x" * 100_000, statement="nobody" * 3000) + SYNC)
+    assert player.exchange.closing is None
+
+
 ENDS: dict[str, Callable[[Player], None]] = {
     "the client leaves": lambda player: player.exchange.client_lost(),
     "the target leaves": lambda player: player.exchange.server_lost(),
@@ -368,6 +400,23 @@ def test_no_call_of_the_reactor_reads_more_than_what_is_short(message: bytes) ->
         player.target(error("42601", "no") + ready())
     assert sum(read) <= LONG
     assert player.exchange.closing is None
+
+
+@pytest.mark.parametrize("message", LONG_ONES.values(), ids=LONG_ONES.keys())
+def test_a_megabyte_leaves_the_trail_that_it_would_leave_were_it_short(message: bytes) -> None:
+    """By views of what was received and beside the data path, or by copies and here."""
+    trails = []
+    for longest in (None, 1 << 30):
+        with ExitStack() as stack:
+            if longest is not None:
+                stack.enter_context(patch.object(commanding, "LONG", longest))
+                stack.enter_context(patch.object(codec, "VIEWED", longest))
+            joined = Joined(answer_to, by_kind=0, decide=refuse("PREPARE"))
+            whole = message + query("SELECT 2")
+            joined.run([whole[at : at + 65_536] for at in range(0, len(whole), 65_536)], [4000])
+            joined.player.end()
+        trails.append(trail(joined.player))
+    assert trails[0] == trails[1]
 
 
 def answered(player: Player) -> bool:
