@@ -19,6 +19,7 @@ from hoopproxy.journal.recovery import sound_segments
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, Sealed, leaves_of, marker_of
 from hoopproxy.ledger.merkle import HASH_SIZE, fold, leaf_hash
+from hoopproxy.ledger.orders import KINDS, Orders
 from hoopproxy.ledger.report import Report, Unfit
 from hoopproxy.ledger.salts import Salts
 from hoopproxy.ledger.tiles import ENTRIES, WIDTH, Tiles, tile_path
@@ -27,6 +28,7 @@ __all__ = ["Comparison", "Progress"]
 
 _BATCH: Final = 512
 _NO_SALT: Final = bytes(16)
+_ORDERS: Final = tuple(f'"kind":"{kind}"'.encode() for kind in KINDS)
 
 Progress = Callable[[Folder, Record], None]
 
@@ -55,8 +57,10 @@ class Comparison:
         self._headers: dict[int, SegmentHeader] = {}
         self._counts: dict[int, int] = {}
         self._unsalted: dict[int, tuple[int, int]] = {}  # of each key: how many records, and the first
-        self._orders: dict[str, int] = {}  # session: the event that erased it
-        self._last = 0
+        self._orders = Orders()
+        self._unread: set[int] = set()  # events that are said to be orders, and can't be read any more
+        self._first = self._last = 0
+        self._sealed_from = 0  # the first record that was sealed
         self._ends: int | None = None  # the first record that is sealed and beyond the journal's end
 
     def run(self) -> None:
@@ -76,6 +80,35 @@ class Comparison:
             self._report.notes.append(f"this copy ends before record {ends}, which is sealed: not here yet")
         if self._unsalted:
             self._find_orders(is_whole=ends is None)
+        self._orders.finish()
+        self._account_for_erased()
+        self._account_for_retired()
+
+    def _account_for_erased(self) -> None:
+        """Each stub was ordered by an event that is on record behind it."""
+        for by in sorted(self._report.erased):
+            if by in self._orders.events or (self._lags and by > self._last):
+                continue
+            if by not in self._unread:
+                raise Unfit(
+                    f"records were erased, and event {by}, which is said to have ordered it, did not", by
+                )
+            self._report.notes.append(f"event {by}, which is said to have ordered an erasing, can't be read")
+
+    def _account_for_retired(self) -> None:
+        """What the journal no longer begins with was removed by retention, whose own events tell it."""
+        report = self._report
+        if not report.retired or self._lags or self._orders.removed_to >= self._first - 1:
+            return
+        what = (
+            f"the journal begins with record {self._first}, and nothing on record says that retention removed what was"
+            " before: it was moved away, or removed by somebody else"
+        )
+        if not (report.closed or report.erased or self._orders.interrupted):
+            raise Unfit(what, self._sealed_from)
+        report.notes.append(
+            what + "; the event that would say so may be one that was interrupted or can't be read"
+        )
 
     def _find_orders(self, is_whole: bool) -> None:
         """Each session without a salt was erased by an order that is on record."""
@@ -83,7 +116,7 @@ class Comparison:
         keys = KeyFile.open(self._folder.files, self._folder.keys, self._folder.id)
         try:
             for key_id, (count, first) in self._unsalted.items():
-                by = self._orders.get(str(uuid.UUID(bytes=keys.get(key_id).session)), 0)
+                by = self._orders.of(str(uuid.UUID(bytes=keys.get(key_id).session)))
                 if not by and is_whole and not report.closed:
                     raise Unfit(f"the salt of record {first} was destroyed, but nobody ordered that", first)
                 report.unsalted[by] = report.unsalted.get(by, 0) + count
@@ -94,10 +127,12 @@ class Comparison:
     def _walk(self, records: Iterator[Record], leaves: Iterator[bytes]) -> None:
         first = next(records, None)
         if first is None:
-            return
+            return self._emptied(leaves)
+        self._first = first.jseq
         records = chain([first], records)
         for data in leaves:
             leaf = self._leaf(data)
+            self._sealed_from = self._sealed_from or leaf.jseq
             self._report.sealed += len(leaf)
             gone = min(max(first.jseq - leaf.jseq, 0), len(leaf))
             self._report.retired += gone
@@ -111,6 +146,12 @@ class Comparison:
         while batch := list(islice(records, _BATCH)):
             self._report.unsealed += len(batch)
             self._read(batch)
+
+    def _emptied(self, leaves: Iterator[bytes]) -> None:
+        """There is no record. Retention never takes the last one."""
+        data = next(leaves, None)
+        if data is not None:
+            self._ends = self._leaf(data).jseq
 
     def _leaf(self, data: bytes) -> Leaf:
         try:
@@ -169,22 +210,20 @@ class Comparison:
         return header
 
     def _collect(self, batch: Sequence[Record]) -> None:
+        erased = self._report.erased
         for record in batch:
             if record.is_closed and record.kind == Kind.EVENT:
                 self._report.closed += 1
+            if record.jseq in erased and (record.is_closed or record.kind == Kind.STUB):
+                self._unread.add(record.jseq)
             if record.key_id != 0 or record.kind != Kind.EVENT:
                 continue
-            if b'"kind":"audit.erasure"' in record.body:
-                self._order(orjson.loads(record.body), record.jseq)
+            if any(kind in record.body for kind in _ORDERS):
+                self._orders.hear(orjson.loads(record.body), record.jseq)
             elif b'"kind":"audit.checkpoint"' in record.body:
                 event = orjson.loads(record.body)
                 if event.get("kind") == "audit.checkpoint":
                     self._say(event, record.jseq)
-
-    def _order(self, event: dict[str, Any], jseq: int) -> None:
-        if event.get("kind") == "audit.erasure":
-            for session in event["event"].get("sessions", ()):
-                self._orders.setdefault(session, jseq)
 
     def _leaves(self) -> Iterator[bytes]:
         """Every leaf; its bundle and its tile are checked before it is given, and in the end all of the tiles."""

@@ -26,7 +26,7 @@ class Report:
     :ivar erased: by event (its ``jseq``): records that were lawfully erased.
     :ivar unsalted: by event: records that it erased where they came from, and that this copy still has; their salts
         are destroyed, so nothing proves them. 0: the copy ends before the order. :ivar retired: records that the
-        tree has and the journal's retention took. :ivar unsealed: records after the newest checkpoint.
+        tree has and the journal no longer begins with. :ivar unsealed: records after the newest checkpoint.
     :ivar closed: events that are encrypted and could not be read: checkpoints among them were not looked at.
     :ivar pinned: a key that the asker brought vouches for the newest checkpoint.
     """

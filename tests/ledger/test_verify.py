@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
-from hoopproxy.events import AuditCheckpoint
+from hoopproxy.events import AuditCheckpoint, AuditErasure, AuditRetention
 from hoopproxy.journal.commitments import Stub, commitment
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import (
@@ -247,6 +247,7 @@ def test_a_journal_that_ends_in_a_leaf_is_cut_there(blocks: House) -> None:
 
 def test_a_leaf_that_retention_left_a_part_of_is_checked_in_that_part(blocks: House) -> None:
     """Segments end where they end."""
+    retention(blocks, removed=99)
     records = blocks.records()
     report = blocks.verified()
     blocks.trail.stop()
@@ -257,8 +258,18 @@ def test_a_leaf_that_retention_left_a_part_of_is_checked_in_that_part(blocks: Ho
     assert found.checked + found.retired == found.sealed <= len(records)
 
 
-def test_an_erased_record_is_called_erased_and_names_the_event(house: House) -> None:
-    """The law may demand it; the tree stays whole."""
+def retention(house: House, removed: int | None = None, *, state: str = "completed") -> None:
+    """What it says on record; ``removed``: the last number that is gone."""
+    first = None if removed is None else 1
+    house.trail.say(
+        AuditRetention(
+            state=state, journal=house.folder.path.name, segments=1, removed_from=first, removed_to=removed
+        )
+    )
+
+
+def erased(house: House, by: int) -> None:
+    """A record of an event becomes a stub, which event ``by`` is said to have ordered."""
     salts = Salts(house.folder)
     at_end(salts.close)
     victim = next(record for record in house.records() if record.kind == Kind.EVENT and record.jseq > 120)
@@ -269,11 +280,27 @@ def test_an_erased_record_is_called_erased_and_names_the_event(house: House) -> 
         house.folder,
         lambda jseq, body: stub if jseq == victim.jseq else body,
         stubs=frozenset({victim.jseq}),
-        by=4711,
+        by=by,
     )
+
+
+def test_an_erased_record_is_called_erased_and_names_the_event(house: House) -> None:
+    """The law may demand it; the tree stays whole."""
+    house.trail.say(AuditErasure(state="ordered", what="session", sessions=(), reason="r", journal="j"))
+    order = house.records()[-1].jseq
+    erased(house, by=order)
     report = house.verified()
     assert report.problem is None
-    assert report.erased == {4711: 1}
+    assert report.erased == {order: 1}
+
+
+@pytest.mark.parametrize("by", [1, 200, 4711])
+def test_an_erased_record_that_nobody_ordered_is_named(house: House, by: int) -> None:
+    """Whoever has the files can make a stub of what he did, and name any event."""
+    erased(house, by)
+    report = house.verified()
+    assert report.problem == f"records were erased, and event {by}, which is said to have ordered it, did not"
+    assert report.first_bad == by
 
 
 def retired(folder: Folder, first: int) -> None:
@@ -316,10 +343,48 @@ def test_retired_records_are_counted_and_are_no_damage(tmp_path: Path) -> None:
     numbers = house.folder.segments()
     assert len(numbers) > 2
     house.folder.segment(numbers[0]).unlink()
+    with JournalReader(house.folder) as reader:
+        begins = next(iter(reader)).jseq
+    report = house.verified()
+    assert report.first_bad == 1
+    assert report.problem is not None
+    assert report.problem.startswith(f"the journal begins with record {begins}, and nothing on record says")
+    retention(house, removed=begins - 2)
+    assert house.verified().problem is not None, "one more than it says"
+    retention(house, removed=begins - 1)
     report = house.verified()
     assert report.problem is None
-    assert report.retired > 0
+    assert not report.notes
+    assert report.retired == begins - 1 > 0
     assert report.checked + report.retired == report.sealed
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_what_an_interrupted_retention_removed_is_no_damage_and_is_said(blocks: House, later: bool) -> None:
+    """It says what it removed when it is done, and the next one only what that removed."""
+    retention(blocks, state="ordered")
+    if later:
+        retention(blocks, state="ordered")
+        retention(blocks)
+    blocks.trail.stop()
+    retired(blocks.folder, 100)
+    report = blocks.verified()
+    assert report.problem is None
+    assert report.notes[-1].startswith("the journal begins with record 100, and nothing on record says")
+
+
+@pytest.mark.parametrize("how", ["its records", "its segments"])
+def test_a_journal_of_which_nothing_is_left_is_no_fine_one(house: House, how: str) -> None:
+    """The plainest of all: with nothing to compare everything was fine."""
+    house.trail.stop()
+    if how == "its records":
+        changed(house, lambda jseq, body: None)
+    else:
+        for number in house.folder.segments():
+            house.folder.segment(number).unlink()
+    report = house.verified()
+    assert report.problem == "record 1 was sealed, but the journal ends before it"
+    assert report.first_bad == 1
 
 
 def test_the_command_says_what_it_found_and_exits_by_it(house: House, tmp_path: Path) -> None:
