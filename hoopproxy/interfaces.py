@@ -11,7 +11,7 @@ A third party writes one of:
 Each is registered the way of :mod:`twisted.plugin`: a module in ``hoopproxy/plugins/`` (a folder of that
 name in any distribution) whose module-level objects provide ``IPlugin`` and one of these interfaces.
 Besides this module a plugin needs ``hoopproxy.wire`` (frames, codecs, commands, log-in values),
-``hoopproxy.events`` and, for its tests, ``hoopproxy.testing``.
+``hoopproxy.events``, ``hoopproxy.sinks`` (what a sink is given) and, for its tests, ``hoopproxy.testing``.
 """
 
 from __future__ import annotations

@@ -48,7 +48,8 @@ def test_an_example_imports_only_what_is_public(source: str) -> None:
     names += [alias.name for each in ast.walk(tree) if isinstance(each, ast.Import) for alias in each.names]
     ours = [name for name in names if name.split(".")[0] == "hoopproxy"]
     assert ours, "nothing was found to judge"
-    assert [name for name in ours if not name.startswith(PUBLIC)] == []
+    types = {"hoopproxy.sinks"}  # what a sink is given; the modules in it are for sinks of ours
+    assert [name for name in ours if not name.startswith(PUBLIC) and name not in types] == []
     others = (
         {name.split(".")[0] for name in names} - {"hoopproxy", "twisted", "zope"} - sys.stdlib_module_names
     )

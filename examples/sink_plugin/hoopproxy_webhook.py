@@ -19,6 +19,9 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.plugin import IPlugin
@@ -26,13 +29,14 @@ from zope.interface import implementer
 
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.interfaces import IAuditSink, ISinkPlugin
+from hoopproxy.sinks import Delivery, SinkContext
 
 
 class NotTaken(HoopproxyError):
     """The receiver answered something else than 2xx, or the secret is none."""
 
 
-def _is_safe(url):
+def _is_safe(url: str) -> bool:
     """Whether what goes there is encrypted, or stays on this machine: the whole host counts, not how it begins."""
     try:
         parts = urlsplit(url)
@@ -49,7 +53,7 @@ class Webhook:
 
     name, version, acknowledges, default_format = "webhook", "1", "record", "native"
 
-    def problems(self, options, base):
+    def problems(self, options: Mapping[str, object], base: Path) -> list[str]:
         said = [
             f"{key} is not known; a webhook has url and secret" for key in set(options) - {"url", "secret"}
         ]
@@ -59,27 +63,26 @@ class Webhook:
             said.append("secret is no reference; write env:NAME or file:PATH")
         return said
 
-    def make(self, options, context):
-        return Sink(options["url"], options["secret"], context)
+    def make(self, options: Mapping[str, object], context: SinkContext) -> IAuditSink:
+        return Sink(str(options["url"]), str(options["secret"]), context)
 
 
 @implementer(IAuditSink)
 class Sink:
     """Where to, and how to sign; the secret is read again for each batch, so a new one is used at once."""
 
-    http = None
-
-    def __init__(self, url, secret, context):
+    def __init__(self, url: str, secret: str, context: SinkContext) -> None:
         self.url, self.secret, self.context = url, secret, context
-        self.posted = set()  # of a batch that failed half-way and comes again
+        self.http: Any = None
+        self.posted: set[str] = set()  # of a batch that failed half-way and comes again
 
-    def start(self):
+    def start(self) -> None:
         if self.http is None:
             import treq  # only who uses this sink needs it
 
             self.http = treq
 
-    async def deliver(self, batch):
+    async def deliver(self, batch: Sequence[Delivery]) -> None:
         key = signing_key(await self.context.secret(self.secret)) if batch else b""
         for each in batch:
             message = each.id or "gap-{}-{}".format(*each.place)  # a gap that was found on reading has no id
@@ -88,7 +91,7 @@ class Sink:
                 self.posted.add(message)
         self.posted.clear()
 
-    async def post(self, message, delivery, key):
+    async def post(self, message: str, delivery: Delivery, key: bytes) -> None:
         event = delivery.event
         said = {"type": delivery.kind, "timestamp": event["time"], "data": "EVENT"}
         body = json.dumps(said).encode().replace(b'"EVENT"', delivery.body)  # the very bytes that are sealed
@@ -104,14 +107,14 @@ class Sink:
         if not 200 <= answer.code < 300:
             raise NotTaken(f"the webhook answered {answer.code}")
 
-    def reopen(self):
+    def reopen(self) -> None:
         pass
 
-    def stop(self):
+    def stop(self) -> None:
         pass
 
 
-def signing_key(secret):
+def signing_key(secret: bytes) -> bytes:
     """The bytes that ``whsec_...`` stands for."""
     try:
         return base64.b64decode(secret.decode("ascii").removeprefix("whsec_"), validate=True)
@@ -119,7 +122,7 @@ def signing_key(secret):
         raise NotTaken("the secret is not whsec_ and base64") from None
 
 
-def signature(key, message, stamp, body):
+def signature(key: bytes, message: str, stamp: str, body: bytes) -> str:
     """``v1,`` and the HMAC-SHA256 over id, time and body."""
     signed = f"{message}.{stamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
