@@ -40,7 +40,7 @@ class Transport(Protocol):
 
     @property
     def buffered(self) -> int:
-        """Bytes that wait in this process to be sent; with TLS, their ciphertext."""
+        """Bytes that wait in this process to be sent; with TLS, their ciphertext where there is one already."""
 
     def write(self, data: bytes) -> None:
         """Send ``data`` now or, in order, when it is possible. Nothing after ``loseConnection``.

@@ -48,6 +48,7 @@ class Ending(Securing):
     _unusual = False  # what is read is not simply for the protocol
     _read_limit = 0  # bytes of one read; 0: the whole buffer
     _closing: IDelayedCall | None = None
+    _clear: deque[memoryview] | None = None  # to be encrypted: see Clear
 
     # Twisted's, by the host: declared only, so that nothing here stands before them.
     if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Ending(Securing):
         self._deaf = False
         if self._broken:
             return
-        if self._queue is None:
+        if self._queue is None and self._clear is None:
             self.reactor.callLater(0, self._end_soon)
         else:
             self._closing = self.reactor.callLater(FLUSH_SECONDS, self.abortConnection)

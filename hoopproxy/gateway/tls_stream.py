@@ -108,7 +108,7 @@ class TLSStream:
             self.failure = explain(problem, self._peer)
         return position
 
-    def encrypt(self, data: bytes) -> bytes:
+    def encrypt(self, data: bytes | memoryview) -> bytes:
         """Ciphertext for ``data``, with whatever TLS itself had to say before it.
 
         :return: empty when the channel is closed or broken.

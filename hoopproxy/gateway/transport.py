@@ -29,6 +29,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
+from hoopproxy.gateway.clear import Clear
 from hoopproxy.gateway.ending import LINGER_BYTES, Ending
 from hoopproxy.gateway.lending import LENT_BYTES, Lending
 from hoopproxy.gateway.secure import Securing
@@ -54,7 +55,7 @@ LAST_READS = 16
 _CHUNK = memoryview(bytearray(LENT_BYTES))
 
 
-class EagerConnection(Ending, Securing, Lending, tcp.Connection):
+class EagerConnection(Clear, Ending, Securing, Lending, tcp.Connection):
     """The :class:`~hoopproxy.gateway.connection.Transport` that owns its socket."""
 
     sent = 0
@@ -80,7 +81,7 @@ class EagerConnection(Ending, Securing, Lending, tcp.Connection):
 
     @property
     def buffered(self) -> int:
-        return self._queued + self._held_bytes
+        return self._queued + self._held_bytes + self._clear_bytes
 
     def _opened(self) -> None:
         """The socket is connected and about to get its protocol."""
@@ -157,7 +158,7 @@ class EagerConnection(Ending, Securing, Lending, tcp.Connection):
         self._heed_high_water()
 
     def _heed_high_water(self) -> None:
-        if self._queued > HIGH_WATER and self.producer is not None:
+        if self._queued + self._clear_bytes > HIGH_WATER and self.producer is not None:
             self._pause_producer()
 
     def _pause_producer(self) -> None:
@@ -173,7 +174,7 @@ class EagerConnection(Ending, Securing, Lending, tcp.Connection):
             if not streaming:
                 self._plain = False
                 self.startWriting()
-            elif self._queued > HIGH_WATER:
+            elif self._queued + self._clear_bytes > HIGH_WATER:
                 self._pause_producer()
 
     @property
@@ -198,9 +199,16 @@ class EagerConnection(Ending, Securing, Lending, tcp.Connection):
                 return None
             self._gone(gone)
             if self._queue is not None:
-                if self._queued <= LOW_WATER and self.producer is not None and self.producerPaused:
+                if (
+                    self._queued + self._clear_bytes <= LOW_WATER
+                    and self.producer is not None
+                    and self.producerPaused
+                ):
                     self._resume_producer()
                 return None
+        if self._clear is not None:
+            self._encrypt()
+            return None
         return self._drained()
 
     def _gone(self, count: int) -> None:
@@ -350,6 +358,7 @@ class EagerConnection(Ending, Securing, Lending, tcp.Connection):
         if self._queue is not None:
             self.unsent += self._queued if self._credits is None else sum(self._credits)
         self._queue = self._credits = None
+        self._drop_clear()
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
         self._closing = None

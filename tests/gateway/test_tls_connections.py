@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from twisted.internet.testing import StringTransport
 
+from hoopproxy.gateway.clear import AT_ONCE
 from hoopproxy.gateway.stock import StockConnection, uniform
 from hoopproxy.gateway.tls import TLSFacts, TLSFailed
 from hoopproxy.gateway.tls_stream import TLSStream
@@ -360,6 +362,75 @@ def test_over_tls_too_what_was_written_is_sent_or_unsent(reactor: Turned, moment
     server_side.write(b"late")
     assert server_side.sent + server_side.unsent == 20 * 70_000 + 4
     assert (server_side.sent > 0) == (moment == "secure")
+
+
+LONG = bytes(range(256)) * (5 << 12)
+"""Five times what is encrypted at once."""
+
+
+@kinds
+def test_what_is_long_arrives_whole_and_in_order_and_its_end_is_no_truncation(
+    reactor: Turned, kind: str
+) -> None:
+    """What is written behind it, and TLS's own last word, come behind it."""
+    (server_side, heard), (client_side, _) = secured(reactor, kind)
+    client_side.write(LONG)
+    client_side.write(b"and this")
+    client_side.write(LONG)
+    client_side.loseConnection()
+    client_side.write(b"not this")
+    reactor.until(lambda: heard.lost)
+    assert heard.data == LONG + b"and this" + LONG
+    assert server_side.truncated is False
+    assert (client_side.sent, client_side.unsent) == (2 * len(LONG) + 8, 8)
+
+
+def test_what_is_long_half_closes_behind_itself(reactor: Turned) -> None:
+    (server_side, heard), (client_side, answered) = secured(reactor, "eager", (HalfSeen(), HalfSeen()))
+    client_side.write(LONG)
+    client_side.loseWriteConnection()
+    reactor.until(lambda: "read ended" in heard.log)
+    assert heard.data == LONG
+    server_side.write(b"an answer")
+    reactor.until(lambda: answered.data == b"an answer")
+    assert (server_side.truncated, client_side.truncated) == (False, False)
+
+
+def test_no_turn_encrypts_more_than_its_part(reactor: Turned) -> None:
+    """Counted, not timed: whatever is written, and however fast the peer reads, others have their turns meanwhile."""
+    (_, heard), (client_side, _) = secured(reactor, "eager")
+    encrypt, sizes = TLSStream.encrypt, [0]
+
+    def counted(stream: TLSStream, data: bytes) -> bytes:
+        sizes[-1] += len(data)
+        return encrypt(stream, data)
+
+    producer = Producer()
+    client_side.registerProducer(producer, True)
+    with patch.object(TLSStream, "encrypt", counted):
+        client_side.write(LONG)
+        assert producer.calls == ["pause"]
+        while len(heard.data) < len(LONG):
+            assert (client_side.buffered == 0) == (sum(sizes) == len(LONG) and client_side._queue is None)
+            sizes.append(0)
+            reactor.turn()
+    assert max(sizes) <= AT_ONCE
+    assert sum(sizes) == len(LONG)
+    reactor.turn(3)
+    assert producer.calls == ["pause", "resume"]
+
+
+def test_what_is_long_and_cut_off_is_sent_or_unsent(reactor: Turned) -> None:
+    """To the byte: the end of a session is held against it."""
+    (_, heard), (client_side, _) = secured(reactor, "eager")
+    heard.transport.pauseProducing()
+    client_side.write(LONG)
+    client_side.write(b"and this")
+    reactor.turn(5)
+    assert client_side.buffered > len(LONG) // 2
+    client_side.abortConnection()
+    reactor.turn(3)
+    assert client_side.sent + client_side.unsent == len(LONG) + 8
 
 
 def test_a_reset_in_a_secure_session_is_a_truncation(reactor: Turned) -> None:
