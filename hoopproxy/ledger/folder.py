@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -21,7 +22,7 @@ from typing import Final
 from hoopproxy.journal.files import Files, RealFiles
 from hoopproxy.ledger.note import BadNote, SigningKey
 
-__all__ = ["LedgerFolder", "ledgers_root"]
+__all__ = ["LedgerFolder", "ledgers", "ledgers_root"]
 
 CHECKPOINT: Final = "checkpoint"
 COSIGNED: Final = "cosigned"
@@ -33,6 +34,17 @@ _PARTIAL: Final = ".p"
 def ledgers_root(state: Path) -> Path:
     """Where the ledgers are, below a state directory."""
     return state / "trail" / "ledger"
+
+
+def ledgers(state: Path, files: Files | None = None) -> list[LedgerFolder]:
+    """Every tree below a state directory but those that were given up."""
+    files, root = files or RealFiles(), ledgers_root(state)
+    found = []
+    for name in files.names(root):
+        with contextlib.suppress(ValueError):
+            if str(uuid.UUID(name)) == name:
+                found.append(LedgerFolder(root / name, files))
+    return found
 
 
 class LedgerFolder:

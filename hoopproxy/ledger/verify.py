@@ -70,8 +70,18 @@ class Verification:
             report.problem = str(error)
         return report
 
+    def alone(self, ledger: LedgerFolder) -> None:
+        """A tree is here, and its journal is not."""
+        name = ledger.path.name
+        self.reports[name] = Report(journal=name, problem="there is a tree for this journal, but no journal")
+
     def finish(self) -> list[Report]:
         """Hold every checkpoint that is known against the trees."""
+        for absent in sorted(self._said.keys() - self.reports.keys()):
+            report = next(iter(self.reports.values()))
+            report.notes.append(
+                f"{self._said[absent][-1].where} is of the journal {absent}, which is not here"
+            )
         for said in self._kept:
             name = self._owner(said)
             if name is not None:

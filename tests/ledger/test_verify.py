@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -416,6 +418,42 @@ def test_the_command_says_what_it_found_and_exits_by_it(house: House, tmp_path: 
     assert audit("verify").exit_code == 2
     assert audit("verify", "--state", tmp_path / "nowhere").exit_code == 1
     assert audit("verify", "--state", house.state, "--key", "nonsense").exit_code == 1
+
+
+@pytest.mark.parametrize("what", ["folder", "keys"])
+def test_a_journal_that_is_gone_is_missed_by_its_tree(house: House, what: str) -> None:
+    """Beside another journal nobody asked for it; and one without its file of keys counts for none."""
+    other = House(house.state.parent / "other")
+    other.work(3)
+    other.trail.stop()
+    name = other.folder.path.name
+    for under in ("journals", "trail/ledger"):
+        shutil.copytree(other.state / under / name, house.state / under / name)
+    assert audit("verify", "--state", house.state).exit_code == 0
+    gone = house.state / "journals" / name
+    if what == "folder":
+        shutil.rmtree(gone)
+    else:
+        (gone / "keys").unlink()
+    result = audit("verify", "--state", house.state)
+    assert result.exit_code == 1
+    assert (
+        f"journal {name}: NOT WHAT WAS SEALED\n  there is a tree for this journal, but no journal"
+        in result.stdout
+    )
+
+
+def test_a_journal_of_which_only_a_checkpoint_is_left_is_missed_by_that(house: House) -> None:
+    """The trail of the next one has it."""
+    other = str(uuid.uuid4())
+    house.trail.say(attrs.evolve(checkpoint_of(house), journal=other))
+    report = house.verified()
+    assert report.problem is None
+    assert report.notes[0].endswith(f"is of the journal {other}, which is not here")
+
+
+def checkpoint_of(house: House) -> AuditCheckpoint:
+    return next(event for event in house.said if isinstance(event, AuditCheckpoint))
 
 
 def test_a_journal_without_a_ledger_is_not_fine(tmp_path: Path) -> None:

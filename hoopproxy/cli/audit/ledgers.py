@@ -12,11 +12,11 @@ from hoopproxy.cli.audit.options import ARCHIVE, archive_named, journals_in
 from hoopproxy.cli.place import state_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
-from hoopproxy.ledger.folder import LedgerFolder, ledgers_root
+from hoopproxy.ledger.folder import LedgerFolder, ledgers, ledgers_root
 from hoopproxy.ledger.note import BadNote, VerifierKey
 from hoopproxy.reading.journals import at_rest
 
-__all__ = ["key_options", "keys_given", "place_options", "places"]
+__all__ = ["key_options", "keys_given", "left_alone", "place_options", "places"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -64,6 +64,15 @@ def places(state: Path | None, config: Path | None) -> list[tuple[Folder, Ledger
         ]
     root = state if state is not None else state_of(config)  # type: ignore[arg-type]  # one of them is given
     return [(folder, LedgerFolder(ledgers_root(root) / folder.path.name)) for folder in at_rest(root)]
+
+
+def left_alone(state: Path | None, config: Path | None) -> list[LedgerFolder]:
+    """Trees of journals that are not there (any more). An archive has none."""
+    if archive_named() is not None:
+        return []
+    root = state if state is not None else state_of(config)  # type: ignore[arg-type]  # one of them is given
+    here = {folder.path.name for folder in at_rest(root)}
+    return [ledger for ledger in ledgers(root) if ledger.path.name not in here]
 
 
 def keys_given(texts: tuple[str, ...]) -> list[VerifierKey]:

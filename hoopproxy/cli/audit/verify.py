@@ -10,7 +10,7 @@ import attrs
 import click
 import orjson
 
-from hoopproxy.cli.audit.ledgers import key_options, keys_given, place_options, places
+from hoopproxy.cli.audit.ledgers import key_options, keys_given, left_alone, place_options, places
 from hoopproxy.cli.audit.options import archive_named, as_json
 from hoopproxy.cli.audit.screen import Bar
 from hoopproxy.errors import HoopproxyError
@@ -77,6 +77,8 @@ def verify(
                 verification.journal(folder, ledger, lags=archive_named() is not None)
             except OSError as error:
                 raise HoopproxyError(f"{error.filename or folder.path}: {error.strerror}") from None
+        for ledger in left_alone(state, config):
+            verification.alone(ledger)
         reports = verification.finish()
     for report in reports:
         click.echo(_json(report) if as_json else _text(report, bool(pins or kept)))
