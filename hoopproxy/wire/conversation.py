@@ -49,6 +49,13 @@ class Conversation:
         """
         return None
 
+    def client_run(self, frames: Sequence[Frame]) -> int:
+        """As :meth:`server_run`, of the client's frames where several came at once: how many of them go on as they are,
+        with nothing to put on record but their bytes. None of them may be a command. The others come to
+        :meth:`client_frame`. Asked only while the stream is relayed.
+        """
+        return 0
+
     def server_run(self, frames: Sequence[Frame], shift: int, now: int) -> tuple[Sequence[Told], int]:
         """A shortcut for speed: the beginning of ``frames`` that needs no look at each.
 

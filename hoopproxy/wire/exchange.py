@@ -32,6 +32,8 @@ __all__ = ["Admission", "Counts", "DurableJournal", "Exchange", "Relay"]
 _INCOMPLETE = 5  # position in events.REDACTIONS
 _LONG = 1 << 20
 """Bytes of an unfinished message of the client that make it a long one: it is completed when the journal has room."""
+_SEVERAL = 3
+"""Frames of the client that came at once, from which on a look at all of them together is cheaper."""
 _NOT_FED: list[Frame] = []
 """Stands for the frames of a feed that raised: an object of its own, never an answer of a codec's."""
 
@@ -282,6 +284,15 @@ class Exchange(Short):
         peer, do, meet = self.client, DO, self.conversation.client_frame
         start = end = peer.position
         try:
+            if len(frames) >= _SEVERAL and self._relaying and not index:
+                index = self.conversation.client_run(frames)
+                if index:
+                    self._admitted()
+                    end = frames[index - 1].end
+                    if start != self._run_end:
+                        self._push_run()
+                        self._run_start = start
+                    self._run_end = start = end
             for frame in frames[index:] if index else frames:
                 commands = meet(frame)
                 _, start, end, _, _, _ = frame

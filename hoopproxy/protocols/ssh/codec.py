@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from struct import Struct
+
 from hoopproxy.errors import TooLarge
 from hoopproxy.protocols.ssh import numbers
 from hoopproxy.protocols.ssh.packets import Malformed
@@ -16,6 +18,8 @@ PAYLOAD_BYTES = 262_144
 HEADER = 4
 """Bytes of the length before each payload."""
 
+_BEGINNING = Struct(">IB").unpack_from  # a message's length and number
+_new = tuple.__new__  # one is made for each message; a named tuple's own constructor costs twice as much
 _DATA = frozenset({numbers.CHANNEL_DATA, numbers.CHANNEL_EXTENDED_DATA})
 
 
@@ -28,7 +32,7 @@ class PayloadCodec(Codec):
     def scan(self, data: bytes, base: int, frames: list[Frame]) -> int:
         used, size = 0, len(data)
         while size - used > HEADER:
-            length = int.from_bytes(data[used : used + HEADER], "big")
+            length, kind = _BEGINNING(data, used)
             if not length:
                 raise Malformed("a message without a number")
             if length > PAYLOAD_BYTES:
@@ -37,9 +41,8 @@ class PayloadCodec(Codec):
             if end > size:
                 self.need = end - used
                 break
-            kind = data[used + HEADER]
             body = None if kind in _DATA else data[used + HEADER : end]
-            frames.append(Frame(kind, base + used, base + end, body))
+            frames.append(_new(Frame, (kind, base + used, base + end, body, 1, False)))
             used = end
         return used
 

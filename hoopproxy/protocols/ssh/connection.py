@@ -3,8 +3,8 @@ channel numbers and windows. Pure.
 
 What a peer may not say in the present state is a violation; what the role doesn't permit is answered here, in the
 order that the client expects; everything else goes on as it came. Its parts: ``opening`` (channels), ``carrying``
-(their data), ``late`` (what a window had no room for), ``requests`` (what runs in them), ``parting`` (what was refused
-there), ``session_requests``; ``dialogue`` is what these share.
+(their data), ``runs`` (much of it at a time), ``late`` (what a window had no room for), ``requests`` (what runs in
+them), ``parting`` (what was refused there), ``session_requests``; ``dialogue`` is what these share.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from hoopproxy.protocols.ssh.late import behind
 from hoopproxy.protocols.ssh.opening import Opening
 from hoopproxy.protocols.ssh.packets import Reader
 from hoopproxy.protocols.ssh.requests import Requests
+from hoopproxy.protocols.ssh.runs import Runs
 from hoopproxy.protocols.ssh.sentences import CLIENT_LEFT, SENTENCE_MAX
 from hoopproxy.protocols.ssh.session_requests import SessionRequests
 from hoopproxy.wire.commands import (
@@ -34,7 +35,7 @@ from hoopproxy.wire.frames import Frame
 __all__ = ["Connection", "MakeWatcher"]
 
 
-class Connection(Opening, Carrying, Requests, SessionRequests):
+class Connection(Opening, Carrying, Requests, SessionRequests, Runs):
     """What both peers say once the client is logged in and the target is ready. See :class:`.Dialogue`."""
 
     def client_frame(self, frame: Frame) -> Iterator[Command]:

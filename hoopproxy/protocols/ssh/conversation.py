@@ -309,11 +309,17 @@ class SSHConversation(Conversation):
         connection = self._connection
         return self._nested.finished() if connection is None else connection.finished()
 
+    def client_run(self, frames: Sequence[Frame]) -> int:
+        connection = self._connection
+        return 0 if connection is None else connection.client_run(frames)
+
     def server_run(self, frames: Sequence[Frame], shift: int, now: int) -> tuple[Sequence[Any], int]:
-        """Nothing is taken from here; it tells the time."""
-        if self._connection is not None:
-            self._connection.now = now
-        return (), 0
+        """It tells the time, too."""
+        connection = self._connection
+        if connection is None:
+            return (), 0
+        connection.now = now
+        return (), connection.server_run(frames)
 
 
 def _said_of(facts: Secured | None) -> dict[str, object]:

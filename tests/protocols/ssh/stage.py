@@ -91,7 +91,10 @@ class Straight(Conversation):
 
     def server_run(self, frames: Any, shift: int, now: int) -> Any:
         self.connection.now = now
-        return (), 0
+        return (), self.connection.server_run(frames)
+
+    def client_run(self, frames: Any) -> int:
+        return self.connection.client_run(frames)
 
     def refused(self, refusal: Refusal) -> Sequence[Command]:
         return (ToClient(framed(packet(n.DISCONNECT, uint32(2), string(refusal.sentence), string("")))),)
