@@ -30,7 +30,7 @@ from hoopproxy.ledger.checkpoint import Checkpoint, decimal
 from hoopproxy.ledger.merkle import HASH_SIZE
 from hoopproxy.ledger.note import BadNote, Note, SigningKey, VerifierKey, base64_of, sign_note
 
-__all__ = ["Epoch", "Epochs", "Why", "origin_of"]
+__all__ = ["Epoch", "Epochs", "Why", "journal_of", "origin_of"]
 
 _FIRST: Final = "hoopproxy-epoch/v1"
 _PLAIN: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._~-/")
@@ -43,6 +43,12 @@ def origin_of(base: str, journal: str, public: bytes) -> str:
     """The origin of a tree: ``base`` made plain, the journal's id, a mark of the first key."""
     plain = "".join(character if character in _PLAIN else "-" for character in base).strip("/")
     return f"{plain or 'hoopproxy'}/{journal}/{sha256(public).hexdigest()[:8]}"
+
+
+def journal_of(origin: str) -> str:
+    """The journal of a tree, by its origin; "" if that is none of ours."""
+    parts = origin.rsplit("/", 2)
+    return parts[1] if len(parts) == 3 else ""
 
 
 @attrs.frozen(kw_only=True)

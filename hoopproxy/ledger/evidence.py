@@ -21,7 +21,7 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.ledger.checkpoint import Checkpoint
-from hoopproxy.ledger.epoch import Epochs
+from hoopproxy.ledger.epoch import Epochs, journal_of
 from hoopproxy.ledger.folder import CHECKPOINT, COSIGNED, LedgerFolder
 from hoopproxy.ledger.leaf import BadLeaf, Leaf, Sealed, event_id, marker_of
 from hoopproxy.ledger.merkle import BadProof, inclusion
@@ -180,6 +180,8 @@ def check(proof: LogProof, pins: Sequence[VerifierKey], witnesses: Sequence[Veri
         raise BadProof(str(error)) from None
     note = Note.parse(proof.checkpoint)
     signer, number = _signer(head, note, notes, pins)
+    if journal_of(head.origin) != journal:
+        raise BadProof("the proof says that it is of another journal than its checkpoint does")
     if body is not None:
         _check_record(sealed, journal, salt, body, is_encrypted)
     return Proven(

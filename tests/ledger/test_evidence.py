@@ -103,7 +103,9 @@ def test_a_proof_that_was_changed_proves_nothing(house: House) -> None:
         changed(proof, jseq=json.loads(proof.extra)["jseq"] + 1),
         changed(proof, jseq=10_000),
         changed(proof, jseq=-1),
-        changed(proof, journal="01920000-0000-7000-8000-000000000000", epochs=[]),
+        changed(proof, epochs=[]),
+        changed(proof, journal="01920000-0000-7000-8000-000000000000"),
+        changed(proof, journal="01920000-0000-7000-8000-000000000000", body=None, salt=None),
         LogProof(index=proof.index + 1, path=proof.path, checkpoint=proof.checkpoint, extra=proof.extra),
         LogProof(index=proof.index, path=proof.path[1:], checkpoint=proof.checkpoint, extra=proof.extra),
         LogProof(
