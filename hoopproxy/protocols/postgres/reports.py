@@ -9,14 +9,19 @@ from hoopproxy.events import safe_text
 from hoopproxy.protocols.postgres import messages
 from hoopproxy.protocols.postgres.redact import Span as Secret
 from hoopproxy.protocols.postgres.redact import echoes, redacted, secrets_in
+from hoopproxy.protocols.postgres.suspicion import suspicious
 from hoopproxy.wire.frames import Frame, Span
 
-__all__ = ["Report", "read_report"]
+__all__ = ["SEARCHED", "Report", "read_report"]
 
 _HEADER = 5
 _RESPONSE = 4  # position in events.REDACTIONS
 _MOST = 16 * 1024
 """Bytes of one field on record; the whole stands in the recording."""
+
+SEARCHED = 64 * 1024
+"""Bytes of one report in which credentials are told apart. A target's error quotes what its client likes, and everybody
+would wait for the search of megabytes."""
 
 _NAMES = {
     "V": "severity",
@@ -51,11 +56,7 @@ def read_report(frame: Frame, echo: Sequence[bytes], encoding: str) -> Report:
         name for the session's. :raises ProtocolViolation: it is neither.
     """
     body = frame.body or b""
-    found = [
-        Secret(at + span.start, at + span.end, span.reason)
-        for at, text in _texts(body)
-        for span in (*secrets_in(text, prose=True), *echoes(text, echo))
-    ]
+    found = list(_secrets(body, echo))
     found.sort(key=lambda secret: (secret.start, secret.end))
     told: dict[str, object] = {}
     for key, value in messages.read_error(redacted(body, found) if found else body).items():
@@ -66,6 +67,18 @@ def read_report(frame: Frame, echo: Sequence[bytes], encoding: str) -> Report:
             told.setdefault("severity", value[:_MOST].decode("utf-8", "replace"))
     start = frame.start + _HEADER
     return Report(told, [Span(start + span.start, start + span.end, _RESPONSE) for span in found])
+
+
+def _secrets(body: bytes, echo: Sequence[bytes]) -> Iterator[Secret]:
+    """The credentials in all fields. What is longer than is searched is filled whole, if it can hold any."""
+    left = SEARCHED
+    for at, text in _texts(body):
+        searched = text[:left]
+        left -= len(searched)
+        for span in (*secrets_in(searched, prose=True), *echoes(searched, echo)):
+            yield Secret(at + span.start, at + span.end, span.reason)
+        if len(searched) < len(text) and (echo or suspicious(text)):
+            yield Secret(at + len(searched), at + len(text), "long")
 
 
 def _texts(body: bytes) -> Iterator[tuple[int, bytes]]:

@@ -275,3 +275,11 @@ def test_values_that_hold_keys_end_where_each_by_itself_would(parts: list[str]) 
         start, end = conninfo._Values(value).at(key.end(), key.start())
         expected += [(start, end)] if end > start else []
     assert passwords_in(value)[0] == expected
+
+
+def test_more_secrets_than_are_looked_for_have_the_whole_message_redacted() -> None:
+    """Ten thousand passwords of one text, looked for in each error: everybody would wait."""
+    few, many = ([b"secret%d" % number for number in range(count)] for count in (1000, 1001))
+    assert redacted(b"no: secret7", echoes(b"no: secret7", few)) == b"no: *******"
+    assert redacted(b"no: secret7", echoes(b"no: secret7", many)) == b"***********"
+    assert redacted(b"aaaaaa", echoes(b"aaaaaa", [b"aaa"])) == b"******"

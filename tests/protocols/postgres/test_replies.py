@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import struct
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+
+from hoopproxy.events import canonical
+from hoopproxy.protocols.postgres import reports
+from hoopproxy.protocols.postgres.redact import secrets_in
+from hoopproxy.protocols.postgres.reports import SEARCHED, read_report
+from hoopproxy.wire.frames import Frame
+from hoopproxy.wire.recorder import fill
 
 from .joined import assert_accounted
 from .talk import SYNC, bind, columns, complete, error, execute, logged_in, m, parse, query, ready, row
@@ -180,3 +188,44 @@ def test_rows_of_any_size_and_number_are_counted_and_never_held() -> None:
     assert (result["rows"], result["bytes"]) == (10_002, len(stream) - 6)
     player.end()
     assert_accounted(player)
+
+
+LONG_ERRORS = {
+    "with a URL": ("x, " * 50_000 + "'http://a/b', " * 10_000, ()),
+    "with a password": ("x" * (SEARCHED - 5) + " PASSWORD 'hunter2' " + "x" * 200_000, (b"hunter2",)),
+    "that repeats a secret": ("x" * 200_000 + "hunter2", (b"hunter2",)),
+    "in many fields": ("", (b"hunter2",)),
+}
+
+
+@pytest.mark.parametrize(("text", "secrets"), LONG_ERRORS.values(), ids=LONG_ERRORS.keys())
+def test_of_an_error_so_much_is_searched_and_what_is_longer_is_filled(
+    text: str, secrets: tuple[bytes, ...]
+) -> None:
+    """A client chooses what its target's error says: to search 16 MiB of it took as many seconds."""
+    message = error("42000", text or "x")
+    if not text:
+        fields = b"".join(b"D%b hunter2\0" % (b"x" * 9000) for _ in range(40))
+        message = m("E", b"SERROR\0VERROR\0C42000\0Mx\0" + fields + b"\0")
+    frame = Frame(ord("E"), 100, 100 + len(message), message[5:])
+    searched: list[int] = []
+
+    def counted(text: bytes, **options: bool) -> object:
+        searched.append(len(text))
+        return secrets_in(text, **options)  # type: ignore[arg-type]
+
+    with patch.object(reports, "secrets_in", counted):
+        told, spans = read_report(frame, secrets, "utf-8")
+    assert sum(searched) <= SEARCHED
+    filled, _ = fill(message, 100, spans)
+    assert b"hunter2" not in filled
+    assert b"hunter2" not in canonical(told)
+    assert filled[: 5 + SEARCHED // 2] == message[: 5 + SEARCHED // 2] or not text
+
+
+def test_a_long_error_that_can_hold_no_secret_is_recorded_as_it_is() -> None:
+    """Promise of the recording: only what may be a credential is filled."""
+    message = error("42000", "line 1: x, y, z; " * 50_000)
+    told, spans = read_report(Frame(ord("E"), 0, len(message), message[5:]), (), "utf-8")
+    assert spans == []
+    assert str(told["message"]).startswith("line 1: x")
