@@ -214,7 +214,8 @@ def test_a_plugin_takes_what_its_checker_takes(folder: Path, name: str) -> None:
 # --- roles --------------------------------------------------------------------------------------------------
 
 ROLES = [
-    ('forwards = ["db"]', 'forwards holds "db"; write host:port, * for any'),
+    ('forwards = ["db"]', 'forwards holds "db"; write host:port; *:* is any'),
+    ('forwards = ["*"]', 'forwards holds "*"; write host:port; *:* is any'),
     (
         'forwards = ["db:postgres"]',
         'forwards holds "db:postgres"; postgres is no port; write a number up to 65535',

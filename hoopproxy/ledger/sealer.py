@@ -45,6 +45,8 @@ MOST: Final = 50_000
 """Records without a checkpoint, when a journal is read up: about 5 MB of leaves in memory."""
 
 HEARTBEAT_SECONDS: Final = 3600.0
+_AHEAD_SECONDS: Final = 60.0
+"""So much later than now an epoch may have begun; one that a clock put further ahead would keep its key for as long."""
 _BEHIND_SECONDS: Final = 0.1
 _BEHIND_LOOKS: Final = 50
 
@@ -308,7 +310,7 @@ class Sealer:
             self._fork(self._lost)
         if self._tree.size == self._signed_size:
             return None
-        if self.head is not None and self._now() - self._epochs.last.began >= self._epoch_seconds:
+        if self.head is not None and not -_AHEAD_SECONDS < self._age() < self._epoch_seconds:
             self._rotate()
         written = list(self._tree.files())
         try:
@@ -334,6 +336,10 @@ class Sealer:
             )
         )
         return head
+
+    def _age(self) -> float:
+        """Seconds since the epoch began; less than 0 when the clock was ahead then."""
+        return self._now() - self._epochs.last.began
 
     def _fork(self, lost: Checkpoint) -> None:
         why = f"a checkpoint of {lost.size} leaves is on record, newer than the ledger of {self._id}"

@@ -264,6 +264,26 @@ def test_a_key_is_replaced_vouched_for_and_erased(tmp_path: Path) -> None:
     assert report.epochs == 2
 
 
+def test_a_key_that_was_made_while_the_clock_was_ahead_is_replaced_when_it_is_put_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have signed for as many years as the clock was ahead."""
+    house = House(tmp_path)
+    house.epoch_seconds = 100
+    house.restart()
+    house.work()
+    today = house.sealer._now
+    monkeypatch.setattr(house.sealer, "_now", lambda: today() + 1e8)
+    house.work()
+    house.work()
+    monkeypatch.setattr(house.sealer, "_now", today)
+    house.work()
+    house.work()
+    assert [epoch.number for epoch in house.sealer.epochs.all] == [1, 2, 3]
+    assert house.sealer.epochs.last.began < today() + 1
+    assert house.verified().problem is None
+
+
 def test_a_crash_in_a_rotation_leaves_one_key_that_signs(tmp_path: Path) -> None:
     """At every step there is a key, and what was signed holds."""
     house = House(tmp_path)

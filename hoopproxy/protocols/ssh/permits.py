@@ -147,7 +147,7 @@ def _not_allowed(text: str) -> str:
 def _no_place(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port:
-        return "write host:port, * for any"
+        return "write host:port; *:* is any"
     if host.startswith("[") and ":" in host:
         return f"write an IPv6 address without brackets: {host.strip('[]')}:{port}"
     if not any(each in port for each in "*?[") and not (
