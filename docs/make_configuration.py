@@ -49,7 +49,9 @@ SECTIONS: tuple[tuple[str, type, str, dict[str, Meaning]], ...] = (
                 "auto, none, or a processor's number",
                 "Where the reactor and the journal's writer run. They share the interpreter's lock, and on one"
                 " processor its caches too. `auto`: on the last processor that no other gateway of this machine stays"
-                " on, if the process was given more than one. Password hashing, the trail and readers run anywhere.",
+                " on, if the process was given more than one. Gateways in containers with networks of their own"
+                " don't see each other: give each a number, or `none`. Password hashing, the trail and readers run"
+                " anywhere.",
             ),
         },
     ),

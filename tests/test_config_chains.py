@@ -231,6 +231,7 @@ ROLES = [
     ),
     ('allow = ["shell"]\nexec_allow = ["id"]', 'exec_allow is for commands, and allow has no "exec"'),
     ('exec_allow = "id"', "exec_allow must be a list of texts"),
+    ("exec_allow = []", "exec_allow is empty; name commands, or leave it and"),
     ('pty = "yes"', "pty must be true or false"),
     ('exec-allow = ["id"]', "exec-allow is not known; known are allow, exec_allow"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from typing import Final
 
@@ -15,19 +16,41 @@ _LONGEST: Final = 32 * 1024
 """Bytes of a command line that are looked at."""
 
 
+_AS_ANOTHER: Final = frozenset(("sudo", "doas"))
+"""What runs a program as somebody else, and leaves its streams to it."""
+_FLAGS = re.compile(r"-[nEH]+|--(?:non-interactive|preserve-env|set-home|(?:user|group)=.+)", re.DOTALL)
+_NAMED: Final = frozenset(("-u", "-g"))
+"""Options of these that leave it so; by others (``-S``) they read something there themselves."""
+
+
 def words_of(command: bytes) -> list[str]:
     """The words of a plain command line, as a shell would give them to the program; empty when it is not plain.
 
-    Bytes that are no UTF-8 are surrogates in them. Patterns and ``~`` are left as they are.
+    ``sudo`` and ``doas`` are passed over: the streams are the program's own. Bytes that are no UTF-8 are surrogates in
+    them. Patterns and ``~`` are left as they are.
     """
     if len(command) > _LONGEST:
         return []
     if any(char in _SHELL for char in _unquoted(command)):
         return []
     try:
-        return shlex.split(command.decode("utf-8", "surrogateescape"))
+        return _own_words(shlex.split(command.decode("utf-8", "surrogateescape")))
     except ValueError:
         return []
+
+
+def _own_words(words: list[str]) -> list[str]:
+    if not words or words[0].rpartition("/")[2] not in _AS_ANOTHER:
+        return words
+    rest = words[1:]
+    while rest:
+        if rest[0] in _NAMED:
+            del rest[:2]
+        elif _FLAGS.fullmatch(rest[0]):
+            del rest[0]
+        else:
+            break
+    return rest[1:] if rest[:1] == ["--"] else rest
 
 
 def _unquoted(command: bytes) -> str:

@@ -128,6 +128,8 @@ def problems(options: Mapping[str, object]) -> list[str]:
             isinstance(each, str) and each for each in value
         ):
             found.append(f'{key} must be a list of texts such as ["a", "b"]')
+        elif key == "exec_allow" and not value:  # whoever writes it means none, and it would be every one
+            found.append('exec_allow is empty; name commands, or leave it and the "exec" in allow out')
         else:
             found += [f'{key} holds "{each}"; {why}' for each in value if (why := _CHECKS[key](each))]
     if not found and "exec" not in options.get("allow", _ALLOW):  # type: ignore[operator]
