@@ -42,14 +42,13 @@ from hoopproxy.protocols.ssh.transport.limits import (
     PACKET_BYTES,
     SAID_BYTES,
 )
-from hoopproxy.protocols.ssh.transport.packet import BULK, SLACK, seal_all
+from hoopproxy.protocols.ssh.transport.packet import BULK, FIRST_UP, SLACK, seal_all
 from hoopproxy.protocols.ssh.transport.version import OUR_VERSION, find_version, shown
 
 __all__ = ["Layer"]
 
 _DISCONNECT, _IGNORE, _UNIMPLEMENTED, _DEBUG = 1, 2, 3, 4
 _KEXINIT, _NEWKEYS = 20, 21
-_FIRST_UP: Final = 50
 _UINT32: Final = Struct(">I")
 
 _SLICE: Final = 524_288
@@ -210,27 +209,31 @@ class Layer(Keying):
 
         :return: how many bytes that took; the others are the beginning of a packet.
         """
-        at, to, out, size = 0, self._to, _PLAIN, 0
-        if to + len(view) + SLACK > len(out):
+        at, out, size = 0, _PLAIN, 0
+        if self._to + len(view) + SLACK > len(out):
             self._flush()
-            to = 0
         while not self._over:
             current = self._opener
-            size = current.open(view, at, out, to)
+            if self._negotiation is None and self._adapter is not None:
+                try:
+                    size = current.open_many(view, at, out, self._to)
+                finally:
+                    at, self._to = current.at, current.to
+            else:
+                size = current.open(view, at, out, self._to)
+                at += current.whole if size >= 0 else 0
             if size < 0:
                 break
-            at += current.whole
-            kind = out[to + 4]
-            if kind >= _FIRST_UP:
-                if self._negotiation is not None or self._adapter is None:
-                    self._check_place()
-                self._to = to = to + 4 + size
+            payload = out[self._to + 4 : self._to + 4 + size]
+            kind = payload[0]
+            if kind >= FIRST_UP:
+                self._check_place()
+                self._to += 4 + size
                 continue
-            payload = out[to + 4 : to + 4 + size].tobytes()
+            told = payload.tobytes()
             # Others may use the shared buffer before this returns.
             self._flush()
-            to = 0
-            self._control(kind, payload)
+            self._control(kind, told)
         return at
 
     def _flush(self) -> None:

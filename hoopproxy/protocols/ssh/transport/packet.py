@@ -8,7 +8,7 @@ Each belongs to one direction and one set of keys, and knows that direction's se
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
 from typing import Final
 
@@ -18,6 +18,8 @@ from hoopproxy.protocols.ssh.transport.limits import PACKET_BYTES
 __all__ = [
     "BAD_MAC",
     "BULK",
+    "FIRST_UP",
+    "FULL",
     "LENGTH",
     "MASK",
     "PADDING",
@@ -32,6 +34,8 @@ __all__ = [
 SLACK: Final = 64
 """Bytes that an opener may write beyond a packet's own length in the buffer that it is given."""
 LENGTH: Final = Struct(">I")
+FIRST_UP: Final = 50
+"""The first number of messages that are for the stream; those before are the transport's own."""
 MASK: Final = 0xFFFF_FFFF
 """Sequence numbers are modulo 2^32."""
 # Padding needs to be there, not to be unpredictable, where every packet has its own nonce or counter.
@@ -42,9 +46,10 @@ _BAD_PADDING: Final = "a packet's padding doesn't fit it"
 
 BULK: Final = 2_048
 """Bytes from which a write is sealed in the shared buffer: less is quicker without."""
-_FULL: Final = 655_360
+FULL: Final = 655_360
+"""Bytes of packets from which on they are written, though more are to come."""
 # What a write is sealed to, for all connections of the process; it is sent or copied before anybody else runs.
-_SEALED: Final = memoryview(bytearray(_FULL + PACKET_BYTES + 4_096))
+_SEALED: Final = memoryview(bytearray(FULL + PACKET_BYTES + 4_096))
 
 
 class Sealer:
@@ -67,15 +72,28 @@ class Sealer:
         out[at:end] = packet
         return end
 
+    def seal_many(self, payloads: Iterable[memoryview], out: memoryview) -> int:
+        """:meth:`seal_into` from the beginning of ``out`` on, until there are :data:`FULL` bytes or no more payloads.
+
+        :return: how many bytes it has become; 0: there was none.
+        """
+        at = 0
+        for payload in payloads:
+            at = self.seal_into(payload, out, at)
+            if at >= FULL:
+                break
+        return at
+
 
 class Opener:
     """Opens packets.
 
     ``sequence``: the number of the next one. ``need``: bytes that :meth:`open` wants to see before it is worth
-    calling it again. ``whole``: bytes of the packet that it opened last.
+    calling it again. ``whole``: bytes of the packet that it opened last. ``at`` and ``to``: how far :meth:`open_many`
+    came in what it was given and in what it made of it.
     """
 
-    __slots__ = ("_limit", "_tag", "need", "sequence", "whole")
+    __slots__ = ("_limit", "_tag", "at", "need", "sequence", "to", "whole")
 
     #: Bytes of an encrypted block.
     block = 8
@@ -84,7 +102,7 @@ class Opener:
         self.sequence = sequence
         self._tag, self._limit = tag, limit
         self.need = 4
-        self.whole = 0
+        self.whole = self.at = self.to = 0
 
     def open(self, data: memoryview, at: int, out: memoryview, to: int) -> int:
         """Open the packet that begins at ``data[at]``; its length and payload are put at ``out[to]``.
@@ -101,6 +119,20 @@ class Opener:
             return -1
         out[to + 3 : to + 3 + length] = data[at + 4 : at + 4 + length]
         return self._framed(out, to, length)
+
+    def open_many(self, data: memoryview, at: int, out: memoryview, to: int) -> int:
+        """:meth:`open` from ``data[at]`` on, one payload behind the other at ``out[to]``, as long as they are for the
+        stream. :attr:`at` and :attr:`to` tell how far that came, also when it raises.
+
+        :return: -1: what is left isn't a whole packet; else the bytes of a payload, at ``out[self.to]``, that isn't.
+        """
+        self.at, self.to = at, to
+        while (size := self.open(data, self.at, out, self.to)) >= 0:
+            self.at += self.whole
+            if out[self.to + 4] < FIRST_UP:
+                break
+            self.to += 4 + size
+        return size
 
     def _there(self, data: memoryview, at: int, length: int, unblocked: int) -> bool:
         """Whether the packet of this length is all there.
@@ -145,12 +177,6 @@ def seal_all(
     """
     if size > PACKET_BYTES and any(len(payload) > PACKET_BYTES - 32 for payload in payloads):
         raise ValueError("a payload is larger than any packet may be")
-    out, at = _SEALED, 0
-    seal_into = sealer.seal_into
-    for payload in payloads:
-        at = seal_into(payload, out, at)
-        if at > _FULL:
-            write(out[:at])
-            at = 0
-    if at:
-        write(out[:at])
+    left = iter(payloads)
+    while size := sealer.seal_many(left, _SEALED):
+        write(_SEALED[:size])
