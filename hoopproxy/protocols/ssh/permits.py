@@ -107,7 +107,7 @@ def _runs(text: str, pattern: str) -> bool:
     ``id *`` must not permit ``id x; rm y``. What a shell would go on with must stand in the pattern itself: as often as
     in the text, so that no wildcard has stood for it.
     """
-    if not pattern.strip("*"):
+    if pattern and not pattern.strip("*"):
         return True
     return fnmatchcase(text, pattern) and Counter(_SHELL.findall(text)) == Counter(
         _SHELL.findall(_ONE.sub(r"\1", pattern))

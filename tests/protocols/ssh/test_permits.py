@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hoopproxy.events import Identity
 from hoopproxy.protocols.ssh.permits import SHELL, Permits
+from hoopproxy.protocols.ssh.restrictions import Restrictions
+from hoopproxy.protocols.ssh.userauth import Who
 
 ID = Permits(exec_allow=["uptime", "id *", "tar c * | gzip", "echo [$]HOME", "git-upload-pack '/srv/*'"])
 
@@ -133,3 +136,19 @@ def test_a_long_command_is_matched_in_reasonable_time() -> None:
     """The gateway serves others meanwhile: several wildcards, and a text that is made to be tried over and over."""
     permits = Permits(exec_allow=["*a*a*a*a*b"], exec_deny=["*a*a*a*a*c"])
     assert permits.command("a" * 250_000) is not None
+
+
+@pytest.mark.parametrize("text", ["id", "rm -rf /", "a; b", " ", "*"])
+def test_a_forced_command_of_nothing_permits_nothing_else(text: str) -> None:
+    """``command=""`` of a key, ``force-command`` of a certificate: an empty pattern was taken for ``*``, and every
+    command was permitted."""
+    who = Who(
+        identity=Identity(id="ann", issuer="test"),
+        account=None,
+        target=None,
+        permits=Restrictions(command=""),
+    )
+    left = who.narrowed(Permits())
+    assert left.allow == ("exec",)
+    assert left.command(text) == "the role permits other commands only"
+    assert left.command("") is None
