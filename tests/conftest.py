@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.descriptors import nothing_left
 from tests.ending import ending
 from tests.interrupts import let_children_hear
 
@@ -34,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True, scope="module")
 def _module_ends() -> Iterator[None]:
-    with ending():
+    with nothing_left(), ending():
         yield
 
 

@@ -17,6 +17,8 @@ from hoopproxy.gateway.service import GatewayService
 from hoopproxy.journal.folder import journals
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.writer import Journal
+from tests.ending import at_end
 
 from .house import Client, Everyone
 from .lines import LineProtocol
@@ -59,6 +61,11 @@ read = "own"
 """
 
 
+def _closed_at_end(sock: socket.socket) -> socket.socket:
+    at_end(sock.close)
+    return sock
+
+
 class EveryoneChecker:
     name = "everyone"
 
@@ -87,6 +94,7 @@ class Running:
             reactor=lambda: reactor,
             parts=self._parts,
         )
+        at_end(self._forget)
         self.control: Control | None = None
         self._target: socket.socket | None = None
 
@@ -137,10 +145,20 @@ class Running:
             part.stop()
         self.reactor.turn(5)
 
+    def _forget(self) -> None:
+        """Give back what one holds that crashed or never came up; its reactor is gone."""
+        journal: Journal | None = getattr(self.gateway, "journal", None)
+        if journal is not None:
+            journal._batch_timer, journal._call_from_thread = None, lambda function: function()
+            journal.stop()
+            if journal._thread is not None:
+                journal._thread.join()
+            self.gateway._doorbell.close()
+
     # -- talking to it
 
     def connect(self, name: str) -> Client:
-        sock = socket.socket(socket.AF_UNIX)
+        sock = _closed_at_end(socket.socket(socket.AF_UNIX))
         sock.setblocking(False)
         sock.connect(str(self.folder / name))
         self.reactor.turn(3)
@@ -148,7 +166,7 @@ class Running:
 
     def target(self) -> socket.socket:
         if self._target is None:
-            self._target = socket.socket(socket.AF_UNIX)
+            self._target = _closed_at_end(socket.socket(socket.AF_UNIX))
             (self.folder / "target.sock").unlink(missing_ok=True)
             self._target.bind(str(self.folder / "target.sock"))
             self._target.listen()
@@ -163,7 +181,7 @@ class Running:
 
         def accepted() -> bool:
             try:
-                found.append(target.accept()[0])
+                found.append(_closed_at_end(target.accept()[0]))
             except BlockingIOError:
                 return False
             return True

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from hoopproxy.errors import ConfigError
 from hoopproxy.gateway.faults import described, sentence_of
 from hoopproxy.gateway.logs import LINE_MAX, LogLines, line_of, observer_for
+from tests.ending import at_end
 
 SECRET = "hunter2-secret"
 
@@ -144,6 +145,7 @@ def test_twistds_own_options_win(tmp_path: Path) -> None:
     path = tmp_path / "gateway.log"
     observer = observer_for(config, {"logfile": str(path)}, object)
     assert observer is not None
+    at_end(observer._file.close)
     observer({"log_format": "hello", "log_level": LogLevel.info, "log_time": 0.0})
     assert "hello" in path.read_text()
 

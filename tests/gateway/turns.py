@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
@@ -17,15 +18,21 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from hoopproxy.gateway.slim import SlimEPollReactor
+from tests.ending import at_end
 
 
 class Turned(SlimEPollReactor):
     """A reactor that does one round when it is told to."""
 
     def __init__(self) -> None:
+        self.known: WeakSet[Any] = WeakSet()
         super().__init__()
         self.clock = Clock()
         self.seconds = self.clock.seconds
+
+    def addReader(self, reader: Any) -> None:
+        self.known.add(reader)  # it may not read when the test ends, and is open all the same
+        super().addReader(reader)
 
     def turn(self, rounds: int = 1) -> None:
         for _ in range(rounds):
@@ -51,7 +58,8 @@ def turned() -> Iterator[Turned]:
     try:
         yield reactor
     finally:
-        for selectable in reactor.removeAll():
+        reactor.removeAll()
+        for selectable in reactor.known:
             handle = getattr(selectable, "socket", None)
             if handle is not None:
                 handle.close()
@@ -109,6 +117,8 @@ def adopt(reactor: Any, sock: socket.socket, protocol: Any) -> Any:
 
 def raw_pair(send_buffer: int | None = None) -> tuple[socket.socket, socket.socket]:
     ours, theirs = socket.socketpair()
+    at_end(ours.close)
+    at_end(theirs.close)
     if send_buffer is not None:
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)

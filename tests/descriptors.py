@@ -1,0 +1,60 @@
+"""What tests leave open: each is little, and those of a whole run are more than ``select`` knows."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pytest
+
+__all__ = ["nothing_left", "open_files"]
+
+KEPT: Final = {
+    "/dev/null": "Twisted's reserve, for when it can't accept a connection for want of a descriptor",
+    "/tmp/hoopproxy-test-ports": "the locks of the ports that this run was given",
+}
+"""Opened once, by whoever is the first to need it, and closed by the end of the process."""
+
+_GRACE_SECONDS: Final = 3.0  # a thread that was told to end is not waited for by everybody
+
+
+def open_files() -> Counter[str]:
+    """What this process has open, in the kernel's words."""
+    found: Counter[str] = Counter()
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the folder's own, or one that a thread has just closed
+            found[os.readlink(f"/proc/self/fd/{number}")] += 1
+    return found
+
+
+def _of_the_reactor() -> Counter[str]:
+    """The poller and the waker's two ends of the process's own reactor, which the first import of it makes."""
+    reactor = sys.modules.get("twisted.internet.reactor")
+    if reactor is None:
+        return Counter()
+    own = (reactor._poller.fileno(), reactor.waker.i, reactor.waker.o)
+    return Counter(os.readlink(f"/proc/self/fd/{number}") for number in own)
+
+
+@contextmanager
+def nothing_left() -> Iterator[None]:
+    """Fail if what is done inside leaves anything open. Who leaves it to the garbage collector fails, too: when that
+    comes is anybody's guess."""
+    before = open_files() - _of_the_reactor()
+    yield
+    end = time.monotonic() + _GRACE_SECONDS
+    while (left := _more(before)) and time.monotonic() < end:
+        time.sleep(0.02)
+    if left:
+        pytest.fail("left open: " + ", ".join(sorted(left.elements())), pytrace=False)
+
+
+def _more(before: Counter[str]) -> Counter[str]:
+    more = open_files() - before - _of_the_reactor()
+    return Counter({name: count for name, count in more.items() if name not in KEPT})
