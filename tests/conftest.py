@@ -34,8 +34,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _module_ends() -> Iterator[None]:
-    with nothing_left(), ending():
+def _module_ends(request: pytest.FixtureRequest) -> Iterator[None]:
+    failed = request.session.testsfailed
+    with nothing_left(lambda: request.session.testsfailed > failed), ending():
         yield
 
 

@@ -27,6 +27,13 @@ def test_what_stays_open_is_named(tmp_path: Path) -> None:
         other.close()
 
 
+def test_a_test_that_failed_is_not_told_of_this_too(tmp_path: Path) -> None:
+    """Its traceback keeps what it had open, and is the one to be read."""
+    with nothing_left(lambda: True):
+        kept = (tmp_path / "kept").open("wb")  # left open is what it is about
+    kept.close()
+
+
 def test_what_is_closed_inside_or_a_moment_later_is_not(tmp_path: Path) -> None:
     """A server's thread that was told to end has not ended yet."""
     with nothing_left():
