@@ -8,6 +8,7 @@ by which the key that the asker trusts vouches for the one that signed.
 from __future__ import annotations
 
 import hmac
+import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -19,6 +20,7 @@ from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.commitments import open_commitment, record_salt
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
+from hoopproxy.journal.letter import Letter, Letters
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.epoch import Epochs, journal_of
@@ -30,7 +32,7 @@ from hoopproxy.ledger.proof import LogProof
 from hoopproxy.ledger.salts import Salts
 from hoopproxy.ledger.tiles import WIDTH, Tiles
 
-__all__ = ["NotSealed", "Place", "Proven", "check", "find", "place_of", "prove"]
+__all__ = ["NotSealed", "Place", "Proven", "check", "find", "opened", "place_of", "prove"]
 
 VERSION: Final = 2
 
@@ -52,6 +54,7 @@ class Proven:
     """What a proof proves: ``sealed`` is said by leaf number ``index`` of the log that ``head`` is the head of.
 
     ``body`` is the record (an event's canonical JSON), if the proof brings it and it isn't encrypted; ``None`` else.
+    ``letter`` is what it takes to open one that is: :func:`opened`.
     """
 
     head: Checkpoint
@@ -62,6 +65,7 @@ class Proven:
     epoch: int
     witnesses: tuple[VerifierKey, ...]
     body: bytes | None
+    letter: Letter | None = None
 
 
 def heads(ledger: LedgerFolder) -> Iterator[tuple[bytes, Checkpoint]]:
@@ -138,12 +142,13 @@ def prove(folder: Folder, ledger: LedgerFolder, place: Place, *, with_record: bo
     )
 
 
-def _record(folder: Folder, jseq: int) -> dict[str, str | bool]:
+def _record(folder: Folder, jseq: int) -> dict[str, Any]:
     """The record as it is stored and its own salt; nothing if it was erased or retired."""
     with JournalReader(folder, since=jseq) as reader:
         record = next(iter(reader), None)
-    if record is None or record.jseq != jseq or record.kind == Kind.STUB:
-        return {}
+        if record is None or record.jseq != jseq or record.kind == Kind.STUB:
+            return {}
+        seal = {} if record.sealed is None else _seal(Letters(folder).of(record, reader))
     salts = Salts(folder)
     try:
         salt = record_salt(salts[record.key_id], jseq)
@@ -154,6 +159,19 @@ def _record(folder: Folder, jseq: int) -> dict[str, str | bool]:
         "encrypted": record.sealed is not None,
         "kind": Kind(record.kind).name.lower(),
         "salt": b64encode(salt).decode(),
+        **seal,
+    }
+
+
+def _seal(letter: Letter) -> dict[str, Any]:
+    """What opens the record for somebody with an identity that it was sealed for."""
+    return {
+        "seal": {
+            "code": letter.code,
+            "key": letter.key_id,
+            "salt": b64encode(letter.salt).decode(),
+            "wrapped": b64encode(letter.wrapped).decode(),
+        }
     }
 
 
@@ -171,6 +189,7 @@ def check(proof: LogProof, pins: Sequence[VerifierKey], witnesses: Sequence[Veri
         body = b64decode(extra["body"], validate=True) if "body" in extra else None
         salt = b64decode(extra.get("salt", ""), validate=True)
         is_encrypted = bool(extra.get("encrypted"))
+        letter = _letter(extra["seal"], journal, jseq, body) if is_encrypted and "seal" in extra else None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise BadProof("the proof doesn't bring the leaf that it is about") from None
     head = proof.check(leaf_bytes)
@@ -193,7 +212,46 @@ def check(proof: LogProof, pins: Sequence[VerifierKey], witnesses: Sequence[Veri
         epoch=number,
         witnesses=_witnesses(note, witnesses),
         body=None if is_encrypted else body,
+        letter=letter,
     )
+
+
+def _letter(seal: Any, journal: str, jseq: int, body: bytes | None) -> Letter | None:
+    if body is None:
+        return None
+    code, key = int(seal["code"]), int(seal["key"])
+    if not 0 <= code < 1 << 16 or not 0 <= key < 1 << 32:
+        raise ValueError(code, key)
+    return Letter(
+        journal=uuid.UUID(journal).bytes,
+        salt=b64decode(seal["salt"], validate=True),
+        jseq=jseq,
+        code=code,
+        key_id=key,
+        stored=body,
+        wrapped=b64decode(seal["wrapped"], validate=True),
+    )
+
+
+def opened(proven: Proven, identities: Sequence[Any]) -> Proven:
+    """The same with the record in it, if it was sealed for one of these identities. What is opened is what was proven:
+    the sealed form, which opens as this record of this journal or not at all.
+
+    :raises Sealed: none of them opens it. :raises BadProof: it can't be opened as what it was sealed as.
+    """
+    letter = proven.letter
+    if proven.body is not None:
+        return proven
+    if letter is None:
+        raise BadProof("the proof brings no record that could be opened")
+    try:
+        body = letter.body(identities)
+    except ValueError as error:
+        raise BadProof(str(error)) from None
+    if letter.code & 0xFF != Kind[proven.sealed.kind.upper()]:
+        raise BadProof("the record in the proof was sealed as one of another kind")
+    _check_id(proven.sealed, proven.journal, body)
+    return attrs.evolve(proven, body=body)
 
 
 def _signer(
@@ -216,5 +274,11 @@ def _check_record(sealed: Sealed, journal: str, salt: bytes, body: bytes, is_enc
         raise BadProof(f"records of kind {sealed.kind[:20]} are not known here")
     if not hmac.compare_digest(open_commitment(salt, sealed.jseq, kind, body), sealed.commitment):
         raise BadProof("the record in the proof is not the one that was sealed")
-    if kind is Kind.EVENT and not is_encrypted and event_id(body, marker_of(journal)).decode() != sealed.id:
+    if not is_encrypted:
+        _check_id(sealed, journal, body)
+
+
+def _check_id(sealed: Sealed, journal: str, body: bytes) -> None:
+    is_event = sealed.kind.upper() == Kind.EVENT.name
+    if is_event and event_id(body, marker_of(journal)).decode() != sealed.id:
         raise BadProof("the record in the proof has another id than its leaf")

@@ -12,14 +12,16 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hoopproxy.cli import main
+from hoopproxy.journal.age import identities_of
 from hoopproxy.journal.format import Kind
-from hoopproxy.ledger.evidence import Place, check, find, place_of, prove
+from hoopproxy.journal.keyring import Sealed
+from hoopproxy.ledger.evidence import Place, check, find, opened, place_of, prove
 from hoopproxy.ledger.folder import COSIGNED
 from hoopproxy.ledger.leaf import Leaf
 from hoopproxy.ledger.merkle import BadProof
 from hoopproxy.ledger.note import COSIGNATURE, BadNote, SigningKey
 from hoopproxy.ledger.proof import LogProof
-from tests.ledger.sealed import Given, House
+from tests.ledger.sealed import Given, House, encrypted
 
 
 @pytest.fixture
@@ -228,3 +230,81 @@ def test_the_commands_write_a_file_and_verify_it_alone(house: House, tmp_path: P
     result = audit("prove", "00000000-0000-7000-8000-00000000dead", "--state", house.state)
     assert result.exit_code == 1
     assert "no tree has an event of this id" in result.output
+
+
+@pytest.fixture
+def sealed_house(tmp_path: Path) -> House:
+    made = House(tmp_path / "state", encrypted(tmp_path / "state"))
+    made.work(5)
+    return made
+
+
+def written(house: House, to: Path, at: int = 7) -> dict[str, Any]:
+    """The proof of an event, as a file, and who may verify it."""
+    event = an_event(house, at)
+    (to / "proof").write_bytes(proof_of(house, event).encode())
+    (to / "keys").write_text(f"{house.sealer.epochs.last.key}\n")
+    return event
+
+
+def test_who_an_encrypted_journal_is_sealed_for_opens_the_event_in_its_proof(
+    sealed_house: House, tmp_path: Path
+) -> None:
+    """To everybody else it is proven, and unread; nothing but the file, a public key and the identity is needed."""
+    event = written(sealed_house, tmp_path)
+    where = (tmp_path / "proof", "--key", tmp_path / "keys")
+    auditor = (tmp_path / "state" / "auditor.txt").rename(tmp_path / "auditor.txt")
+    (tmp_path / "state").rename(tmp_path / "elsewhere")
+    unread = audit("verify-proof", *where)
+    assert unread.exit_code == 0, unread.output
+    assert "--identity-file opens it" in unread.stdout
+    assert json.loads(audit("verify-proof", *where, "--json").stdout)["event"] is None
+    shown = audit("verify-proof", *where, "--identity-file", auditor)
+    assert shown.exit_code == 0, shown.output
+    assert event["id"] in shown.stdout.splitlines()[-1]
+    told = json.loads(audit("verify-proof", *where, "--identity-file", auditor, "--json").stdout)
+    assert told["event"] == event
+
+
+def test_another_identity_opens_nothing(sealed_house: House, tmp_path: Path) -> None:
+    """And is told so, not shown an empty event."""
+    pyrage = pytest.importorskip("pyrage")
+    written(sealed_house, tmp_path)
+    (tmp_path / "other.txt").write_text(f"{pyrage.x25519.Identity.generate()}\n")
+    done = audit(
+        "verify-proof",
+        *(tmp_path / "proof", "--key", tmp_path / "keys"),
+        *("--identity-file", tmp_path / "other.txt"),
+    )
+    assert done.exit_code == 1
+    assert "none of these identities opens it" in done.output
+
+
+def test_nothing_that_was_changed_in_an_encrypted_proof_is_opened(
+    sealed_house: House, tmp_path: Path
+) -> None:
+    """Whoever hands the proof in can write into it what nobody signed: salt, kind, key id and wrapped key."""
+    identities = identities_of((tmp_path / "state" / "auditor.txt").read_text())
+    keys = [sealed_house.sealer.epochs.last.key]
+    proof = proof_of(sealed_house, an_event(sealed_house))
+    seal = json.loads(proof.extra)["seal"]
+    assert opened(check(proof, keys), identities).body
+    for wrong in (
+        {"salt": b64encode(bytes(32)).decode()},
+        {"code": Kind.CHUNK.value},
+        {"code": Kind.STUB.value},
+        {"code": 1 << 16},
+        {"code": "x"},
+        {"key": seal["key"] + 1},
+        {"key": -1},
+        {"wrapped": b64encode(b"no age file").decode()},
+        {"wrapped": ""},
+    ):
+        with pytest.raises((BadProof, Sealed)):
+            opened(check(changed(proof, seal=seal | wrong), keys), identities)
+    with pytest.raises(BadProof):
+        check(changed(proof, seal=[]), keys)
+    with pytest.raises(BadProof, match="brings no record"):
+        opened(check(changed(proof, seal=None), keys), identities)
+    plain = check(changed(proof, seal=None, body=None), keys)
+    assert plain.letter is None

@@ -22,6 +22,8 @@ __all__ = [
     "archive_named",
     "as_json",
     "event_filters",
+    "identities_given",
+    "identity_option",
     "journals_in",
     "made_filter",
     "made_source",
@@ -62,13 +64,14 @@ _SOURCES = (
     ARCHIVE,
 )
 
-_OPENING = click.option(
+identity_option = click.option(
     "--identity-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     expose_value=False,
     callback=lambda ctx, _, value: ctx.meta.__setitem__(_IDENTITY_FILE, value),
-    help="Your identity (age or SSH private key): opens recordings that are sealed for you.",
+    help="Your identity (age or SSH private key): opens what is sealed for you.",
 )
+"""Kept beside the command's parameters: :func:`identities_given`."""
 
 _WHO_AND_WHERE = (
     click.option(
@@ -109,7 +112,7 @@ def _all(options: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
 
 def source_options(function: F) -> F:
     """Where the trail is read: one of --config, --control, --state, --journal; and what opens it."""
-    return _all((*_SOURCES, _OPENING))(function)
+    return _all((*_SOURCES, identity_option))(function)
 
 
 def who_and_where(function: F) -> F:
@@ -156,7 +159,7 @@ def made_source(
             "say where to read, once: --config FILE or --control SOCKET asks the running gateway; "
             "--state DIR or --journal DIR reads files at rest, --archive PLACE an archive"
         )
-    identities = _identities()
+    identities = identities_given()
     if config is not None:
         return Opening(Gateway(socket_of(config)), identities)
     if control is not None:
@@ -174,8 +177,8 @@ def made_source(
     return Opening(AtRest(find), identities)
 
 
-def _identities() -> list[Any]:
-    """Of the file that was named. :raises HoopproxyError: it holds none."""
+def identities_given() -> list[Any]:
+    """Of the file that ``--identity-file`` names; none without one. :raises HoopproxyError: it holds none."""
     path: Path | None = click.get_current_context().meta.get(_IDENTITY_FILE)
     if path is None:
         return []

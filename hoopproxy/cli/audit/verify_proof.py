@@ -9,10 +9,10 @@ import click
 import orjson
 
 from hoopproxy.cli.audit.ledgers import key_options, keys_given
-from hoopproxy.cli.audit.options import as_json
+from hoopproxy.cli.audit.options import as_json, identities_given, identity_option
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.inert import inert
-from hoopproxy.ledger.evidence import Proven, check
+from hoopproxy.ledger.evidence import Proven, check, opened
 from hoopproxy.ledger.proof import MAX_FILE, LogProof
 
 __all__ = ["verify_proof"]
@@ -24,9 +24,11 @@ __all__ = ["verify_proof"]
 @click.option(
     "--witness-key", "witness_keys", multiple=True, metavar="KEY", help="A witness that must have signed too."
 )
+@identity_option
 @as_json
 def verify_proof(file: Path, keys: tuple[str, ...], witness_keys: tuple[str, ...], as_json: bool) -> None:
-    """Verify the proof in FILE. Needs no gateway, no state directory and no network.
+    """Verify the proof in FILE. Needs no gateway, no state directory and no network. What it says of an encrypted
+    journal's event is shown to whom it was sealed for: --identity-file.
 
     \b
       hoopproxy audit verify-proof 01920c2e-....tlog-proof --key gateway.keys
@@ -48,6 +50,8 @@ def verify_proof(file: Path, keys: tuple[str, ...], witness_keys: tuple[str, ...
     proven = check(LogProof.parse(data), pins, witnesses)
     if len(proven.witnesses) < len(witnesses):
         raise HoopproxyError("not every witness that was named has signed the checkpoint")
+    if identities := identities_given():
+        proven = opened(proven, identities)
     click.echo(_json(proven) if as_json else _text(proven))
 
 
@@ -77,6 +81,12 @@ def _json(proven: Proven) -> str:
     ).decode()
 
 
+def _why_not(proven: Proven) -> str:
+    if proven.letter is None:
+        return "not in the proof, or encrypted there"
+    return "encrypted in the proof: --identity-file opens it for whom it was sealed for"
+
+
 def _text(proven: Proven) -> str:
     sealed = proven.sealed
     lines = [
@@ -85,7 +95,7 @@ def _text(proven: Proven) -> str:
     ]
     lines += [f"  witnessed by {inert(key.name)}" for key in proven.witnesses]
     if proven.body is None:
-        lines.append("  what the record says is not in the proof, or encrypted there")
+        lines.append(f"  what the record says is {_why_not(proven)}")
     else:
         lines.append(f"  {inert(proven.body.decode('utf-8', 'replace'))}")
     return "\n".join(lines)
