@@ -108,6 +108,52 @@ def test_clients_may_call_it_otherwise(config: Path) -> None:
     assert (second["what"], second["hosts"]) == ("key", "a.example,b")
 
 
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("[x]:1", "[x]:1"),
+        ("[x]:22", "x"),
+        ("[x]", "[x]:2222"),
+        ("*.example", "[*.example]:2222"),
+        ("192.0.2.7", "[192.0.2.7]:2222"),
+        ("2001:db8::7", "[2001:db8::7]:2222"),
+        ("[2001:db8::7]:22", "2001:db8::7"),
+        ("[2001:db8::7]", "[2001:db8::7]:2222"),
+    ],
+)
+def test_a_name_may_bring_its_port_as_clients_write_it(config: Path, host: str, name: str) -> None:
+    """Put into brackets again, no client finds it: the first connection asks, and people answer yes."""
+    result = run("known-line", config, "certified", "--host", host, "--json")
+    assert result.exit_code == 0, result.output
+    assert {json.loads(each)["hosts"] for each in result.stdout.splitlines()} == {name}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "a,b",
+        "a b",
+        "a:22",
+        "[a",
+        "a]",
+        "[a]:0",
+        "[a]:65536",
+        "[a]:x",
+        "[[a]]:1",
+        "#a",
+        "@a",
+        "!a",
+        "a\nb",
+    ],
+)
+def test_what_is_no_name_of_a_host_makes_no_line(config: Path, host: str) -> None:
+    """A line that says another thing is worse than none: `!a` is everybody but a, and @ begins a marker."""
+    result = run("known-line", config, "certified", "--host", host)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "[NAME]:PORT" in result.stderr
+
+
 def test_what_is_not_there_is_a_sentence(config: Path) -> None:
     """No key before the first start, no such listener, no configuration."""
     (config.parent / "state/ssh/host_ed25519_key").unlink()

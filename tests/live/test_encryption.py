@@ -22,6 +22,7 @@ from hoopproxy.journal.folder import journals
 from hoopproxy.journal.keyring import hold
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.sealing import KEY_SIZE, events_key
+from tests.ending import at_end
 
 from .gateway import Gateway
 from .need import command
@@ -248,6 +249,7 @@ def test_the_age_tool_itself_opens_the_wrapped_keys(gateway: Any, auditor: tuple
     assert through.terminate() == 0
     (folder,) = journals(through.state)
     keys = KeyFile.open(folder.files, folder.keys, folder.id)
+    at_end(keys.close)
     wrapped = [read_wrapped(folder, key) for key in keys.all() if key.id]
     for each in (*wrapped, read_events_key(folder)):
         assert each is not None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 import click
@@ -22,6 +26,8 @@ from hoopproxy.protocols.ssh.keys import fingerprint
 __all__ = ["known_line"]
 
 SSH_PORT = 22
+_BRACKETED: Final = re.compile(r"\[(?P<name>[^\[\]]+)\](?::(?P<port>[0-9]{1,5}))?")
+_NAME: Final = re.compile(r"[^\s,:\[\]#@|!\x00-\x20\x7f]+")
 
 
 @attrs.frozen(kw_only=True)
@@ -43,7 +49,12 @@ class Line:
 @click.command("known-line")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("listener", required=False)
-@click.option("--host", "hosts", multiple=True, help="A name that clients use. Default: the gateway's node.")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    help="A name that clients use, or [NAME]:PORT. Default: the gateway's node.",
+)
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="The port that clients use. Default: the listener's."
 )
@@ -101,4 +112,25 @@ def _line(listener: Listener, what: str, hosts: str, blob: bytes) -> Line:
 
 
 def _names(hosts: tuple[str, ...], port: int) -> str:
-    return ",".join(each if port == SSH_PORT else f"[{each}]:{port}" for each in hosts)
+    return ",".join(_name(each, port) for each in hosts)
+
+
+def _name(host: str, port: int) -> str:
+    """As clients look it up (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT). ``[NAME]:PORT`` has a port of its own."""
+    bracketed = _BRACKETED.fullmatch(host)
+    if bracketed:
+        host, port = bracketed["name"], int(bracketed["port"] or port)
+    if not _is_name(host) or not 0 < port < 1 << 16:
+        raise click.BadParameter(
+            f"{host!r} is no name of a host: a name, an address, or [NAME]:PORT", param_hint="--host"
+        )
+    return host if port == SSH_PORT else f"[{host}]:{port}"
+
+
+def _is_name(host: str) -> bool:
+    """Whether it stays one word of the line's first field, and does not make another thing of the line."""
+    if ":" in host:
+        with contextlib.suppress(ValueError):
+            return bool(ipaddress.IPv6Address(host))
+        return False
+    return _NAME.fullmatch(host) is not None
