@@ -377,7 +377,8 @@ class IAuditSink(Interface):
 
 
 class ICheckerPlugin(Interface):
-    """Makes a credentials checker from a ``[[checker]]`` table."""
+    """Makes a credentials checker from a ``[[checker]]`` table; what one may offer besides is declared in
+    :mod:`hoopproxy.identity.checking`."""
 
     name: str = Attribute("What ``type = ...`` says: ``file``.")
 

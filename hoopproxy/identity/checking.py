@@ -6,7 +6,7 @@ from zope.interface import Interface
 
 from hoopproxy.identity.hashes import Hashes
 
-__all__ = ["IHashing", "IKnowing", "IOffered"]
+__all__ = ["IExplaining", "IHashing", "IKnowing", "IOffered"]
 
 # mypy-zope reads these as interfaces: their methods take no self.
 
@@ -41,8 +41,10 @@ class IOffered(Interface):
     def would_accept(offer: object) -> bool:
         """Whether an ``IKeyOffer`` would be an identity if it were proven. At once, and without side effects."""
 
-    # A checker may have this besides:
-    #
-    #     def why_not(offer: object) -> str
-    #
-    # the cause for the trail, as of ``LoginFailed``, where it would not; "" where it would.
+
+class IExplaining(IOffered):
+    """One that can also say why not. Of a client that has no key that would do, the trail has nothing else to tell."""
+
+    def why_not(offer: object) -> str:
+        """The cause, as of ``LoginFailed``, why an ``IKeyOffer`` would be nobody: ``"unknown"`` where the key isn't
+        known here, ``""`` where it would be somebody. At once, and without side effects."""

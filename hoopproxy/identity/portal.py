@@ -26,7 +26,7 @@ from zope.interface import Interface, implementer
 from hoopproxy.errors import LoginFailed
 from hoopproxy.events import Identity
 from hoopproxy.identity.attempt import Attempt, Challenged
-from hoopproxy.identity.checking import IHashing, IKnowing, IOffered
+from hoopproxy.identity.checking import IExplaining, IHashing, IKnowing, IOffered
 from hoopproxy.identity.hashes import Hashes
 from hoopproxy.identity.prompted import PromptedPassword
 from hoopproxy.identity.throttle import Throttle
@@ -142,11 +142,7 @@ class Portal:
 
     def why_not(self, offer: Any) -> str:
         """Why none of the checkers would accept a key that is offered: what one that knows it says, if one does."""
-        said = [
-            str(checker.why_not(offer))
-            for checker in self._checkers
-            if IOffered.providedBy(checker) and hasattr(checker, "why_not")
-        ]
+        said = [str(checker.why_not(offer)) for checker in self._checkers if IExplaining.providedBy(checker)]
         return next((cause for cause in said if cause not in ("", "unknown")), "unknown")
 
     def methods(self) -> tuple[str, ...]:

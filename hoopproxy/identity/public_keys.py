@@ -9,14 +9,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
 from hoopproxy.errors import LoginFailed
-from hoopproxy.identity.checking import IKnowing, IOffered
+from hoopproxy.identity.checking import IExplaining, IKnowing
 from hoopproxy.identity.users import UsersFile
 from hoopproxy.wire.login import Admitted, IPublicKey, KeyOffer, PublicKey
 
 __all__ = ["PublicKeyChecker"]
 
 
-@implementer(ICredentialsChecker, IKnowing, IOffered)
+@implementer(ICredentialsChecker, IKnowing, IExplaining)
 class PublicKeyChecker:
     """Checks a proof by a private key; a subclass says which public halves are good, and whose they are.
 
@@ -28,7 +28,7 @@ class PublicKeyChecker:
     def __init__(self, users: UsersFile | None) -> None:
         self._users = users
 
-    # IKnowing, IOffered
+    # IKnowing, IExplaining
 
     def knows(self, credentials: Any) -> bool:
         """Whether this checker has heard of what was shown, good or not."""

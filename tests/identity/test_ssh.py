@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.defer import fail
 from twisted.internet.task import Clock
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
 from hoopproxy.errors import LoginFailed
 from hoopproxy.events import Identity
+from hoopproxy.identity import checking
+from hoopproxy.identity.checking import IExplaining, IOffered
 from hoopproxy.identity.portal import Portal
 from hoopproxy.identity.proofs import Proofs
 from hoopproxy.identity.ssh_ca import AuthorityChecker, authorities_file, revoked_file
@@ -22,7 +26,7 @@ from hoopproxy.identity.ssh_plugins import AuthorityCheckerPlugin, KeyCheckerPlu
 from hoopproxy.identity.throttle import Throttle
 from hoopproxy.protocols.ssh.certs import FOREVER, HOST
 from hoopproxy.protocols.ssh.keys import fingerprint
-from hoopproxy.wire.login import Admitted, Challenge, Keyboard, KeyOffer, Prompts, PublicKey
+from hoopproxy.wire.login import Admitted, Challenge, IPublicKey, Keyboard, KeyOffer, Prompts, PublicKey
 
 from ..protocols.ssh.made import NOW, blob, certificate, key, line
 from .doubles import HeldHashes, file_portal, outcome, password_user, portal, settled, users_file
@@ -93,6 +97,44 @@ def test_a_key_that_is_not_proven_never_reaches_a_checker(tmp_path: Path) -> Non
     assert outcome(found.attempt(), offered()) == "method"
     assert found.would_accept(offered())
     assert not found.would_accept(shown())
+
+
+@implementer(ICredentialsChecker, IOffered)
+class Terse:
+    """A checker that says of an offered key that it would not do, and declares nothing more."""
+
+    credentialInterfaces = (IPublicKey,)
+
+    def requestAvatarId(self, credentials: Any) -> Any:
+        return fail(LoginFailed("expired"))
+
+    def would_accept(self, offer: object) -> bool:
+        return False
+
+    def why_not(self, offer: object) -> str:
+        return f"<{offer}>"  # of its own, and with a meaning of its own
+
+
+@implementer(IExplaining)
+class Explaining(Terse):
+    """One that says why."""
+
+    def why_not(self, offer: object) -> str:
+        return "expired"
+
+
+def test_who_declares_that_it_says_why_not_is_asked_and_nobody_else() -> None:
+    """A third party's method of that name may be anything; what it returns would be on record as a cause."""
+    assert portal(Terse()).why_not(offered()) == "unknown"
+    assert portal(Terse(), Explaining()).why_not(offered()) == "expired"
+    verifyObject(IExplaining, Explaining())
+    assert IOffered.providedBy(Explaining())
+
+
+def test_what_a_checker_may_offer_is_documented() -> None:
+    """A plugin's author finds it in the guide, or not at all."""
+    text = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+    assert [name for name in checking.__all__ if f"`{name}`" not in text] == []
 
 
 @implementer(ICredentialsChecker)
