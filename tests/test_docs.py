@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,15 @@ def test_the_commands_and_options_that_pages_name_exist() -> None:
         known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
         strange += [text for option in re.findall(r" (--[a-z-]+)", text) if option not in known]
     assert strange == []
+
+
+def test_the_extras_that_messages_and_pages_name_exist() -> None:
+    """What is missing is named by what installs it; a name that is wrong installs nothing, without an error."""
+    extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    texts = [path.read_text("utf-8") for path in [*PAGES, *(ROOT / "hoopproxy").rglob("*.py")]]
+    installed = re.compile(r"pip install (?:-e )?'(?:hoopproxy|\.)\[([^]]+)\]'")
+    named = {name for text in texts for names in installed.findall(text) for name in names.split(",")}
+    assert {"demo", "encryption", "kafka", "s3"} <= named <= extras
 
 
 def test_the_page_on_the_archive_names_every_command_that_reads_one() -> None:

@@ -129,6 +129,14 @@ def test_an_index_that_is_made_again_has_the_rows_that_the_configuration_wants(
     assert (b"zyxwvut" in found) == rows
 
 
+def test_a_third_partys_sink_is_in_nobodys_way(trail: Trail) -> None:
+    """What looks after journals and index need not have every library that the gateway delivers with."""
+    path = configured(trail, '[[sink]]\nname = "siem"\ntype = "elsewhere"\naddress = { host = "siem" }')
+    for words in (["audit", "index", "--rebuild"], ["journal", "compact", "--dry-run"]):
+        done = CliRunner().invoke(main, [*words, "--config", str(path)])
+        assert done.exit_code == 0, done.output
+
+
 def test_no_index_is_made_again_where_there_is_to_be_none(trail: Trail) -> None:
     """With encryption, words in the clear would give away what it seals."""
     path = configured(trail, "[index]\nenabled = false")

@@ -192,6 +192,28 @@ def test_what_is_around_a_channel_is_a_sentence(what: str, detail: dict[str, Any
     assert essence_of(note) == sentence
 
 
+def test_a_start_is_a_sentence_that_begins_with_what_matters() -> None:
+    """Which software and configuration, what a crash left, what is broken; the rest is for a wide terminal."""
+    said = {
+        "version": "0.9.1",
+        "config": "0123456789abcdef" * 4,
+        "pid": 4711,
+        "python": "3.12.4",
+        "plugins": {"protocol postgres": "1", "checker file": ""},
+    }
+    usual = "version 0.9.1, configuration 0123456789ab"
+    where = "process 4711, Python 3.12.4, with protocol postgres 1, checker file"
+    assert essence_of(event("gateway.started", said)) == f"{usual}, {where}"
+    crashed = {
+        "recovered": {"sessions": 2, "commands": 1, "torn_bytes": 512},
+        "broken_plugins": {"hoopproxy.plugins.bad": "ImportError at bad.py:1"},
+    }
+    assert essence_of(event("gateway.started", said | crashed)) == (
+        f"{usual}, closed after a crash: 2 sessions, 1 command, 512 bytes torn off,"
+        f" PLUGINS THAT FAILED: hoopproxy.plugins.bad (ImportError at bad.py:1), {where}"
+    )
+
+
 NOTED = ("name", "value", "said", "terminal", "ref")
 EVIL_EVENTS = [
     event("command.observed", {"text": EVIL, "source": EVIL, "cwd": EVIL, "exit_status": 1, "range": [0, 1]}),
@@ -206,6 +228,8 @@ EVIL_EVENTS = [
         event("session.note", {"what": what, "detail": dict.fromkeys(NOTED, EVIL)})
         for what in ("pty", "environment", "signal", "disconnect", "git.push", EVIL)
     ),
+    event("gateway.started", {"version": EVIL, "broken_plugins": {EVIL: EVIL}, "recovered": {EVIL: EVIL}}),
+    event("gateway.started", {"config": EVIL, "pid": EVIL, "python": EVIL, "plugins": {EVIL: EVIL}}),
     event("session.start", {"upstream": {"cipher": EVIL, "kex": EVIL, "mac": EVIL, EVIL: EVIL}, "role": EVIL}),
 ]  # fmt: skip
 

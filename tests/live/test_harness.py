@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import socket
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.ending import at_end
 
 from . import need, processes, toml
 from .clients import Transcript
@@ -94,7 +97,9 @@ def test_a_port_is_free_again_when_its_run_has_ended(monkeypatch: pytest.MonkeyP
     """However it ended: a claim that outlives a killed run would use the ports up."""
     # Claims of its own: this run, and others on the machine, may have been given some of these ports.
     monkeypatch.setattr(processes, "TAKEN", tmp_path / "taken")
-    monkeypatch.setattr(processes, "_claims", functools.cache(processes._claims.__wrapped__))
+    claims = functools.cache(processes._claims.__wrapped__)
+    monkeypatch.setattr(processes, "_claims", claims)
+    at_end(lambda: os.close(claims()))
     monkeypatch.setattr(processes, "_given", set())
     monkeypatch.setattr(processes, "PORTS", range(18600, 18630))
     root = Path(__file__).parents[2]

@@ -8,6 +8,7 @@ from typing import Any, Final
 from hoopproxy.cli.audit.paint import Line, Piece
 from hoopproxy.cli.audit.story.carried import WAYS, known_by, moved
 from hoopproxy.cli.audit.story.facts import ends, how_it_ended, noted
+from hoopproxy.cli.audit.story.gateway import started
 from hoopproxy.cli.audit.story.lines import Fields
 from hoopproxy.cli.audit.words import clock, duration, many, moment, size, value, whole_text
 from hoopproxy.index.screens import KIND
@@ -155,6 +156,7 @@ def _sealed(said: Fields) -> str:
 _TELLING: Final[dict[str, Callable[[Fields], str]]] = {
     "command.completed": _ended,
     "command.observed": _observed,
+    "gateway.started": started,
     "session.input": lambda said: whole_text(said.get("text", "")),
     "session.note": _noted,
     KIND: lambda said: whole_text(said.get("text", "")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import given
@@ -14,9 +13,10 @@ from hoopproxy.protocols.ssh.dialogue import OUTSTANDING_MAX
 from hoopproxy.protocols.ssh.late import LATE_MAX
 from hoopproxy.protocols.ssh.packets import Reader
 from hoopproxy.protocols.ssh.sftp import Sftp
-from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Step, Watcher
+from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
+from .gates import Letters, Wordy, no_x
 from .sftp.stage import INIT, VERSION
 from .sftp.stage import packet as sftp_packet
 from .stage import (
@@ -51,21 +51,11 @@ def test_what_we_said_into_a_window_is_taken_off_its_next_adjustment() -> None:
     assert_accounted(player)
 
 
-class Wordy(Gate):
-    """Answers each byte of the client with a hundred."""
-
-    __slots__ = ()
-
-    def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:
-        for _ in data:
-            yield Answer(b"!" * 100)
-
-
 def wordy(window: int = WINDOW) -> Any:
     """A session in which the client was just told a hundred bytes of ours."""
 
     def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
-        return Wordy("op", 0)
+        return Wordy(100)
 
     player = begun(make=make)
     player.client(open_session(window=window))
@@ -132,47 +122,11 @@ def test_messages_that_wait_for_the_window_are_limited() -> None:
     assert_accounted(player)
 
 
-class Letters(Gate):
-    """Each capital letter is asked about; a digit is kept until the next byte; the refused are answered with "!"."""
-
-    __slots__ = ("kept", "verdict")
-
-    def __init__(self) -> None:
-        super().__init__("op", 0)
-        self.kept = b""
-        self.verdict: Verdict | None = None
-
-    @property
-    def held(self) -> int:
-        return len(self.kept)
-
-    def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:
-        data, self.kept = self.kept + data, b""
-        for place in range(len(data)):
-            each = data[place : place + 1]
-            if each.isdigit() and place == len(data) - 1:
-                self.kept = each
-            elif each.isupper():
-                yield Ask(Decide(("LETTER", each.decode()), 1, {"verb": "LETTER"}, is_command=False))
-                assert self.verdict is not None
-                yield Pass(each) if self.verdict.allowed else Answer(b"!")
-            else:
-                yield Pass(each)
-
-    def decided(self, verdict: Verdict) -> None:
-        self.verdict = verdict
-
-
 def gated(decide: Any, **options: Any) -> Any:
     def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
         return Letters()
 
     return running("x", make=make, decide=decide, **options)
-
-
-def no_x(decide: Decide) -> Verdict | None:
-    refused = "X" in decide.verbs
-    return Verdict(not refused, ("r",), Refusal("policy", "no X") if refused else None)
 
 
 @given(st.lists(st.text("abXYZ123", min_size=1, max_size=30), max_size=8))
@@ -226,21 +180,11 @@ def test_a_gate_waits_for_a_policy_that_takes_its_time() -> None:
     assert_accounted(player)
 
 
-class Talkative(Gate):
-    """Answers each byte with a thousand."""
-
-    __slots__ = ()
-
-    def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:
-        for _ in data:
-            yield Answer(b"!" * 1000)
-
-
 def test_a_client_that_reads_no_answers_gets_no_more_room_and_in_the_end_none() -> None:
     """What is kept for it would grow for ever: it is asked for by bytes that go nowhere."""
 
     def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
-        return Talkative("op", 0)
+        return Wordy(1000)
 
     player = begun(make=make)
     player.client(open_session(window=2000))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
@@ -14,9 +13,9 @@ from hypothesis import strategies as st
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.packets import framed, packet, string, uint32
-from hoopproxy.protocols.ssh.watch import Answer, Ask, Gate, Pass, Step, Watcher
-from hoopproxy.wire.commands import Decide, Refusal, Verdict
+from hoopproxy.protocols.ssh.watch import Watcher
 
+from .gates import Letters, no_x
 from .rfc4254 import MOST, Illegal, Lane, Leg
 from .stage import assert_accounted, begun, payloads, plain_watcher
 
@@ -41,42 +40,8 @@ def conversation(seed: int) -> Steps:
     ]
 
 
-class Letters(Gate):
-    """``X`` is refused and answered with ``!!!!``; a digit is kept until the next byte."""
-
-    __slots__ = ("kept", "verdict")
-
-    def __init__(self) -> None:
-        super().__init__("op", 0)
-        self.kept, self.verdict = b"", Verdict(True)
-
-    @property
-    def held(self) -> int:
-        return len(self.kept)
-
-    def client_steps(self, data: bytes, at: int, now: int) -> Iterator[Step]:
-        data, self.kept = self.kept + data, b""
-        for place in range(len(data)):
-            each = data[place : place + 1]
-            if each.isdigit() and place == len(data) - 1:
-                self.kept = each
-            elif each == b"X":
-                yield Ask(Decide(("X",), 1, {"verb": "X"}, is_command=False))
-                yield Answer(b"!!!!")
-            else:
-                yield Pass(each)
-
-    def decided(self, verdict: Verdict) -> None:
-        self.verdict = verdict
-
-
-def no_x(decide: Decide) -> Verdict:
-    refused = decide.verbs[0] == "X"
-    return Verdict(not refused, (), Refusal("policy", "no X") if refused else None)
-
-
 def gate(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
-    return Letters() if kind == "exec" else Watcher(op, channel.client_id, text)
+    return Letters(b"!!!!") if kind == "exec" else Watcher(op, channel.client_id, text)
 
 
 class Match:
