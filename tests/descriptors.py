@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,8 +48,8 @@ def _of_the_process() -> Counter[str]:
 
 @contextmanager
 def nothing_left(excused: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Fail if what is done inside leaves anything open. Who leaves it to the garbage collector fails, too: when that
-    comes is anybody's guess.
+    """Fail if what is done inside leaves anything open. Who could have closed it and left it to the garbage collector
+    fails, too: when that comes is anybody's guess.
 
     :param excused: asked at the end. A test that failed keeps what it had, for its traceback.
     """
@@ -56,10 +58,22 @@ def nothing_left(excused: Callable[[], bool] = lambda: False) -> Iterator[None]:
     if excused():
         return
     end = time.monotonic() + _GRACE_SECONDS
+    forgotten: list[str] = []
     while (left := _more(before)) and time.monotonic() < end:
+        forgotten += _collected()
         time.sleep(0.02)
-    if left:
-        pytest.fail("left open: " + ", ".join(sorted(left.elements())), pytrace=False)
+    if left or forgotten:
+        pytest.fail("left open: " + ", ".join([*sorted(left.elements()), *forgotten]), pytrace=False)
+
+
+def _collected() -> list[str]:
+    """Collect, for what nobody could close: a connection that failed is held by its own exception's traceback. Returns
+    what its makers complain of."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", ResourceWarning)
+        gc.collect()
+    return [str(each.message) for each in said]
 
 
 def _more(before: Counter[str]) -> Counter[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from pathlib import Path
@@ -25,6 +26,29 @@ def test_what_stays_open_is_named(tmp_path: Path) -> None:
             one, other = socket.socketpair()
         one.close()
         other.close()
+
+
+def test_what_only_the_garbage_collector_would_close_is_left_open_too() -> None:
+    """Where somebody could have closed it. What nobody was given, as a connection that failed, is not anybody's."""
+
+    def cycle(handle: object) -> None:
+        held: list[object] = [handle]
+        held.append(held)
+
+    with pytest.raises(pytest.fail.Exception, match="left open: unclosed <socket"), nothing_left():
+        cycle(socket.socketpair())
+    with nothing_left():
+        cycle(Handle())
+
+
+class Handle:
+    """A library's own, which closes itself without a word."""
+
+    def __init__(self) -> None:
+        self.number = os.open("/", os.O_RDONLY)
+
+    def __del__(self) -> None:
+        os.close(self.number)
 
 
 def test_a_test_that_failed_is_not_told_of_this_too(tmp_path: Path) -> None:

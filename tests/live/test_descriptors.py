@@ -152,7 +152,7 @@ def test_postgresql_sessions_and_their_readers_leave_nothing_open(
 
     def sessions(count: int) -> None:
         each = ["-n", "-C", "-c", "4", "-t", str(count // 4), "-f", str(script)]
-        run(pgbench, each, through.dsn("writer")).checked()
+        run(pgbench, each, through.dsn("writer"), seconds=900).checked()
         for _ in range(count // 4):
             run(postgres_program("psql"), ["-X", "-c", "SELECT 1"], through.dsn("writer", password="wrong"))
             with socket.create_connection(("127.0.0.1", through.port()), timeout=5) as cut:
