@@ -22,8 +22,8 @@ __all__ = ["Worker"]
 
 PIECE: Final = 262_144
 """Bytes that are handed to the system at a time: what is long is not copied whole to be sent."""
-MOST: Final = 256 << 20
-"""Bytes of an answer. The parameters of one statement are within its own length, twice that if they are no text."""
+MOST: Final = 64 << 20
+"""Bytes of an answer. It has what an event is to hold: of a text a megabyte, of 65,535 parameters about eight."""
 _LAST_WORDS: Final = 4096
 
 

@@ -12,11 +12,12 @@ import attrs
 
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.postgres.prepared import (
+    PARAMETER_LIMIT,
     decoded_parameters,
     echoed_at,
     hidden_values,
 )
-from hoopproxy.protocols.postgres.reading import Part, Reader, Reading
+from hoopproxy.protocols.postgres.reading import EVENT_TEXT, HEAD, Part, Reader, Reading
 from hoopproxy.protocols.postgres.redact import ALL, secret_parameters
 from hoopproxy.protocols.postgres.requests import Parse, read_bind, read_function_call, read_parse
 from hoopproxy.wire.frames import Span
@@ -40,6 +41,8 @@ LONG: Final = 65_536
 about as long as it takes to hand it over."""
 
 _EVERY: Final = "all"
+_LEAST: Final = 16
+"""Bytes of a parameter that an event holds however many there are."""
 
 
 class ReadText(NamedTuple):
@@ -148,8 +151,15 @@ def read_values(
     return {
         "hidden": sorted(hidden),
         "echo": echoed_at(values, repeated),
-        "parameters": decoded_parameters(values, message.formats, tuple(types), encoding, hidden),
+        "parameters": decoded_parameters(
+            values, message.formats, tuple(types), encoding, hidden, _limit(len(body), len(values))
+        ),
     }
+
+
+def _limit(size: int, count: int) -> int:
+    """Bytes of one of so many parameters that an event holds: a large event is a long turn of the reactor, too."""
+    return PARAMETER_LIMIT if size <= EVENT_TEXT else max(_LEAST, min(HEAD, EVENT_TEXT // max(1, count)))
 
 
 def values_read(answer: Mapping[str, Any], values: Sequence[bytes | None]) -> Values:

@@ -368,8 +368,12 @@ def decoded_parameters(
     types: tuple[int, ...],
     encoding: str,
     hidden: frozenset[int] = frozenset(),
+    limit: int = PARAMETER_LIMIT,
 ) -> list[object]:
-    """Parameters for an event: text, or hex with the type where they can't be decoded; never dropped."""
+    """Parameters for an event: text, or hex with the type where they can't be decoded; never dropped.
+
+    :param limit: bytes of one; of a longer one digest, size and beginning.
+    """
     found: list[object] = []
     one = formats[0] if len(formats) == 1 else 0
     many = formats if len(formats) > 1 else ()
@@ -380,9 +384,9 @@ def decoded_parameters(
             found.append(None)
         else:
             form = many[index] if index < len(many) else one
-            if form == 0 and len(value) <= PARAMETER_LIMIT:
+            if form == 0 and len(value) <= limit:
                 found.append(safe_text(value, encoding))
             else:
                 oid = types[index] if index < len(types) else 0
-                found.append(decode(oid, form, value, encoding, limit=PARAMETER_LIMIT))
+                found.append(decode(oid, form, value, encoding, limit=limit))
     return found

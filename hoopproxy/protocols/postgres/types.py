@@ -93,7 +93,7 @@ def decode(oid: int, format: int, data: bytes | None, encoding: str = "UTF8", *,
         return str(int.from_bytes(data, "big", signed=True))
     data, name = bytes(data), codec(encoding)
     if len(data) > limit:
-        shown = data[:_HEAD]
+        shown = data[: min(_HEAD, limit)]
         readable = format == 0 or oid in _TEXTUAL
         head = shown.decode(name, "backslashreplace") if readable else "\\x" + shown.hex()
         return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "head": _safe(head)}

@@ -20,7 +20,7 @@ from hoopproxy.testing import Player
 from hoopproxy.wire.aside import performed
 from hoopproxy.wire.commands import Compute, Refusal
 
-from .joined import Joined
+from .joined import Joined, assert_accounted
 from .model import Model
 from .moves import conversations, cuts
 from .talk import (
@@ -417,6 +417,23 @@ def test_a_megabyte_leaves_the_trail_that_it_would_leave_were_it_short(message: 
             joined.player.end()
         trails.append(trail(joined.player))
     assert trails[0] == trails[1]
+
+
+@pytest.mark.parametrize("count", [1, 40, 1000, 65_535])
+def test_the_event_of_many_megabytes_of_parameters_is_a_small_one(count: int) -> None:
+    """To render it is a turn of the reactor, too; of each value its size and digest are there at least."""
+    value = b"v" * ((8 << 20) // count)
+    values = (struct.pack(">i", len(value)) + value) * count
+    sent = m("B", b"\0\0\0\0" + struct.pack(">H", count) + values + b"\0\0")
+    joined, whole = Joined(answer_to, by_kind=0), parse("SELECT $1") + sent + execute() + SYNC
+    joined.run([whole[at : at + 65_536] for at in range(0, len(whole), 65_536)], [4000])
+    (event,) = joined.player.journal.of("command.requested")
+    assert len(canonical(event)) < (1 << 20) + 200 * count + 2000
+    told = event["event"]["parameters"]
+    assert len(told) == count
+    assert all(each == value.decode() or each["bytes"] == len(value) for each in told)
+    joined.player.end()
+    assert_accounted(joined.player)
 
 
 def answered(player: Player) -> bool:
