@@ -92,7 +92,8 @@ class IAuditableProtocol(Interface):
     # options and secrets together, asked by ``hoopproxy check`` where the secrets can be read at once. ``folder`` is
     # the protocol's in the state directory. Sentences begin with the option's key.
     # And ``role_problems(options) -> list[str]``: the same of ``[role.options.NAME]``, which a protocol has that offers
-    # this; ``required(listener_options) -> tuple[str, ...]``: methods without which nobody logs in, in their order.
+    # this; ``required(listener_options) -> tuple[str, ...]``: methods without which nobody logs in, in their order;
+    # ``is_kind(entry) -> bool``: whether an entry of a role's ``deny`` refuses anything that there can be.
 
 
 class ICodec(Interface):

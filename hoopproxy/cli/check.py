@@ -46,6 +46,7 @@ def check(ctx: click.Context, file: Path, as_json: bool) -> None:
             schemes=plugins.schemes,
         )
         notes += _notes(config)
+        notes += _denied_in_vain(config, plugins.protocols)
         problems = tuple(_listener_problems(config, plugins.protocols))
     except ConfigError as failure:
         problems = failure.problems
@@ -113,6 +114,22 @@ def _notes(config: Config) -> Iterator[str]:
     for reference in _references(config):
         if reference.scheme == "env" and reference.rest not in os.environ:
             yield f"{reference} is not set in this environment"
+
+
+def _denied_in_vain(config: Config, protocols: Mapping[str, Any]) -> Iterator[str]:
+    """Entries of deny lists that name nothing: whoever wrote ``DELTE`` has denied nothing."""
+    speaks = {target.name: target.protocol for target in config.targets}
+    for role in config.roles:
+        names = sorted({speaks[name] for name in role.targets if name in speaks})
+        known = [getattr(protocols.get(name), "is_kind", None) for name in names]
+        if not known or None in known:  # one doesn't say
+            continue
+        for entry in role.deny:
+            if not any(ask(entry) for ask in known if ask is not None):
+                yield (
+                    f'role[{role.name}].deny has "{entry}", which is no kind of command of {" or ".join(names)}:'
+                    " it denies nothing"
+                )
 
 
 _PROOFS: Final = {"file": ("password",), "ssh-keys": ("publickey",), "ssh-ca": ("publickey",)}

@@ -124,6 +124,19 @@ path = "users"
 """
 
 
+def test_an_entry_of_a_deny_list_that_denies_nothing_is_noted(tmp_path: Path) -> None:
+    """A typing error there lets through what it was to refuse."""
+    path = write(tmp_path, "postgres")
+    role = '[[role]]\nname = "staff"\ngroups = ["staff"]\ntargets = ["app"]\naccount = "ro"\n'
+    path.write_text(path.read_text() + role + 'deny = ["DROP", "copy program", "DELTE", "SFTP WRITE"]\n')
+    result = run("check", path)
+    assert result.exit_code == 0
+    assert [line for line in result.stderr.splitlines() if "deny" in line] == [
+        f'note: role[staff].deny has "{entry}", which is no kind of command of postgres: it denies nothing'
+        for entry in ("DELTE", "SFTP WRITE")
+    ]
+
+
 def test_every_problem_is_printed_and_the_exit_code_is_one(tmp_path: Path) -> None:
     """Scripts read the code, people the sentences."""
     path = write(tmp_path, "unheard-of")

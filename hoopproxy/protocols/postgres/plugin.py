@@ -13,7 +13,7 @@ from hoopproxy.protocols.postgres import messages
 from hoopproxy.protocols.postgres.codec import MAX_HELD, MAX_STATEMENT, ClientCodec, ServerCodec
 from hoopproxy.protocols.postgres.conversation import PostgresConversation
 from hoopproxy.protocols.postgres.refusals import say
-from hoopproxy.protocols.postgres.sql import denies
+from hoopproxy.protocols.postgres.sql import denies, is_kind
 from hoopproxy.wire.commands import Refusal, StartTLS, ToServer
 
 __all__ = ["PostgresProtocol"]
@@ -33,6 +33,7 @@ class PostgresProtocol:
     default_port = 5432
     denies = staticmethod(denies)
     """How a role's deny list is held against a command's verbs: ``CREATE USER`` is ``CREATE ROLE``, too."""
+    is_kind = staticmethod(is_kind)
 
     def build_pair(self, session: ISession) -> Any:
         """The stock pair over PostgreSQL's codecs and conversation."""

@@ -11,6 +11,7 @@ from zope.interface import implementer
 
 from hoopproxy.interfaces import IAuditableProtocol, ISession
 from hoopproxy.protocols.ssh import hostcerts, hostkeys, permits, userauth
+from hoopproxy.protocols.ssh.kinds import is_kind
 from hoopproxy.protocols.ssh.sftp import OPTIONS
 from hoopproxy.protocols.ssh.shown import Shown
 from hoopproxy.wire.commands import Refusal
@@ -33,6 +34,7 @@ class SSHProtocol(Shown):
     encrypted = True
     login_methods = userauth.METHODS
     role_problems = staticmethod(permits.problems)
+    is_kind = staticmethod(is_kind)
     required = staticmethod(userauth.required)
 
     def build_pair(self, session: ISession) -> Any:

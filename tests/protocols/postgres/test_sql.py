@@ -19,6 +19,7 @@ from hoopproxy.protocols.postgres.sql import (
     deallocated_name,
     denies,
     executed_name,
+    is_kind,
     prepared_name,
     setting,
     statements,
@@ -118,6 +119,32 @@ def test_a_text_is_told_by_its_verbs(text: str, expected: list[tuple[str, ...]])
     """A verb that is missed is a statement that a deny list lets through."""
     assert verbs(text) == expected
     assert verbs(" \t\n" + text + "\n-- the end") == expected, "with space and comment around it"
+    assert all(is_kind(verb) for told in expected for verb in told), "what can be denied can be named"
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_one"),
+    [
+        ("drop  table", True),
+        ("COPY", True),
+        ("copy program", True),
+        ("Function Call", True),
+        ("GRANT", True),
+        ("ALTER DEFAULT PRIVILEGES", True),
+        ("DROP ACCESS METHOD", True),
+        ("DELTE", False),
+        ("DROP TABEL", False),
+        ("CREATE UNIQUE INDEX", False),
+        ("CREATE TEMP TABLE", False),
+        ("COPY IN", False),
+        ("ALTER TABLE ADD", False),
+        ("", False),
+    ],
+)
+def test_an_entry_of_a_deny_list_that_names_no_kind_is_known(entry: str, is_one: bool) -> None:
+    """It denies nothing, and looks as if it did."""
+    assert is_kind(entry) is is_one
+    assert (denies((" ".join(entry.upper().split()),), frozenset({entry})) == entry) or not is_one
 
 
 @pytest.mark.parametrize(

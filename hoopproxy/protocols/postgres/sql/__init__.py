@@ -5,10 +5,12 @@
 ``statements``  the statements of a text and their verbs
 ``verbs``       the words by which statements are known
 ``deny``        verbs against a role's deny list
+``kinds``       what a deny list can name
 ``names``       names of prepared statements, and what SET does
 """
 
 from hoopproxy.protocols.postgres.sql.deny import denies
+from hoopproxy.protocols.postgres.sql.kinds import is_kind
 from hoopproxy.protocols.postgres.sql.names import (
     ALL,
     Setting,
@@ -28,6 +30,7 @@ __all__ = [
     "deallocated_name",
     "denies",
     "executed_name",
+    "is_kind",
     "prepared_name",
     "setting",
     "statements",
