@@ -89,16 +89,26 @@ class Committer:
         self.flight_mark: int | None = None
         self.facts: deque[CommitFacts] = deque()
         self.alarms: deque[str] = deque()
-        self._keys = KeyFile.open(self._files, folder.keys, folder.id, write=True)
-        self._mark = WatermarkWriter(self._files, folder.watermark)
         self._mark_failed = False
-        self._reserve = Reserve(folder, options.reserve_bytes)
-        self._vault = None if sealing is None else Vault(folder, sealing, entropy)
+        self._vault: Vault | None = None
         self._seal: SegmentSeal | None = None
         self._segment: SegmentWriter | None = None
         self._fresh = True  # nothing durable in the segment yet
-        segment = self._begin_segment()
-        self._mark.store(self.durable, segment.header.number, segment.end)  # what was recovered is durable
+        with contextlib.ExitStack() as undo:  # whoever tries this again would open one more of each
+            self._keys = KeyFile.open(self._files, folder.keys, folder.id, write=True)
+            undo.callback(self._keys.close)
+            self._mark = WatermarkWriter(self._files, folder.watermark)
+            undo.callback(self._mark.close)
+            self._reserve = Reserve(folder, options.reserve_bytes)
+            if sealing is not None:
+                self._vault = Vault(folder, sealing, entropy)
+                undo.callback(self._vault.close)
+            segment = self._begin_segment()
+            undo.callback(segment.abandon)
+            self._mark.store(
+                self.durable, segment.header.number, segment.end
+            )  # what was recovered is durable
+            undo.pop_all()
         self._look_at_space()
 
     @property

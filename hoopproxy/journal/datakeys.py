@@ -46,9 +46,13 @@ class DataKeyFile:
         if not self._files.exists(self._path):
             self._replace(_header(folder.id))
         self._handle = self._files.open(self._path)
-        self._check()
-        self._end = self._files.size(self._handle)
         self._failed = False
+        try:
+            self._check()
+            self._end = self._files.size(self._handle)
+        except BaseException:
+            self.close()
+            raise
 
     def _check(self) -> None:
         data = self._files.pread(self._handle, _SIZE, 0)

@@ -74,10 +74,14 @@ class WatermarkWriter:
         self._files = files
         fresh = not files.exists(path)
         self._handle = files.open(path, create=fresh)
-        if files.size(self._handle) < PAGE:
-            files.pwrite(self._handle, [bytes(PAGE)], 0)
-            files.fsync(self._handle)
-        self._turn = _best(files.pread(self._handle, PAGE, 0))[0]
+        try:
+            if files.size(self._handle) < PAGE:
+                files.pwrite(self._handle, [bytes(PAGE)], 0)
+                files.fsync(self._handle)
+            self._turn = _best(files.pread(self._handle, PAGE, 0))[0]
+        except BaseException:
+            self.close()
+            raise
 
     def store(self, jseq: int, segment: int, offset: int) -> None:
         """Say that all up to here is durable. Only after it is; not synced itself."""

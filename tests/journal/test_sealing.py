@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hoopproxy.errors import Damaged, HoopproxyError
+from hoopproxy.errors import Damaged, HoopproxyError, JournalRefused
 from hoopproxy.journal.chain import rewritten
 from hoopproxy.journal.chunks import HEADER_SIZE as CHUNK_HEADER
 from hoopproxy.journal.commitments import Stub, commitment
@@ -345,3 +347,29 @@ def test_the_readers_key_is_bytes_or_hexadecimal_digits() -> None:
         with pytest.raises(HoopproxyError, match="must have 32 bytes") as caught:
             secret_of(bad)
         assert "ggg" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sealing", [None, SEALING])
+@pytest.mark.parametrize("before", [0, 3])
+def test_a_start_that_fails_anywhere_leaves_nothing_open(sealing: Sealing | None, before: int) -> None:
+    """Each abandoned journal is tried at each start, and whoever embeds a journal may try again and again."""
+    failed = 0
+    for fatal in range(60):
+        files = MemoryFiles()
+        if before:
+            journal = Journal(Folder.acquire(STATE, files), options=OPTIONS, threaded=False, sealing=sealing)
+            journal.start()
+            for _ in range(before):
+                journal.append_event(b"{}")
+                journal.commit_now()
+            files.crash()
+        folder = Folder.acquire(STATE, files)
+        left = itertools.count(-fatal)
+        files.fail = lambda did, to, left=left: None if next(left) else errno.EIO  # type: ignore[misc]
+        held = files.opened
+        try:
+            Journal(folder, options=OPTIONS, threaded=False, sealing=sealing).start()
+        except JournalRefused:
+            failed += 1
+            assert files.opened == held, f"operation {fatal}"
+    assert failed > 5
