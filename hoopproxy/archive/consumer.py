@@ -135,10 +135,13 @@ class Archive:
         for folder in folders:
             shipping.keys(folder)
 
-    def _ledgers(self, shipping: Shipping) -> None:
-        root = ledgers_root(self._state)
+    def _ledgers(self, shipping: Shipping, folders: Sequence[Folder]) -> None:
+        for folder in folders:
+            shipping.must_be_ours(folder)
+        root, journals_here = ledgers_root(self._state), {folder.path.name for folder in folders}
         for name in self._files.names(root):
-            if (root / name).is_dir():
+            # One that was given up has a number behind the journal's id.
+            if name.partition(".")[0] in journals_here and (root / name).is_dir():
                 shipping.ledger(root / name)
 
     def _folders(self) -> list[Folder]:
@@ -155,7 +158,7 @@ class Archive:
         try:
             shipping = await self._ready()
             # The ledgers first: a checkpoint that a segment tells of is one of a tree that is there.
-            await self._in_thread(self._ledgers, shipping)
+            await self._in_thread(self._ledgers, shipping, folders)
             for folder in folders:
                 position = self.position(folder.id)
                 reached = await self._in_thread(shipping.journal, folder, position)

@@ -32,6 +32,8 @@ SMALL_FILES: Final = ("keys", "data-keys", "events-key.age")
 """What of a journal's folder is needed to read it, besides segments. These change: keys come, and are erased."""
 
 JOURNALS: Final = "journals"
+NOTE: Final = ".json"
+"""What the name of a segment's note ends with."""
 
 
 class BadNote(HoopproxyError):
@@ -83,7 +85,7 @@ class SegmentNote:
     @staticmethod
     def key_of(journal: str, number: int) -> str:
         """Where the note of a segment is."""
-        return journal_key(journal, "segments", f"{number:012d}.json")
+        return journal_key(journal, "segments", f"{number:012d}{NOTE}")
 
     def encode(self) -> bytes:
         """The note's bytes."""

@@ -14,7 +14,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
-from hoopproxy.archive.layout import JOURNALS, BadNote, KeysNote, SegmentNote, journal_key, keys_key, page_key
+from hoopproxy.archive.layout import (
+    JOURNALS,
+    NOTE,
+    BadNote,
+    KeysNote,
+    SegmentNote,
+    journal_key,
+    keys_key,
+    page_key,
+)
 from hoopproxy.archive.store import Store, digest_of
 from hoopproxy.errors import Damaged, HoopproxyError
 from hoopproxy.journal.folder import Folder, journals
@@ -22,7 +31,6 @@ from hoopproxy.journal.folder import Folder, journals
 __all__ = ["ArchiveFiles", "archived"]
 
 _ROOT: Final = Path("/")
-_NOTE: Final = ".json"
 _SEGMENT: Final = ".segment"
 
 
@@ -120,9 +128,9 @@ class ArchiveFiles:
         if len(parts) != 2:
             return []
         journal = parts[1]
-        notes = (name for name in self._store.names(journal_key(journal, "segments")) if name.endswith(_NOTE))
+        notes = (name for name in self._store.names(journal_key(journal, "segments")) if name.endswith(NOTE))
         return sorted(
-            [name.removesuffix(_NOTE) + _SEGMENT for name in notes] + list(self._small(journal).files)
+            [name.removesuffix(NOTE) + _SEGMENT for name in notes] + list(self._small(journal).files)
         )
 
     def exists(self, path: Path) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from hoopproxy.archive.layout import (
+    NOTE,
     PAGE,
     SMALL_FILES,
     KeysNote,
@@ -59,6 +60,29 @@ class Shipping:
         ] = {}  # of a journal's small files when they were last shipped
         self._ledger: dict[Path, int] = {}  # of folders of ledgers when they were last shipped
         self._tops: dict[Path, bytes] = {}  # the checkpoints that are there
+        self._known: set[str] = set()  # journals of which the archive has nothing that is not of this one
+
+    def must_be_ours(self, folder: Folder) -> None:
+        """Let nothing of a restored backup take the place of what the journal went on with, which is there alone: keys
+        are replaced, and without them nobody reads what is archived. It is looked at once.
+
+        :raises AnotherThere: the newest segment in the archive is none of this journal's closed ones.
+        """
+        journal = folder.path.name
+        if journal in self._known:
+            return
+        names = self._store.names(journal_key(journal, "segments"))
+        newest = max((name for name in names if name.endswith(NOTE)), default=None)
+        if newest is not None:
+            key = journal_key(journal, "segments", newest)
+            there = self._store.get(key)
+            note = None if there is None else SegmentNote.decode(there, key)
+            if note is not None and not _has(folder, note):
+                raise AnotherThere(
+                    f"{self._store.where}: {key} is of a segment that this journal doesn't have: was a backup restored "
+                    "here? Begin a new journal: docs/archive.md"
+                )
+        self._known.add(journal)
 
     def journal(self, folder: Folder, since: int) -> int:
         """Ship every closed segment with records from number ``since`` on; the keys first, so that none is there that
@@ -66,6 +90,7 @@ class Shipping:
 
         :return: the number of the first record that is not there. Raises as :func:`closed`, and ``StoreFailed``.
         """
+        self.must_be_ours(folder)
         due = [(header, last) for header, last in closed(folder) if last >= since]
         for header, last in due:
             if not self._going_on():
@@ -110,7 +135,11 @@ class Shipping:
     # -- what changes
 
     def keys(self, folder: Folder) -> None:
-        """Ship the small files as they are now, if they changed; what was erased from them goes there too."""
+        """Ship the small files as they are now, if they changed; what was erased from them goes there too.
+
+        Raises as :meth:`must_be_ours`.
+        """
+        self.must_be_ours(folder)
         facts = tuple(_facts(folder.path / name) for name in SMALL_FILES)
         journal = folder.path.name
         if self._facts.get(journal) == facts:
@@ -178,14 +207,28 @@ def _origin(checkpoint: bytes | None) -> bytes | None:
 def _is_same(note: SegmentNote, header: SegmentHeader, last: int, path: Path) -> bool:
     """Whether the archived segment is this one. Rewritten since by a lawful order it still is; what a restored backup
     went on with is not, and nobody may take that for archived."""
-    known = SegmentHeader.decode(note.header, note.key)
-    ours = (header.journal, header.number, header.first_jseq, header.created, header.seed, last)
-    if ours != (known.journal, known.number, known.first_jseq, known.created, known.seed, note.last):
+    if not _is_of(note, header) or last != note.last:
         return False
     if header.flags & REWRITTEN:
         return True
     with path.open("rb") as source:
         return digest_of(source) == note.sha256
+
+
+def _is_of(note: SegmentNote, header: SegmentHeader) -> bool:
+    """Whether the note is of a segment with this header."""
+    known = SegmentHeader.decode(note.header, note.key)
+    ours = (header.journal, header.number, header.first_jseq, header.created, header.seed)
+    return ours == (known.journal, known.number, known.first_jseq, known.created, known.seed)
+
+
+def _has(folder: Folder, note: SegmentNote) -> bool:
+    """Whether the journal has all of this segment, closed, or had it: retention removes the oldest. A backup that was
+    made while it was being written has the beginning of it."""
+    numbers = folder.segments()
+    if numbers and note.number < numbers[0]:
+        return True
+    return any(_is_of(note, header) and last >= note.last for header, last in closed(folder))
 
 
 def _facts(path: Path) -> tuple[int, int] | None:

@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from hoopproxy.archive.consumer import LOOK_SECONDS, Archive
 from hoopproxy.archive.reading import archived
-from hoopproxy.archive.shipping import closed
+from hoopproxy.archive.shipping import Shipping, closed
 from hoopproxy.archive.store import FolderStore, Store, StoreFailed
 from hoopproxy.delivery.consumer import Taken
 from hoopproxy.delivery.cursors import CursorFile
 from hoopproxy.delivery.lag import Lag
 from hoopproxy.events import AuditSinkFailed, AuditSinkRecovered, Event
+from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.reader import JournalReader
+from hoopproxy.ledger.folder import ledgers_root
 from tests.cli.trail import Trail
 
 from .support import trail_of
@@ -129,6 +132,27 @@ def test_keys_that_are_erased_later_go_to_the_archive_with_the_next_look(house: 
     pages = [path.read_bytes() for path in house.place.path.rglob("keys/*")]
     assert pages
     assert not any(salt in page for page in pages)
+
+
+def test_nothing_of_a_ledger_goes_over_that_of_what_a_restored_backup_has_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the only proof of what was recorded after the backup; nor does one go whose journal was moved away."""
+    shipped: list[str] = []
+    monkeypatch.setattr(Shipping, "ledger", lambda self, folder: shipped.append(folder.name))
+    name = house.trail.folder.path.name
+    for each in (name, f"{name}.1", "of-a-journal-that-is-not-here"):
+        (ledgers_root(house.trail.state) / each).mkdir(parents=True)
+    result(house.archive.tick())
+    assert shipped == [name, f"{name}.1"]
+
+    def another(self: Shipping, folder: Folder) -> None:
+        raise StoreFailed("was a backup restored here?")
+
+    monkeypatch.setattr(Shipping, "must_be_ours", another)
+    house.clock.advance(LOOK_SECONDS)
+    assert isinstance(result(house.archive.tick()), Failure)
+    assert len(shipped) == 2
 
 
 def test_when_the_process_ends_no_segment_is_begun(house: House) -> None:

@@ -225,11 +225,46 @@ def test_what_a_restored_backup_went_on_with_is_not_taken_for_archived(state: Pa
     assert other.folder.id == trail.folder.id
     restored = other.folder
     before = contents(place)
+    shipping = Shipping(FolderStore(place), "gw1")
+    for ship in (lambda: shipping.journal(restored, 1), lambda: shipping.keys(restored)):
+        with pytest.raises(StoreFailed, match="backup restored"):
+            ship()
+    assert contents(place) == before, "its keys least of all: what is archived opens with nothing else"
+
+
+def test_a_backup_that_has_the_beginning_of_an_archived_segment_is_known_too(
+    state: Path, place: Path
+) -> None:
+    """It was made while that segment was being written; a recovery has closed it where it was."""
+    trail = trail_of(state, sessions=2, stop=False)
+    backup = state.parent / "backup"
+    shutil.copytree(state, backup)
+    number = trail.folder.segments()[-1]
+    trail.session().selects("SELECT more", ("a",), (b"short",))
+    trail.journal.roll()
+    trail.session()
+    trail.stop()
+    Shipping(FolderStore(place), "gw1").journal(trail.folder, 1)
+    other = Trail(backup, folder=Folder.acquire(backup), segment_bytes=SEGMENT, start=trail.now)
+    other.stop()
+    archived_up_to = max(name for name in contents(place) if name.endswith(".json") and "segments" in name)
+    assert archived_up_to.endswith(f"{number:012d}.json")
+    assert number in {header.number for header, _ in closed(other.folder)}
     with pytest.raises(StoreFailed, match="backup restored"):
-        Shipping(FolderStore(place), "gw1").journal(restored, 1)
-    assert {name: contents(place)[name] for name in before if "segments" in name} == {
-        name: data for name, data in before.items() if "segments" in name
-    }
+        Shipping(FolderStore(place), "gw1").must_be_ours(other.folder)
+
+
+def test_a_journal_of_which_the_archived_segments_have_expired_goes_on(state: Path, place: Path) -> None:
+    """Retention removes what is archived: then nothing here is what is there."""
+    trail = trail_of(state)
+    Shipping(FolderStore(place), "gw1").journal(trail.folder, 1)
+    numbers = trail.folder.segments()
+    for name in sorted(contents(place)):
+        if name.endswith(".json") and name.rpartition("/")[2] >= f"{numbers[-1]:012d}":
+            (place / name).unlink()
+    for number in numbers[:-1]:
+        trail.folder.segment(number).unlink()
+    Shipping(FolderStore(place), "gw1").must_be_ours(trail.folder)
 
 
 @pytest.mark.parametrize(
