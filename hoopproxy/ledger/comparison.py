@@ -28,6 +28,7 @@ __all__ = ["Comparison", "Progress"]
 
 _BATCH: Final = 512
 _NO_SALT: Final = bytes(16)
+_LONG_NS: Final = 60 * 10**9
 _ORDERS: Final = tuple(f'"kind":"{kind}"'.encode() for kind in KINDS)
 
 Progress = Callable[[Folder, Record], None]
@@ -143,9 +144,21 @@ class Comparison:
             if len(batch) < len(leaf) - gone:
                 self._ends = leaf.jseq + gone + len(batch)
                 return
+        self._unsealed(records)
+
+    def _unsealed(self, records: Iterator[Record]) -> None:
+        """What is newer than the newest checkpoint: of a second or so, while the process that seals runs."""
+        report, since, until = self._report, 0, 0
         while batch := list(islice(records, _BATCH)):
-            self._report.unsealed += len(batch)
+            report.unsealed += len(batch)
             self._read(batch)
+            times = [record.time for record in batch if not _is_quiet(record)]
+            since, until = since or min(times, default=0), max([until, *times])
+        if until - since > _LONG_NS:
+            report.notes.append(
+                f"the records that are newer than the newest checkpoint are of {(until - since) // 10**9} s: nothing"
+                " sealed them meanwhile, or an older checkpoint was put in its place"
+            )
 
     def _emptied(self, leaves: Iterator[bytes]) -> None:
         """There is no record. Retention never takes the last one."""
@@ -275,3 +288,8 @@ class Comparison:
             return Unfit(what, Leaf.decode(leaves[place]).jseq)
         except BadLeaf:
             return Unfit(what)
+
+
+def _is_quiet(record: Record) -> bool:
+    """Whether it may wait an hour for its seal: what the trail says of itself, or may be that."""
+    return record.kind == Kind.EVENT and (record.is_closed or b'"kind":"audit.' in record.body)

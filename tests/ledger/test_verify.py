@@ -134,6 +134,20 @@ def test_a_cut_tail_shows_under_a_checkpoint_that_somebody_kept(house: House) ->
     assert "its tail was cut off" in report.problem
 
 
+def test_what_nobody_sealed_for_long_is_said(house: House) -> None:
+    """The process that seals is down, or somebody put an older checkpoint back and writes anew what was behind it."""
+    session = house.trail.session("alice")
+    session.selects("SELECT 1", ("n",), (b"1",))
+    house.trail.now += 50 * 10**9
+    session.selects("SELECT 2", ("n",), (b"1",))
+    assert not house.verified().notes
+    house.trail.now += 20 * 10**9
+    session.selects("SELECT 3", ("n",), (b"1",))
+    report = house.verified()
+    assert report.problem is None
+    assert report.notes[-1].startswith("the records that are newer than the newest checkpoint are of 70 s")
+
+
 def test_another_history_shows_under_a_checkpoint_that_somebody_kept(house: House) -> None:
     """The same size, another record in it."""
     kept = [event for event in house.said if isinstance(event, AuditCheckpoint)][-1]
