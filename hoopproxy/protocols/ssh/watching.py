@@ -25,9 +25,9 @@ def watcher_for(
     number = channel.client_id
     if kind == "subsystem" and text == b"sftp":
         return Sftp(op, number, text, options)
+    if kind == "exec" and text is not None and _is_sftp_server(text):
+        return Sftp(op, number, text, options)  # on a terminal, too: asking for one must not pass the gate by
     if kind == "exec" and text is not None and channel.pty is None:
-        if _is_sftp_server(text):
-            return Sftp(op, number, text, options)
         for recognise in (scp.recognise, rsync.recognise, git.recognise):
             found = recognise(text)
             if found is not None:

@@ -52,3 +52,15 @@ def test_what_carries_files_is_read_for_whomever_it_runs(command: bytes, kind: t
     """Each of the four."""
     made = watcher_for("exec", command, op="op", channel=Channel("session"), options={})
     assert type(made) is kind
+
+
+@pytest.mark.parametrize("pty", [None, {"terminal": "xterm", "columns": 80, "rows": 24}])
+def test_a_terminal_is_no_way_around_what_is_decided_request_by_request(
+    pty: dict[str, object] | None,
+) -> None:
+    """A role that permits no command but ``sftp-server`` and denies ``SFTP WRITE`` let everything be written by who
+    asked for a terminal first, whose modes may be as good as none."""
+    channel = Channel("session")
+    channel.pty = pty
+    made = watcher_for("exec", b"/usr/lib/openssh/sftp-server", op="op", channel=channel, options={})
+    assert type(made) is Sftp
