@@ -8,8 +8,10 @@ asked about.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
+from contextlib import suppress
 from typing import BinaryIO, Final
 
 from hoopproxy.wire.aside import ASKED, SIZE, perform
@@ -34,14 +36,19 @@ def serve(take: BinaryIO, give: BinaryIO) -> None:
         give.flush()
 
 
-def main() -> int:
+def main(memory: int = 0) -> int:
+    """Serve standard input. :param memory: bytes of addresses that this process may have; 0: any number."""
     # A signal to the gateway's whole group is the gateway's affair: what is read may still be wanted.
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
-    os.nice(NICENESS)
+    if memory:
+        # A text may be made to take far more than it should: then this process ends, and not the machine's memory.
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    with suppress(OSError):  # a filter of system calls may forbid it
+        os.nice(NICENESS)
     serve(sys.stdin.buffer, sys.stdout.buffer)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*map(int, sys.argv[1:])))

@@ -28,7 +28,7 @@ from hoopproxy.gateway.following import PASSED_ON
 from hoopproxy.wire.aside import performed
 from hoopproxy.wire.commands import Compute, Refusal
 
-__all__ = ["Aside", "Here", "IAside"]
+__all__ = ["Aside", "Here", "IAside", "memory_for"]
 
 WORKERS: Final = 2
 """Processes at a time, and so many identities whose long messages are in memory to be read."""
@@ -88,12 +88,18 @@ class _Job:
 
 
 class Aside:
-    """:param spawn: as ``reactor.spawnProcess``."""
+    """:param spawn: as ``reactor.spawnProcess``. :param longest: the bytes of the longest message there can be, now."""
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, spawn: Callable[..., Any], workers: int = WORKERS) -> None:
-        self._clock, self._spawn, self._most = clock, spawn, workers
+    def __init__(
+        self,
+        clock: IReactorTime,
+        spawn: Callable[..., Any],
+        longest: Callable[[], int],
+        workers: int = WORKERS,
+    ) -> None:
+        self._clock, self._spawn, self._longest, self._most = clock, spawn, longest, workers
         self._waiting: dict[str, deque[_Job]] = {}  # by identity, who was served last at the end
         self._running: dict[str, tuple[_Job, Worker, Any]] = {}  # with the deadline's timer
         self._idle: dict[Worker, Any] = {}  # with the timer of their end
@@ -195,7 +201,7 @@ class Aside:
         worker = Worker(self._ended)
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         # -P: no module out of whatever folder the gateway was started in.
-        arguments = [sys.executable, "-P", "-m", "hoopproxy.aside"]
+        arguments = [sys.executable, "-P", "-m", "hoopproxy.aside", str(memory_for(self._longest()))]
         self._spawn(worker, sys.executable, arguments, env=environment)
         return worker
 
@@ -236,6 +242,11 @@ class Aside:
                 if not (self._stopped or worker.killed):
                     self.log.error("the process that reads a long statement ended ({why})", why=why)
         self._go_on()
+
+
+def memory_for(longest: int) -> int:
+    """Bytes of addresses that a process needs to read so much: measured, four times that and 160 MiB."""
+    return (512 << 20) + 8 * longest
 
 
 def _give(job: _Job, answer: object) -> None:

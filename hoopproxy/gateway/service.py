@@ -256,6 +256,10 @@ class GatewayService(Service):
         self.journal.on_recovered(self._journal_recovered)
         return recovered
 
+    def _longest(self) -> int:
+        """Bytes of the longest statement that the configuration in force lets in."""
+        return self.shared.crowd.limits.max_statement
+
     def _committed(self, facts: CommitFacts) -> None:
         for told in self.on_commit:
             told(facts)
@@ -324,7 +328,7 @@ class GatewayService(Service):
             crowd=Crowd(limits),
             cancels=Cancels(self.reactor, self.figures),
             reports=FailureReports(self.reactor, self._summary),
-            aside=Aside(self.reactor, self.spawn),
+            aside=Aside(self.reactor, self.spawn, self._longest),
         )
         self.clock_watch = ClockWatch(self.reactor, self.times, self._say_clock)
         self.reload = Reload(self)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from hoopproxy.aside import serve
-from hoopproxy.gateway.aside import IDLE_SECONDS, SECONDS, Aside, Here
+from hoopproxy.gateway.aside import IDLE_SECONDS, SECONDS, Aside, Here, memory_for
 from hoopproxy.gateway.aside_worker import PIECE, Worker
 from hoopproxy.wire.aside import SIZE, asked, performed
 from hoopproxy.wire.commands import Compute, Refusal
@@ -73,7 +75,7 @@ class Street:
         self.clock = Clock()
         self.processes: list[Process] = []
         self.broken = False
-        self.aside = Aside(self.clock, self._spawn, workers)
+        self.aside = Aside(self.clock, self._spawn, lambda: 1 << 20, workers)
         self.answers: list[tuple[str, object]] = []
 
     def _spawn(self, worker: Worker, *arguments: Any, **options: Any) -> None:
@@ -267,3 +269,25 @@ def test_without_processes_it_is_read_here_and_now() -> None:
     assert here.turn(lambda: None, "alice", None)
     here.forget(None)
     here.stop()
+
+
+def greedy(text: bytes) -> int:
+    return len(bytes(len(text) << 10))
+
+
+def test_a_process_that_would_take_too_much_memory_ends_instead() -> None:
+    """The machine's memory is everybody's."""
+    limit = memory_for(1 << 20)
+    answers = []
+    for size in (1 << 10, 1 << 20):
+        data = bytes(size)
+        question = Compute(greedy, data)
+        done = subprocess.run(
+            [sys.executable, "-m", "hoopproxy.aside", str(limit)],
+            input=asked(question) + data,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        answers.append((done.returncode, len(done.stdout) > 0, b"MemoryError" in done.stderr))
+    assert answers == [(0, True, False), (1, False, True)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import mmap
 import resource
 import time
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -20,10 +21,13 @@ from hoopproxy.protocols.postgres.sql import (
     denies,
     executed_name,
     is_kind,
+    literals,
     prepared_name,
     setting,
     statements,
 )
+from hoopproxy.protocols.postgres.sql.lexer import read_literal
+from hoopproxy.protocols.postgres.sql.literals import resolve_unicode, value_of
 
 
 def verbs(text: str, **options: bool | None) -> list[tuple[str, ...]]:
@@ -347,3 +351,20 @@ def test_names_and_settings_never_raise(parts: list[str]) -> None:
         prepared_name(text)
         executed_name(text)
         deallocated_name(text)
+
+
+@given(
+    st.lists(
+        st.sampled_from([b"\\n", b"\\x41", b"\\u0042", b"\\", b"''", b"plain", b"\\101", b"\\U00000043"]),
+        max_size=20,
+    )
+)
+def test_escapes_are_resolved_piece_by_piece_as_at_once(parts: list[bytes]) -> None:
+    """At once takes 3 GB for 64 MiB of them."""
+    inside = b"".join(parts)
+    text = b"E'" + inside + b"'"
+    literal = read_literal(text, 0)
+    assert literal is not None
+    at_once = value_of(text, literal), resolve_unicode(inside)
+    with patch.object(literals, "_LONG", -1):
+        assert (value_of(text, literal), resolve_unicode(inside)) == at_once
