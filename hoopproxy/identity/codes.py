@@ -42,17 +42,17 @@ class Shown:
     """Which codes of a file were shown to this process, good and wrong. A checker that takes another one's place has it
     from that one: whoever causes a reload must not make a used code good again, nor get new guesses.
 
-    :param since: the step in which nobody knows any more what was used: no code up to it is good.
+    :param began: seconds of a clock that nobody sets: what was used before that nobody knows any more.
     """
 
-    def __init__(self, since: int) -> None:
-        self.since = since
+    def __init__(self, began: float) -> None:
+        self.began = began
         self._used: dict[str, int] = {}
         self._wrong: dict[str, tuple[float, float]] = {}  # how many, when: the bucket leaks
 
-    def is_used(self, user: str, step: int) -> bool:
-        """Whether this code, or a later one, was shown before."""
-        return step <= self._used.get(user, self.since)
+    def is_used(self, user: str, step: int, since: int) -> bool:
+        """Whether this code, or a later one, was shown before; ``since``: the step in which :attr:`began` was."""
+        return step <= self._used.get(user, since)
 
     def use(self, user: str, step: int) -> None:
         """A good one."""
@@ -80,7 +80,8 @@ class CodeChecker:
     :param clock: the time of day in seconds.
     :param drift: steps (:data:`DRIFT`).
     :param shown: what the file's last checker was shown; ``None``: there was none.
-    :param monotonic: seconds, by which wrong codes are forgotten.
+    :param monotonic: seconds, by which wrong codes are forgotten, and by which it is known how long this has gone on: a
+        gateway that was started with a clock ahead must not refuse everybody's codes until that time has come.
     """
 
     credentialInterfaces = (IKeyboard,)
@@ -98,7 +99,7 @@ class CodeChecker:
     ) -> None:
         self._file, self._secret, self._clock, self._monotonic = file, secret, clock, monotonic
         self._drift, self._issuer = drift, issuer
-        self.shown = shown or Shown(self._step())
+        self.shown = shown or Shown(monotonic())
 
     # IKnowing
 
@@ -141,10 +142,11 @@ class CodeChecker:
             raise LoginFailed("unknown")
         if not allowed:
             raise LoginFailed("throttled")
-        if step is None or shown.is_used(user, step):
+        if step is None or shown.is_used(user, step, self._step(now - shown.began)):
             shown.count(user, now)
             raise LoginFailed("mismatch" if step is None else "used")
         shown.use(user, step)
 
-    def _step(self) -> int:
-        return int(self._clock() // PERIOD)
+    def _step(self, ago: float = 0.0) -> int:
+        """Of so many seconds ago, by the time of day as it is now."""
+        return int((self._clock() - ago) // PERIOD)

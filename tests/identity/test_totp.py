@@ -54,7 +54,7 @@ def written(tmp_path: Path, text: str = f"ann {RFC.text}\nbob {TotpSecret(b'b' *
 def checker(tmp_path: Path, times: Times, **more: Any) -> CodeChecker:
     """Made a while ago, so that the present code is one that it hasn't missed."""
     now, times.now = times.now, times.now - 10 * PERIOD
-    made = CodeChecker(totp_file(written(tmp_path)), SECRET, clock=times, **more)
+    made = CodeChecker(totp_file(written(tmp_path)), SECRET, clock=times, **{"monotonic": times, **more})
     times.now = now
     return made
 
@@ -165,7 +165,7 @@ def test_a_code_is_good_once_and_so_is_every_older_one(tmp_path: Path) -> None:
 def test_no_code_from_before_the_start_is_good(tmp_path: Path) -> None:
     """What was used then nobody knows any more."""
     times = Times()
-    found = portal(CodeChecker(totp_file(written(tmp_path)), SECRET, clock=times))
+    found = portal(CodeChecker(totp_file(written(tmp_path)), SECRET, clock=times, monotonic=times))
     assert typed(found, RFC.code(times.step)) == "used"
     times.now += PERIOD
     assert typed(found, RFC.code(times.step)).id == "ann"
@@ -207,9 +207,23 @@ def test_a_clock_that_is_set_back_makes_no_guess_worse(tmp_path: Path) -> None:
     """One wrong code on a day that was not, and each second back counted as another one: locked out for months."""
     times, seconds = Times(NOW + 86_400), Times(1000.0)
     found = portal(checker(tmp_path, times, monotonic=seconds))
+    seconds.now += 10 * PERIOD
     assert typed(found, b"000000", "bob") == "mismatch"
     times.now, seconds.now = NOW + 86_400 - 5 * PERIOD, seconds.now + 60
     assert typed(found, TotpSecret(b"b" * 20).code(times.step), "bob").id == "bob"
+
+
+def test_a_gateway_that_was_started_with_its_clock_ahead_takes_codes_when_it_is_right(tmp_path: Path) -> None:
+    """It was an hour ahead until it was set: for that hour every code was one of before the start."""
+    times, seconds = Times(NOW + 3600), Times(1000.0)
+    made = CodeChecker(totp_file(written(tmp_path)), SECRET, clock=times, monotonic=seconds)
+    found = portal(made)
+    times.now, seconds.now = NOW + 5 * PERIOD, seconds.now + 4 * PERIOD
+    assert typed(found, RFC.code(times.step - 1)).id == "ann"
+    assert typed(found, TotpSecret(b"b" * 20).code(times.step + 1), "bob").id == "bob"
+    assert typed(found, RFC.code(times.step - 1)) == "used"
+    again = portal(CodeChecker(totp_file(written(tmp_path)), SECRET, clock=times, monotonic=seconds))
+    assert typed(again, RFC.code(times.step)) == "used"
 
 
 def test_a_reload_makes_no_used_code_good_and_gives_no_new_guesses(tmp_path: Path) -> None:
