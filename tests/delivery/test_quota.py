@@ -84,6 +84,20 @@ def test_a_quota_of_time(files: MemoryFiles, journal: Journal) -> None:
     assert there.runners[0].is_over
 
 
+def test_a_clock_that_is_set_forth_makes_nothing_older(files: MemoryFiles, journal: Journal) -> None:
+    """What had waited for seconds was an hour old at once, and a sink that was fine never got it."""
+    there = Delivering(files, sink(quota_seconds=60))
+    there.plugin.answers += [OSError(111, "Connection refused")] * 4
+    write(journal, 3)
+    there.start().turn(1.0)
+    (runner,) = there.runners
+    runner._wall = lambda: there.clock.seconds() + 3600
+    for _ in range(30):
+        there.turn(1.0)
+    assert AuditGap not in there.kinds
+    assert there.plugin.numbers == [1, 2, 3]
+
+
 def test_gaps_that_were_not_told_yet_survive_a_restart(files: MemoryFiles, journal: Journal) -> None:
     """The sink that was down hears of them when it comes back, whoever runs it then."""
     there = Delivering(files, sink(quota_bytes=50_000))
