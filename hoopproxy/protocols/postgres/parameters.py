@@ -21,9 +21,14 @@ _NOT_REPLICATION = _OFF | {b"of", b"off", b"0"}
 """What the server reads as "no" in ``replication``; anything else may be a yes."""
 
 
-_AUTHORITY = {b"role": "SET ROLE", b"session_authorization": "SET SESSION AUTHORIZATION"}
-"""Settings that say as whom one acts, and the kind of statement that a client would need for them later."""
-_AUTHORITY_IN_OPTIONS = re.compile(rb"(?:^|[\s_c])(role|session_authorization)\s*=")
+_POWERS = {
+    b"role": "SET ROLE",
+    b"session_authorization": "SET SESSION AUTHORIZATION",
+    b"local_preload_libraries": "LOAD",
+    b"session_preload_libraries": "LOAD",
+}
+"""Settings that say as whom one acts or load code, and the kind of statement that a client would need for it later."""
+_POWERS_IN_OPTIONS = re.compile(rb"(?:^|[\s_c])(" + b"|".join(_POWERS) + rb")\s*=")
 """In ``options``, without backslashes, in lower case and with ``_`` for ``-``: behind ``-c``, which may be the last of
 several letters (``-ec role=x``), or ``--``. It finds too much rather than too little."""
 
@@ -56,10 +61,10 @@ class Wanted:
 
     @property
     def verbs(self) -> tuple[str, ...]:
-        """Kinds of statement that the settings stand for: those that say as whom one acts."""
+        """Kinds of statement that the settings stand for: those that say as whom one acts, and that load code."""
         options = self.settings.get(b"options", b"").replace(b"\\", b"").lower().replace(b"-", b"_")
-        named = {name.lower() for name in self.settings} | set(_AUTHORITY_IN_OPTIONS.findall(options))
-        return tuple(kind for name, kind in _AUTHORITY.items() if name in named)
+        named = {name.lower() for name in self.settings} | set(_POWERS_IN_OPTIONS.findall(options))
+        return tuple(dict.fromkeys(kind for name, kind in _POWERS.items() if name in named))
 
     @property
     def said(self) -> dict[str, object]:

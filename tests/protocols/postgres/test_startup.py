@@ -245,14 +245,16 @@ def test_settings_of_the_gateway_can_not_be_sent_at_start_up(parameters: dict[st
             {"options": "-c ro\\le=app_ro --session-authorization=x"},
             ("SET ROLE", "SET SESSION AUTHORIZATION"),
         ),
+        ({"local_preload_libraries": "x", "Session_Preload_Libraries": "y"}, ("LOAD",)),
+        ({"options": "--local-preload-libraries=x -crole=y"}, ("SET ROLE", "LOAD")),
         ({"options": "-c search_path=role -c shop.roles=x -c work_mem=1"}, ()),
         ({"DateStyle": "ISO", "client_encoding": "UTF8", "search_path": "role"}, ()),
     ],
 )
-def test_a_start_up_that_says_as_whom_it_acts_is_asked_about_as_that_statement(
+def test_a_start_up_that_says_as_whom_it_acts_or_loads_code_is_asked_about_as_that_statement(
     parameters: dict[str, str], verbs: tuple[str, ...]
 ) -> None:
-    """What is denied as SET ROLE was done by the StartupMessage, and no deny list was asked."""
+    """What is denied as SET ROLE, or as LOAD, was done by the StartupMessage, and no deny list was asked."""
     packet = messages.startup({b"user": b"a", **{k.encode(): v.encode() for k, v in parameters.items()}})
     wanted = read_wanted(messages.read_startup(packet[4:]))
     assert wanted.verbs == verbs
