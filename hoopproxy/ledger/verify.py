@@ -96,7 +96,7 @@ class Verification:
                 try:
                     self._checkpoint(said, *tree, report)
                 except (HoopproxyError, ValueError) as error:
-                    report.problem = report.problem or f"{said.where}: {error}"
+                    report.problem = report.problem or _told(said, error)
                     if report.first_bad is None:
                         report.first_bad = said.jseq
         return list(self.reports.values())
@@ -165,16 +165,14 @@ class Verification:
         own = {epoch.origin for epoch in epochs.all}
         if head.origin not in own:
             if head.origin in epochs.origins:
-                report.notes.append(
-                    f"{said.where} is of a tree that was lost: {head.size} leaves, {head.origin}"
-                )
+                _lost(said, report, f"is of a tree that was lost: {head.size} leaves, {head.origin}")
                 return
             raise Unfit("this checkpoint's origin is that of no tree of this journal")
         epochs.signer(head, note)
         if head.size > tiles.size:
             lost = [each.previous for each in epochs.all if each.why == "restored" and each.previous]
             if any(each.origin == head.origin and head.size <= each.size for each in lost):
-                report.notes.append(f"{said.where} is newer than the ledger was when it was restored")
+                _lost(said, report, "is newer than the ledger was when it was restored")
                 return
             raise Unfit(
                 f"a checkpoint of {head.size} leaves was signed, but the tree has {tiles.size}: its tail was cut off"
@@ -182,3 +180,18 @@ class Verification:
         if tree_hash(head.size, tiles.hash_of) != head.root:
             raise Unfit(f"the tree of {head.size} leaves is not the one that was signed")
         report.checkpoints += 1
+
+
+def _told(said: Said, error: Exception) -> str:
+    return str(error) if str(error).startswith(said.where) else f"{said.where}: {error}"
+
+
+def _lost(said: Said, report: Report, what: str) -> None:
+    """A checkpoint of what this journal says it has lost. Of the trail's own that is a note. What somebody kept
+    elsewhere was kept to be held against what is here, and whoever has the present key can say at any time that
+    something was lost.
+    """
+    what = f"{said.where} {what}"
+    if said.jseq is None:
+        raise Unfit(what + ", and nothing here shows what it covered: find out why, and keep a newer one")
+    report.notes.append(what)

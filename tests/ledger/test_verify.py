@@ -28,6 +28,7 @@ from hoopproxy.journal.format import (
 )
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.ledger.checkpoint import Checkpoint
+from hoopproxy.ledger.epoch import Epoch
 from hoopproxy.ledger.folder import CHECKPOINT
 from hoopproxy.ledger.leaf import Leaf
 from hoopproxy.ledger.note import SigningKey
@@ -132,6 +133,29 @@ def test_a_cut_tail_shows_under_a_checkpoint_that_somebody_kept(house: House) ->
     report = house.verified(kept=[kept.note.encode()])
     assert report.problem is not None
     assert "its tail was cut off" in report.problem
+
+
+def test_a_restoring_that_somebody_made_up_does_not_explain_a_kept_checkpoint_away(house: House) -> None:
+    """Whoever has the present key can say that the tree was restored, and sign a shorter one under another name: the
+    checkpoint that was kept elsewhere was a note then, and all was fine."""
+    kept = [event for event in house.said if isinstance(event, AuditCheckpoint)][-1]
+    head, store = house.sealer.head, house.store
+    old = store.key(len(house.sealer.epochs))
+    assert head is not None
+    assert old is not None
+    house.trail.stop()
+    key = SigningKey.new(f"{old.public.name.rpartition('/')[0]}/00000000")
+    epoch = Epoch(number=2, key=key.public, began=1, why="restored", previous=head)
+    store.write_epoch(2, epoch.signed([key, old]))
+    forged(house, 100, key)
+    changed(house, lambda jseq, body: body if jseq <= 100 else None)
+    pins = [old.public]
+    assert house.verified(pins=pins).problem is None, "this is what a restored one looks like"
+    report = house.verified(pins=pins, kept=[kept.note.encode()])
+    assert report.problem is not None
+    assert report.problem.startswith(
+        "kept 0 is newer than the ledger was when it was restored, and nothing here"
+    )
 
 
 def test_what_nobody_sealed_for_long_is_said(house: House) -> None:
