@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.postgres.doubt import IN_DOUBT
 from hoopproxy.protocols.postgres.long_reading import LongReading
-from hoopproxy.protocols.postgres.long_texts import LONG, ReadParse, ReadText, Values
+from hoopproxy.protocols.postgres.long_texts import LONG, NEAR, ReadParse, ReadText, Values, costly
 from hoopproxy.protocols.postgres.outstanding import (
     BIND,
     EXECUTE,
@@ -92,7 +92,8 @@ class Commanding(LongReading):
         if body is None:
             return self._too_large(frame)
         _, start, end, _, _, _ = frame
-        if end - start > LONG:
+        far = end - self._codec.base > NEAR
+        if far and end - start > LONG:
             return self._long_query(frame, long_query(body))
         pipeline = self._pipeline
         sql = read_query(body)
@@ -103,6 +104,8 @@ class Commanding(LongReading):
             verbs, rest = plain
             told = b'{"range":[%d,%d],"text":"%b%b' % (start, end, sql, rest)
             return (_new(Decide, (verbs, end - start, _TOLD, (), True, None, None, told, _REQUESTED)),)
+        if far and costly(sql):
+            return self._long_query(frame, long_query(body))
         reading = self._reader.read(sql, under_way)
         return self._query_read(frame, sql, reading, None, under_way)
 
@@ -158,7 +161,7 @@ class Commanding(LongReading):
             return self._too_large(frame)
         pipeline = self._pipeline
         under_way = not pipeline.fresh
-        if frame.end - frame.start > LONG:
+        if self._is_read_aside(frame):
             found = self._read_parse(frame, under_way)
             if not isinstance(found, ReadParse):
                 return found
@@ -197,14 +200,38 @@ class Commanding(LongReading):
         if size > _BIG_BIND:
             return self._decide_bind(long_bind(body) if size > LONG else read_bind(body), frame, size)
         message = read_bind(body)
+        if end - self._codec.base > NEAR and costly(body):
+            return self._bind_aside(message, frame)
         spans = self._names.bind(message, start + HEADER, size)
         if pipeline.answering:
             return self._not_sent(spans)
+        return self._bound(spans, self._echo(message) if spans else ())
+
+    def _bound(self, spans: tuple[Span, ...], echo: tuple[bytes, ...]) -> Sequence[Command] | None:
+        pipeline = self._pipeline
         pipeline.batch = True
         if not pipeline.discarding:
-            pipeline.queue.append(Sent(BIND, echo=self._echo(message)) if spans else Sent(BIND))
+            pipeline.queue.append(Sent(BIND, echo=echo) if spans else Sent(BIND))
             pipeline.fresh = False
         return (*map(Redact, spans), FORWARD) if spans else GO
+
+    def _bind_aside(self, message: Bind, frame: Frame) -> Sequence[Command] | None:
+        """A short one among many."""
+        statement = self._names.statement(message.statement)
+        values = self._read_values(frame, message, statement)
+        if not isinstance(values, Values):
+            return values
+        hidden = values.hidden
+        portal = Portal(message.portal, statement, message, hidden, frame.end - frame.start)
+        portal.echo = values.echo_of(hidden)
+        self._names.opened(portal)
+        spans = places(hidden, message.values, message.offsets, frame.start + HEADER)
+        return self._not_sent(spans) if self._pipeline.answering else self._bound(spans, values.echo)
+
+    def _is_read_aside(self, frame: Frame) -> bool:
+        """Whether others would wait for the reading of this: it is long, or it is costly and not alone."""
+        _, start, end, body, _, _ = frame
+        return end - self._codec.base > NEAR and (end - start > LONG or costly(body or b""))
 
     @staticmethod
     def _echo(message: Bind) -> tuple[bytes, ...]:
@@ -214,12 +241,14 @@ class Commanding(LongReading):
         start, names = frame.start + HEADER, self._names
         statement = names.statement(message.statement)
         portal = Portal(message.portal, statement, message, size=size)
-        if size > LONG:
+        if self._is_read_aside(frame):
             values = self._read_values(frame, message, statement)
             if not isinstance(values, Values):
                 return values
-            portal.hidden, portal.parameters, echo = values.hidden, values.parameters or None, values.echo
+            portal.hidden, echo = values.hidden, values.echo
             portal.echo = values.echo_of(values.hidden)
+            if size > LONG:
+                portal.parameters = values.parameters or None
         else:
             portal.hidden = hidden_values(message.values, statement.secret)
             echo = self._echo(message) if portal.hidden else ()
@@ -294,7 +323,7 @@ class Commanding(LongReading):
         if frame.body is None:
             return self._too_large(frame)
         call = read_function_call(frame.body)
-        if len(frame.body) > LONG:
+        if self._is_read_aside(frame):
             values = self._read_values(frame, call, UNKNOWN)
             if not isinstance(values, Values):
                 return values

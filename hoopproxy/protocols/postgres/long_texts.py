@@ -20,13 +20,16 @@ from hoopproxy.protocols.postgres.prepared import (
 from hoopproxy.protocols.postgres.reading import EVENT_TEXT, HEAD, Part, Reader, Reading
 from hoopproxy.protocols.postgres.redact import ALL, secret_parameters
 from hoopproxy.protocols.postgres.requests import Parse, read_bind, read_function_call, read_parse
+from hoopproxy.protocols.postgres.suspicion import suspicious
 from hoopproxy.wire.frames import Span
 
 __all__ = [
     "LONG",
+    "NEAR",
     "ReadParse",
     "ReadText",
     "Values",
+    "costly",
     "read_statement",
     "read_text",
     "read_values",
@@ -39,6 +42,13 @@ __all__ = [
 LONG: Final = 65_536
 """Bytes of a client's message from which on it is read beside the data path: to read less takes some milliseconds,
 about as long as it takes to hand it over."""
+
+NEAR: Final = 4096
+"""Bytes of what arrived at once in which everything shorter is read here. Behind them, what may be costly is read
+beside the data path, too: a client can send sixteen texts of 4 KiB at once, again and again, in a hundred sessions."""
+
+_TERSE: Final = 64
+"""Bytes of a statement, on average, under which a text has very many of them."""
 
 _EVERY: Final = "all"
 _LEAST: Final = 16
@@ -76,6 +86,12 @@ class Values:
         return tuple(
             piece for piece, index in zip(self.echo, self._echo_places, strict=True) if index in hidden
         )
+
+
+def costly(text: bytes) -> bool:
+    """Whether to read this may take a millisecond a kilobyte: there can be a credential in it, or it has very many
+    statements. The question itself takes a few microseconds."""
+    return text.count(b";") > 16 + len(text) // _TERSE or suspicious(text, False)
 
 
 def text_options(reader: Reader, under_way: bool) -> dict[str, object]:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hoopproxy.events import canonical
 from hoopproxy.protocols.postgres import codec, commanding, prepared, reading
-from hoopproxy.protocols.postgres.long_texts import LONG
+from hoopproxy.protocols.postgres.long_texts import LONG, NEAR
 from hoopproxy.testing import Player
 from hoopproxy.wire.aside import performed
 from hoopproxy.wire.commands import Compute, Refusal
@@ -58,7 +58,7 @@ def nothing_is_known() -> None:
 
 @contextmanager
 def everything_is_long() -> Iterator[None]:
-    with patch.object(commanding, "LONG", -1):
+    with patch.object(commanding, "LONG", -1), patch.object(commanding, "NEAR", -1):
         yield
 
 
@@ -369,10 +369,9 @@ LONG_ONES = {
 }
 
 
-@pytest.mark.parametrize("message", LONG_ONES.values(), ids=LONG_ONES.keys())
-def test_no_call_of_the_reactor_reads_more_than_what_is_short(message: bytes) -> None:
-    """Counted, not timed: whatever a client sends, others wait for the reading of so many bytes at the most."""
-    read: list[int] = []
+@contextmanager
+def counted_in(read: list[int]) -> Iterator[None]:
+    """The bytes of each text that is read here."""
 
     def counted(function: Callable[..., Any]) -> Callable[..., Any]:
         def counting(text: bytes, *arguments: Any, **options: Any) -> Any:
@@ -381,7 +380,6 @@ def test_no_call_of_the_reactor_reads_more_than_what_is_short(message: bytes) ->
 
         return counting
 
-    player = opened()
     with ExitStack() as stack:
         for module, name in [
             (reading, "statements"), (reading, "secrets_in"), (reading, "executed_name"), (reading, "prepared_name"),
@@ -389,6 +387,15 @@ def test_no_call_of_the_reactor_reads_more_than_what_is_short(message: bytes) ->
             (prepared, "passwords_in"),
         ]:  # fmt: skip
             stack.enter_context(patch.object(module, name, counted(getattr(module, name))))
+        yield
+
+
+@pytest.mark.parametrize("message", LONG_ONES.values(), ids=LONG_ONES.keys())
+def test_no_call_of_the_reactor_reads_more_than_what_is_short(message: bytes) -> None:
+    """Counted, not timed: whatever a client sends, others wait for the reading of so many bytes at the most."""
+    read: list[int] = []
+    player = opened()
+    with counted_in(read):
         for at in range(0, len(message), 65_536):
             player.client(message[at : at + 65_536])
         assert not answered(player)
@@ -400,6 +407,50 @@ def test_no_call_of_the_reactor_reads_more_than_what_is_short(message: bytes) ->
         player.target(error("42601", "no") + ready())
     assert sum(read) <= LONG
     assert player.exchange.closing is None
+
+
+COSTLY_ONES = {
+    "queries": query("SELECT 'password ' " * 50),
+    "statements": query("end;" * 250 + "SELECT ''"),
+    "parses": parse("SELECT 'password ', $1 " * 50),
+    "binds": bind(b"'password '" * 90),
+    "function calls": m("F", struct.pack(">IHHi", 1, 0, 1, 990) + b"'password '" * 90 + b"\0\0"),
+}
+
+
+@pytest.mark.parametrize("message", COSTLY_ONES.values(), ids=COSTLY_ONES.keys())
+def test_many_short_ones_at_once_are_read_here_as_far_as_one_may(message: bytes) -> None:
+    """Sixteen times 4 KiB in one turn take as long as 64 KiB do."""
+    read: list[int] = []
+    counted = counted_in(read)
+    player = opened()
+    with counted:
+        player.client(message * (60_000 // len(message)))
+        assert not answered(player)
+    assert 1000 <= sum(read) <= NEAR * 3, (
+        "a text is read for what it does, and for its secrets, and for its parameters'"
+    )
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from([*COSTLY_ONES.values(), query("SELECT 1"), SYNC, query(ROLE[:60])]),
+        min_size=5,
+        max_size=20,
+    )
+)
+def test_many_costly_ones_leave_the_trail_that_they_would_leave_one_by_one(script: list[bytes]) -> None:
+    trails = []
+    for near in (None, 1 << 30):
+        with ExitStack() as stack:
+            if near is not None:
+                stack.enter_context(patch.object(commanding, "NEAR", near))
+            joined = Joined(answer_to, by_kind=0)
+            joined.run([b"".join(script)], [4000])
+            joined.player.end()
+        trails.append(trail(joined.player))
+    assert trails[0] == trails[1]
 
 
 @pytest.mark.parametrize("message", LONG_ONES.values(), ids=LONG_ONES.keys())
