@@ -216,7 +216,8 @@ class Consumer(Protocol):
 
     It may have more: ``holds`` (a flag: whether retention waits for it; true unless said), ``interrupt()`` (the
     process ends: let go of what is under way, by failing), ``reopen()`` (SIGHUP), ``status()`` (a mapping of
-    facts for ``hoopproxy audit sinks``), ``judge(lag, streams)`` (how far it is behind, about once a second).
+    facts for ``hoopproxy audit sinks``), ``judge(lag, streams)`` (how far it is behind, about once a second),
+    ``begin_again(journal)`` (the journal ends before its place: what it has is of what was there before).
     """
 
     name: str

@@ -119,6 +119,9 @@ class Track:
             why = f"it wants record {position} of a journal that ends at {stream.head.jseq}"
             self._tell(f"the cursor of {self.name} is ahead: {why}; it goes on from the oldest record")
             self._emit(AuditCursorDamaged(consumer=self.name, why=why, resumed="the oldest record"))
+            begin_again = getattr(self.consumer, "begin_again", None)
+            if begin_again is not None:
+                begin_again(journal)
             position = 1
         return position
 

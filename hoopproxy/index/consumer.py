@@ -119,6 +119,12 @@ class Index:
             known = self._durable[journal] = self._shelf.position(journal)
         return known
 
+    def begin_again(self, journal: bytes) -> None:
+        """Forget the journal: it ends before our place, so what is here is of what a restored backup has lost."""
+        self.hold()
+        self._give_up(journal)
+        self._shelf.drop(journal)
+
     def take(self, journal: bytes, records: Sequence[Taken]) -> Deferred[None] | None:
         """Gather; a window that is full is written."""
         gathering = self._gatherings.get(journal)

@@ -262,6 +262,20 @@ def test_a_cursor_ahead_of_its_journal_starts_again(files: MemoryFiles, journal:
     assert [type(each) for each in following.emitted] == [AuditCursorDamaged]
 
 
+def test_who_keeps_something_of_each_journal_hears_that_one_was_put_back(
+    files: MemoryFiles, journal: Journal
+) -> None:
+    """The same numbers come again with other records."""
+    write(journal, 2)
+    ahead, fine = Taker("ahead", own={journal.folder.id: 900}), Taker("fine", own={journal.folder.id: 2})
+    begun: list[tuple[str, bytes]] = []
+    for each in (ahead, fine):
+        each.begin_again = lambda which, each=each: begun.append((each.name, which))  # type: ignore[attr-defined]
+    Following(files, ahead, fine).start()
+    assert begun == [("ahead", journal.folder.id)]
+    assert (ahead.numbers(), fine.numbers()) == ([1, 2], [2])
+
+
 def test_a_cursor_that_cannot_be_written_stops_nothing(files: MemoryFiles, journal: Journal) -> None:
     """It is told, and tried again; what isn't saved comes again after a restart."""
     one = Taker()

@@ -103,6 +103,19 @@ def test_what_was_not_written_comes_again_after_a_crash(
     assert len(found(trail.state, "numbers")) == 200
 
 
+def test_a_journal_that_was_put_back_is_indexed_anew(trail: Trail) -> None:
+    """Its numbers come again with other words: they were passed over as known, and a search found none of them."""
+    index = indexed(trail.state, trail.folder)
+    index.begin_again(trail.folder.id)
+    assert index.position(trail.folder.id) == 1
+    assert shelf_of(trail.state).parts(trail.folder.id) == []
+    fed(index, trail.folder)
+    index.stop()
+    (part,) = shelf_of(trail.state).parts(trail.folder.id)
+    with PartReader(part, trail.folder.id) as reader:
+        assert reader.counts[2] == sum(each.event is not None for each in taken(trail.folder))
+
+
 def test_an_index_has_parts_and_retention_drops_whole_ones(
     trail: Trail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
