@@ -141,6 +141,7 @@ class Reload:
         restart = needs_restart(old, new)
         changes = conf.redacted_difference(self._file, new)
         self._file = new
+        gateway.journal.widen(gateway.queue_bytes(wanted.limits))
         gateway.shared.settings = settings
         gateway.shared.crowd.apply(wanted.limits)
         yield gateway.ports.settle(wanted.listeners)

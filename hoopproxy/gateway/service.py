@@ -203,15 +203,18 @@ class GatewayService(Service):
 
     # --- the journal ---------------------------------------------------------------------------------
 
+    def queue_bytes(self, limits: conf.Limits) -> int:
+        """What may wait in the journal: one message may be as long as the limit, whatever else was on its way when
+        reading paused."""
+        lag = self.config.journal.max_lag_bytes
+        return max(4 * lag, 3 * lag + limits.max_statement)
+
     def _journal_options(self) -> JournalOptions:
         options = self.config.journal
         return JournalOptions(
             sync_ms=options.sync_ms,
             max_lag_bytes=options.max_lag_bytes,
-            # One message may be as long as this, whatever else was on its way when reading paused.
-            max_queue_bytes=max(
-                4 * options.max_lag_bytes, 3 * options.max_lag_bytes + self.config.limits.max_statement
-            ),
+            max_queue_bytes=self.queue_bytes(self.config.limits),
             segment_bytes=options.segment_bytes,
             reserve_bytes=options.reserve_bytes,
             compress=options.compression != "none",

@@ -24,7 +24,7 @@ CallLater = Callable[[float, Callable[[], None]], Timer]
 class Refusals:
     """``now``: why records are refused, or ``None``; ``new_sessions``: the same for sessions to come.
 
-    :param changed: told (first of all) whenever ``now`` is another.
+    :param options: may be others later. :param changed: told (first of all) whenever ``now`` is another.
     :param retry: to be called while the disk is the cause, with growing pauses.
     """
 
@@ -35,7 +35,7 @@ class Refusals:
         changed: Callable[[], None],
         retry: Callable[[], None],
     ) -> None:
-        self._options, self._call_later = options, call_later
+        self.options, self._call_later = options, call_later
         self._changed, self._try = changed, retry
         self._timer: Timer | None = None
         self._pause = options.retry_seconds[0]
@@ -51,8 +51,8 @@ class Refusals:
             return
         if trouble is not None:
             self.refuse(trouble.code, trouble.sentence)
-        elif unsynced > self._options.queue_limit or (
-            self.now is not None and self.now.code == "lagging" and unsynced > self._options.max_lag_bytes
+        elif unsynced > self.options.queue_limit or (
+            self.now is not None and self.now.code == "lagging" and unsynced > self.options.max_lag_bytes
         ):
             self.lag(unsynced)
         elif self.now is not None:
@@ -60,7 +60,7 @@ class Refusals:
         self.new_sessions = self.now or (None if low is None else JournalRefused(low.code, low.sentence))
         if (trouble is not None or low is not None) and self._timer is None and self._call_later is not None:
             self._timer = self._call_later(self._pause, self._retry)
-            self._pause = min(2 * self._pause, self._options.retry_seconds[1])
+            self._pause = min(2 * self._pause, self.options.retry_seconds[1])
 
     def lag(self, unsynced: int) -> None:
         """Refuse because the disk is that many bytes behind."""
@@ -80,7 +80,7 @@ class Refusals:
     def _recover(self) -> None:
         opening = self.now is not None and self.now.code == "closed"
         self.now = self.new_sessions = None
-        self._pause = self._options.retry_seconds[0]
+        self._pause = self.options.retry_seconds[0]
         self._changed()
         if opening:
             return

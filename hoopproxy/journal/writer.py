@@ -17,6 +17,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+import attrs
 import orjson
 from zope.interface import implementer
 
@@ -549,6 +550,12 @@ class Journal:
         """
         self.held = reason
         self._set_attention()
+
+    def widen(self, max_queue_bytes: int) -> None:
+        """From now on at least so many un-synced bytes may wait; who was told of more before may still send that."""
+        if max_queue_bytes > self.options.queue_limit:
+            self.options = attrs.evolve(self.options, max_queue_bytes=max_queue_bytes)
+            self._refusals.options = self.options
 
     @property
     def unsynced_bytes(self) -> int:

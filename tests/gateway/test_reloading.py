@@ -43,6 +43,19 @@ def test_a_reload_changes_what_new_sessions_get_and_says_what(running: Running) 
     assert "other-secret" not in json.dumps(running.events())
 
 
+def test_longer_statements_have_room_in_the_journal_from_then_on(running: Running) -> None:
+    """Else one that is now allowed, in the journal at once, had everybody's commands refused as "lagging"."""
+    journal = running.gateway.journal
+    before = journal.options.queue_limit
+    running.write(TOML + "[limits]\nmax_statement = 536870912\n")
+    assert reload(running)["reloaded"]
+    assert journal.options.queue_limit - before == 536_870_912 - (64 << 20)
+    assert journal._refusals.options is journal.options
+    running.write(TOML)
+    assert reload(running)["reloaded"]
+    assert journal.options.queue_limit > 512 << 20, "sessions of before may still send as much"
+
+
 def test_what_needs_a_restart_is_named_and_stays(running: Running) -> None:
     """A value that silently stayed would be found out in the worst moment."""
     running.write(
