@@ -106,10 +106,13 @@ class Folder:
         path = root / str(uuid.UUID(bytes=identity))
         files.make_dir(path)
         folder = cls(path, files, files.lock(path / "lock"))
-        KeyFile.create(
-            files, folder.keys, identity, Key(GATEWAY_KEY, bytes(16), os.urandom(16), time.time_ns())
-        )
-        files.fsync_dir(root)
+        gateway = Key(GATEWAY_KEY, bytes(16), os.urandom(16), time.time_ns())
+        try:
+            KeyFile.create(files, folder.keys, identity, gateway)
+            files.fsync_dir(root)
+        except BaseException:
+            folder.release()
+            raise
         return folder
 
     @classmethod

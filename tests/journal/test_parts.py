@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -147,6 +148,18 @@ def test_two_writers_get_two_journals_and_the_lock_ends_with_its_holder(tmp_path
     assert abandoned.id == first.id
     abandoned.release()
     second.release()
+
+
+def test_a_journal_that_cannot_be_made_leaves_no_lock_behind() -> None:
+    """Its folder would pass for one that somebody writes, and the lock is a descriptor."""
+    for operation in ("open", "pwrite", "fsync", "rename", "fsync_dir"):
+        files = MemoryFiles()
+        files.fail = lambda did, name, operation=operation: (  # type: ignore[misc]
+            errno.ENOSPC if did == operation and name in ("keys", "keys.new", "journals") else None
+        )
+        with pytest.raises(OSError, match="No space"):
+            Folder.make(Path("/s"), files)
+        assert files.opened == []
 
 
 def test_files_are_for_their_owner_alone(tmp_path: Path) -> None:
