@@ -118,6 +118,25 @@ def test_a_long_statement_is_denied_and_redacted_as_a_short_one(gateway: Any) ->
     )
 
 
+def test_a_cancel_in_the_middle_of_the_reading_is_on_record_and_the_session_goes_on(gateway: Any) -> None:
+    """The target has nothing to cancel yet, as a server that still reads the statement has not."""
+    through: Gateway = gateway()
+    with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as writer:
+        answers: list[object] = []
+        text = SLOW[5:-1].decode()
+        thread = threading.Thread(target=lambda: answers.append(writer.execute(text).fetchone()))
+        thread.start()
+        until(lambda: reading(through), seconds=20, what="it is read")
+        writer.cancel()
+        thread.join(60)
+        assert len(answers) == 1
+        assert writer.execute("SELECT 1").fetchone() == (1,)
+    assert through.terminate() == 0
+    (asked,) = through.events("command.cancel_requested")
+    assert asked["identity"]["id"] == "writer"
+    assert len(through.events("command.completed")) == 2
+
+
 @pytest.mark.parametrize("end", ["the client leaves", "the gateway stops", "its process is killed"])
 def test_an_end_in_the_middle_of_the_reading_is_on_record(gateway: Any, end: str) -> None:
     """Nothing of it went on; the session's books are closed; who comes next is served."""

@@ -19,7 +19,7 @@ _RESPONSE = 4  # position in events.REDACTIONS
 _MOST = 16 * 1024
 """Bytes of one field on record; the whole stands in the recording."""
 
-SEARCHED = 64 * 1024
+SEARCHED = _MOST
 """Bytes of one report in which credentials are told apart. A target's error quotes what its client likes, and everybody
 would wait for the search of megabytes."""
 
