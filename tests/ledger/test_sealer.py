@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import stat
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -356,12 +357,18 @@ def test_a_restored_ledger_signs_no_second_root_of_a_size(house: House, tmp_path
     assert house.sealer.epochs.last == last  # once is enough
 
 
+def kept_of(house: House) -> bytes:
+    """The newest checkpoint, as a SIEM has it."""
+    return [event for event in house.said if isinstance(event, AuditCheckpoint)][-1].note.encode()
+
+
 def test_a_state_directory_that_is_put_back_whole_signs_no_second_root_of_a_size(
     house: House, tmp_path: Path
 ) -> None:
     """Journal and tree agree, so nothing in them tells; that the files are a copy does. The backup of the docs was
     just this one."""
     house.work()
+    before = kept_of(house)
     house.trail.stop()
     backup = house.copied(tmp_path / "backup")
     resumed(house)
@@ -386,7 +393,7 @@ def test_a_state_directory_that_is_put_back_whole_signs_no_second_root_of_a_size
     assert last.previous is not None
     assert last.previous.origin == old.origin
     assert ["is a copy" in event.why for event in house.said if isinstance(event, AuditGap)] == [True]
-    report = house.verified(pins=[old.key])
+    report = house.verified(pins=[old.key], kept=[before])
     assert report.problem is None
     assert report.pinned
 
@@ -412,7 +419,7 @@ def test_a_state_directory_that_only_got_another_name_goes_on(tmp_path: Path) ->
 def test_a_ledger_that_is_gone_begins_again_under_another_name(house: House) -> None:
     """As above, with nothing left but the journal."""
     house.work()
-    first = house.sealer.epochs.last.origin
+    first, kept = house.sealer.epochs.last.origin, kept_of(house)
     shutil.rmtree(house.state / "trail")
     house.restart()
     house.work()
@@ -423,6 +430,14 @@ def test_a_ledger_that_is_gone_begins_again_under_another_name(house: House) -> 
     assert epochs.last.previous is not None
     assert epochs.last.previous.origin == first
     assert house.verified().problem is None
+    report = house.verified(kept=[kept])
+    assert report.problem is None, "the same records make the same tree"
+    assert report.notes[-1].endswith("so many of the present one are the same")
+    lines = kept.split(b"\n")
+    lines[2] = b64encode(bytes(32))  # another root
+    report = house.verified(kept=[b"\n".join(lines)])
+    assert report.problem is not None
+    assert "is of a tree that was lost" in report.problem
 
 
 def test_a_journal_that_went_back_is_sealed_in_another_tree(house: House, tmp_path: Path) -> None:
