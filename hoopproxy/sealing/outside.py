@@ -30,7 +30,7 @@ __all__ = ["Outside", "WitnessAt"]
 
 _MAX_ANSWER: Final = 1 << 16
 _PLAIN: Final = "text/plain; charset=utf-8"
-_OK, _FORBIDDEN, _CONFLICT, _UNPROVEN = 200, 403, 409, 422
+_OK, _FORBIDDEN, _UNKNOWN, _CONFLICT, _UNPROVEN = 200, 403, 404, 409, 422
 _NONCE_BITS: Final = 62
 _TRIES: Final = 4
 
@@ -171,6 +171,10 @@ class Outside:
             elif reply.status == _FORBIDDEN and not introduced:
                 introduced = True
                 await self._introduce(witness, head, notes)
+            elif reply.status == _UNKNOWN:
+                raise _Refused(
+                    "the witness does not know this log; give it what `audit keys` prints", _UNKNOWN
+                )
             else:
                 raise _Refused("the witness refused", reply.status)
         raise _Refused("the witness could not make up its mind")

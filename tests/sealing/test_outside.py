@@ -132,7 +132,7 @@ def test_a_new_epochs_key_is_introduced(street: Street) -> None:
     [
         (NoAnswer("no answer: ConnectionRefusedError"), "no answer", None),
         (Answer(500, b"x"), "refused", 500),
-        (Answer(404, b"x"), "refused", 404),
+        (Answer(404, b"x"), "give it what `audit keys` prints", 404),
         (Answer(403, b"x"), "refused", 403),
         (Answer(200, b"\xe2\x80\x94 nobody AAAAAAAA\n"), "no signature of its key", 200),
         (Answer(200, b""), "no signature of its key", 200),
