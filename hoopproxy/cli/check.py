@@ -125,11 +125,18 @@ def _denied_in_vain(config: Config, protocols: Mapping[str, Any]) -> Iterator[st
         if not known or None in known:  # one doesn't say
             continue
         for entry in role.deny:
-            if not any(ask(entry) for ask in known if ask is not None):
+            if not any(_is_kind(ask, entry) for ask in known):
                 yield (
                     f'role[{role.name}].deny has "{entry}", which is no kind of command of {" or ".join(names)}:'
                     " it denies nothing"
                 )
+
+
+def _is_kind(ask: Any, entry: str) -> bool:
+    try:
+        return bool(ask(entry))
+    except Exception:  # a broken plugin says nothing, and is no traceback
+        return True
 
 
 _PROOFS: Final = {"file": ("password",), "ssh-keys": ("publickey",), "ssh-ca": ("publickey",)}

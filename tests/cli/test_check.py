@@ -137,6 +137,31 @@ def test_an_entry_of_a_deny_list_that_denies_nothing_is_noted(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize(("plugin", "noted"), [("says no", 1), ("says nothing", 0), ("is broken", 0)])
+def test_of_a_plugins_kinds_only_that_plugin_can_tell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plugin: str, noted: int
+) -> None:
+    """What it doesn't say, or fails at, is nobody's error."""
+    import hoopproxy.cli.check
+    from hoopproxy.discovery import Installed, installed
+
+    class Says:
+        def is_kind(self, entry: str) -> bool:
+            if plugin == "is broken":
+                raise ZeroDivisionError
+            return False
+
+    protocols = {"line": object() if plugin == "says nothing" else Says()}
+    checkers = installed().checkers
+    monkeypatch.setattr(hoopproxy.cli.check, "installed", lambda told: Installed(protocols, checkers, {}))
+    path = write(tmp_path, "line")
+    role = '[[role]]\nname = "staff"\ngroups = ["staff"]\ntargets = ["app"]\naccount = "ro"\ndeny = ["X"]\n'
+    path.write_text(path.read_text() + role)
+    result = run("check", path)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("is no kind of command of line: it denies nothing") == noted
+
+
 def test_every_problem_is_printed_and_the_exit_code_is_one(tmp_path: Path) -> None:
     """Scripts read the code, people the sentences."""
     path = write(tmp_path, "unheard-of")
