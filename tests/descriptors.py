@@ -47,11 +47,13 @@ def _of_the_process() -> Counter[str]:
 
 
 @contextmanager
-def nothing_left(excused: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def nothing_left(excused: Callable[[], bool] = lambda: False, *, forgiving: bool = False) -> Iterator[None]:
     """Fail if what is done inside leaves anything open. Who could have closed it and left it to the garbage collector
     fails, too: when that comes is anybody's guess.
 
     :param excused: asked at the end. A test that failed keeps what it had, for its traceback.
+    :param forgiving: what was left to the garbage collector is a warning. Client libraries hold connections in
+        circles of their own, and whether one was collected by now is chance.
     """
     before = open_files() - _of_the_process()
     yield
@@ -62,7 +64,9 @@ def nothing_left(excused: Callable[[], bool] = lambda: False) -> Iterator[None]:
     while (left := _more(before)) and time.monotonic() < end:
         forgotten += _collected()
         time.sleep(0.02)
-    if left or forgotten:
+    if forgotten and forgiving and not left:
+        warnings.warn("left to the garbage collector: " + ", ".join(forgotten), stacklevel=1)
+    elif left or forgotten:
         pytest.fail("left open: " + ", ".join([*sorted(left.elements()), *forgotten]), pytrace=False)
 
 

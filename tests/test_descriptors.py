@@ -37,6 +37,8 @@ def test_what_only_the_garbage_collector_would_close_is_left_open_too() -> None:
 
     with pytest.raises(pytest.fail.Exception, match="left open: unclosed <socket"), nothing_left():
         cycle(socket.socketpair())
+    with pytest.warns(UserWarning, match="unclosed <socket"), nothing_left(forgiving=True):
+        cycle(socket.socketpair())
     with nothing_left():
         cycle(Handle())
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.ending import at_end
+
 from . import need
 from .gateway import Configuration, Gateway, refused
 from .postgres import Postgres
@@ -75,7 +77,9 @@ def test_sigterm_lets_running_work_finish_and_closes_the_rest_in_order(gateway: 
     """New connections are refused at once, a running statement ends well, an idle session hears why."""
     through: Gateway = gateway()
     idle = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    at_end(idle.close)
     busy = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    at_end(busy.close)
     answers: list[Any] = []
     worker = threading.Thread(
         target=lambda: answers.append(busy.execute("SELECT pg_sleep(2), 'done'").fetchone()[1])
@@ -183,6 +187,7 @@ def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any) 
 
     through: Gateway = gateway(change=hasty)
     busy = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    at_end(busy.close)
     failed: list[Exception] = []
 
     def work() -> None:
@@ -207,6 +212,7 @@ def test_sighup_applies_to_new_sessions_and_leaves_the_old(gateway: Any) -> None
     """A role that is taken away ends nobody's session and admits nobody new."""
     through: Gateway = gateway()
     old = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    at_end(old.close)
     through.settings["role"] = through.settings["role"][1:]
     through.write()
     through.reload()
@@ -353,6 +359,7 @@ def test_a_server_that_restarts_ends_its_sessions_in_order(gateway: Any, postgre
     """The server's own farewell (57P01) passes through; a new session works."""
     through: Gateway = gateway()
     connection = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
+    at_end(connection.close)
     connection.execute("SELECT 1")
     postgres15.restart()
     with pytest.raises(psycopg.OperationalError):
