@@ -4,6 +4,9 @@ Ways: ``direct``; ``relay``, a plain TCP relay in front of sshd; ``layers``, SSH
 between them; ``bounded`` and ``strict``, the gateway with everything recorded, in these modes. All with aes256-gcm
 on both legs, the people's passwords hashed cheaply. The goal compares with direct OpenSSH in the same round: on two
 cores a third process takes its share from the other two, so ``relay`` says what any process in between would cost.
+
+What is sent is zeros, or bytes that nothing makes shorter: then the journal writes as much as it carries, and the
+disk's own rate is a limit, too (it is printed).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,6 +39,10 @@ LEAST_OF_DIRECT, AIM_OF_DIRECT = 0.6, 0.8
 MOST_SETUP_MS, MOST_KEYSTROKE_MS = 20.0, 1.0
 CIPHER = "aes256-gcm@openssh.com"
 GATEWAYS = ("bounded", "strict")
+CONTENTS = ("zeros", "random")
+BLOCK = 8 << 20
+"""Bytes of contents that come again and again; no block of the journal is as long."""
+DISK_BLOCKS = 32
 WAYS = ("direct", "relay", "layers", *GATEWAYS)
 
 
@@ -53,13 +61,17 @@ class Way:
 class SshBench:
     """An sshd, and each way to it, started when first asked for."""
 
-    def __init__(self, python: str) -> None:
+    def __init__(self, python: str, contents: str = CONTENTS[0]) -> None:
         self.ssh = need.command("ssh", name="OpenSSH client", package="openssh-client")
         self.sshd = Sshd("bench-sshd")
         self.python = python
         self._ends: list[Callable[[], object]] = [self.sshd.end]
         self._ways: dict[str, Way] = {}
         keygen(self.sshd.folder, "-q", "-t", "ed25519", "-N", "", "-f", "host_ed25519")
+        self.block = bytes(BLOCK) if contents == "zeros" else os.urandom(BLOCK)
+        self.contents = self.sshd.folder / "contents"
+        self.contents.write_bytes(self.block)
+        self.contents.chmod(0o644)
 
     def close(self) -> None:
         for end in reversed(self._ends):
@@ -170,21 +182,26 @@ def _answering(password: str) -> dict[str, str]:
 
 
 def transfer(bench: SshBench, way: Way, what: str, total: int) -> dict[str, Any]:
-    """One long transfer; the set-up is not counted: the clock starts when the command runs."""
-    command = f"head -c {total} /dev/zero" if what == "down" else "echo begun; cat > /dev/null; echo done"
+    """One long transfer of whole blocks; the set-up is not counted: the clock starts when the command runs."""
+    count = total // BLOCK
+    command = "echo begun; cat > /dev/null; echo done"
+    if what == "down":
+        command = f"echo begun; for i in $(seq {count}); do cat {bench.contents}; done"
     process = bench.opened(way, command)
     assert process.stdin is not None
     assert process.stdout is not None
-    count = len(process.stdout.read(6))
+    assert process.stdout.read(6) == b"begun\n"
     before, started = None if way.pid is None else cpu_seconds(way.pid), time.perf_counter()
     if what == "down":
+        received = 0
         while data := process.stdout.read(1 << 20):
-            count += len(data)
-        assert count == total
+            received += len(data)
+        assert received == total
     else:
-        block = bytes(1 << 20)
-        for _ in range(total >> 20):
-            process.stdin.write(block)
+        block = memoryview(bench.block)
+        for _ in range(count):
+            for at in range(0, BLOCK, 1 << 20):
+                process.stdin.write(block[at : at + (1 << 20)])
         process.stdin.close()
         assert process.stdout.read(5) == b"done\n"
     seconds = time.perf_counter() - started
@@ -197,6 +214,16 @@ def transfer(bench: SshBench, way: Way, what: str, total: int) -> dict[str, Any]
         "mb_s": total / seconds / 1e6,
         "cpu_s_gb": None if before is None or after is None else (after - before) / (total / 1e9),
     }
+
+
+def disk_rate(folder: Path, block: bytes) -> float:
+    """MB/s that the disk takes of what is written on and on, synced once a block."""
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+        started = time.perf_counter()
+        for _ in range(DISK_BLOCKS):
+            file.write(block)
+            os.fdatasync(file.fileno())
+        return DISK_BLOCKS * len(block) / (time.perf_counter() - started) / 1e6
 
 
 def set_up(bench: SshBench, way: Way, count: int) -> dict[str, Any]:
@@ -236,6 +263,9 @@ def main(argv: list[str] | None = None) -> Path:
     """Measure, print the tables and the goals, save the JSON; its path."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.ssh", description=__doc__)
     parser.add_argument("--megabytes", type=int, default=400, help="of each transfer (default 400)")
+    parser.add_argument(
+        "--contents", choices=CONTENTS, default=CONTENTS[0], help="what is sent (default zeros)"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="default 5")
     parser.add_argument("--sessions", type=int, default=20, help="that are set up in a round (default 20)")
     parser.add_argument("--keys", type=int, default=200, help="strokes in a round (default 200)")
@@ -243,7 +273,8 @@ def main(argv: list[str] | None = None) -> Path:
     parser.add_argument("--python", default=sys.executable, help="the interpreter of relay and layers")
     options = parser.parse_args(argv)
     names = tuple(each for each in options.only.split(",") if each) or WAYS
-    bench = SshBench(options.python)
+    bench = SshBench(options.python, options.contents)
+    disk = disk_rate(work_folder(), bench.block)
     transfers: list[list[dict[str, Any]]] = []
     setups: dict[str, list[dict[str, Any]]] = {}
     keys: dict[str, list[float]] = {}
@@ -254,7 +285,7 @@ def main(argv: list[str] | None = None) -> Path:
             set_up(bench, way, 2)
         for number in range(options.rounds):
             turned = ways[number % len(ways) :] + ways[: number % len(ways)]
-            total = options.megabytes << 20
+            total = (options.megabytes << 20) // BLOCK * BLOCK or BLOCK
             transfers.append([transfer(bench, way, what, total) for what in ("down", "up") for way in turned])
             for way in turned:
                 setups.setdefault(way.name, []).append(set_up(bench, way, options.sessions))
@@ -262,6 +293,7 @@ def main(argv: list[str] | None = None) -> Path:
             print(f"round {number + 1} of {options.rounds} done", file=sys.stderr)
     finally:
         bench.close()
+    print(f"the disk, written and synced: {disk:,.0f} MB/s")
     rows = summary(transfers, names)
     columns = ("what", "way", "mb_s", "to_direct", "to_relay", "cpu_s_gb")
     print(table(columns, [["-" if row[each] is None else row[each] for each in columns] for row in rows]))
@@ -292,6 +324,7 @@ def main(argv: list[str] | None = None) -> Path:
         "ssh",
         {
             "options": vars(options),
+            "disk_mb_s": disk,
             "transfers": rows,
             "others": least,
             "runs": transfers,
