@@ -66,7 +66,9 @@ class LoggingIn(Visit):
             return self._offered(credentials)
         if self._attempt is None:
             self._attempt = self._settings.portal.attempt(self.facts.addr)
+        self._tried = method, credentials
         answer: Deferred[Any] = self._attempt.login(credentials)
+        answer.addBoth(self._answered)
         answer.addCallback(self._taken, login, method)
         answer.addCallbacks(
             self._logged_in,
@@ -101,11 +103,22 @@ class LoggingIn(Visit):
 
     def _give_up(self, proofs: bool) -> None:
         """The client asks anew: a round that it was asked for is no more."""
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            attempt.abandon()
+        self._abandon()
         if proofs:
             self._proofs = None
+
+    def _abandon(self) -> None:
+        """Nobody waits for the answer any more. What was tried is on record: whoever hangs up before each answer, or
+        keeps everybody's waiting until the deadline, would guess unseen."""
+        attempt, self._attempt = self._attempt, None
+        tried, self._tried = self._tried, None
+        cause = None if attempt is None else attempt.abandon()
+        if cause is not None and tried is not None:
+            self._not_logged_in(Failure(LoginFailed(cause)), *tried)
+
+    def _answered(self, answer: Any) -> Any:
+        self._tried = None
+        return answer
 
     def _taken(self, answer: Admitted | Challenge, login: Login, method: str) -> object:
         """Whether this proof is the last that is needed."""

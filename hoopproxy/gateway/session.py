@@ -377,9 +377,7 @@ class Session(LoggingIn, Admitting):
         dialling, self._dialling = self._dialling, None
         if dialling is not None:
             dialling.give_up()
-        attempt, self._attempt = self._attempt, None
-        if attempt is not None:
-            attempt.abandon()
+        self._abandon()
         if self._pending is not None:
             self._pending.cancel()
         self._shared.aside.forget(self)

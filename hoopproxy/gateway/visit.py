@@ -56,6 +56,7 @@ class Visit(Owner):
         "_settings",
         "_settled",
         "_shared",
+        "_tried",
         "_turned_down",
         "_upstream",
         "began",
@@ -98,6 +99,7 @@ class Visit(Owner):
         self._upstream: Upstream | None = None
         self._attempt: Attempt | None = None
         self._proofs: Proofs | None = None
+        self._tried: tuple[str, Any] | None = None
         self._turned_down: tuple[str, KeyOffer] | None = None
         self._dialling: Dialling | None = None
         self._pending: Deferred[Verdict] | None = None

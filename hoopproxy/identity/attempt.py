@@ -58,6 +58,7 @@ class Attempt:
         self._state: Literal["ready", "asking", "over"] = "ready"
         self._abandoned = False
         self._timer: IDelayedCall | None = None
+        self._cause: str | None = None  # of the failure that the timer tells
 
     @property
     def user(self) -> str | None:
@@ -71,18 +72,27 @@ class Attempt:
         """
         if self._abandoned:
             return fail(LoginFailed("out of order"))
-        result: Deferred[Admitted | Challenge] = Deferred(lambda _: self.abandon())
+        result: Deferred[Admitted | Challenge] = Deferred(self._cancelled)
         asked: Deferred[Any] = self._begin(credentials)
         asked.addCallbacks(self._admitted, self._not_admitted)
         asked.addBoth(self._tell, result, self._clock.seconds())
         return result
 
-    def abandon(self) -> None:
-        """The client went away. An answer still to come is dropped; a failure still to come is counted."""
-        self._abandoned, self._state = True, "over"
+    def _cancelled(self, _: Deferred[Any]) -> None:
+        self.abandon()
+
+    def abandon(self) -> str | None:
+        """The client went away. An answer still to come is dropped; a failure still to come is counted.
+
+        Returns why what was tried and not answered came to nothing: its failure's cause, or ``"abandoned"`` if
+        that isn't known yet. ``None``: nothing was under way.
+        """
+        cause = self._cause if self._state != "asking" else "abandoned"
+        self._abandoned, self._state, self._cause = True, "over", None
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+        return cause
 
     def _begin(self, credentials: Any) -> Deferred[Admitted]:
         refused = self._refused(credentials)
@@ -164,12 +174,13 @@ class Attempt:
             return
         left = 0.0 if throttle is None else started + throttle.delay - self._clock.seconds()
         if left > 0:
+            self._cause = answer.value.cause if isinstance(answer.value, LoginFailed) else "error"
             self._timer = self._clock.callLater(left, self._fail, result, answer)
         else:
             self._fail(result, answer)
 
     def _fail(self, result: Deferred[Admitted | Challenge], failure: Failure) -> None:
-        self._timer = None
+        self._timer = self._cause = None
         result.errback(failure)
 
 

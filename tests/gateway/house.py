@@ -53,8 +53,10 @@ class Everyone:
 
     def __init__(self) -> None:
         self.expires: int | None = None
+        self.asked = 0
 
     def requestAvatarId(self, credentials: Any) -> Any:
+        self.asked += 1
         if credentials.user == "slow":
             return Deferred()
         if credentials.user == "bug":

@@ -94,6 +94,37 @@ def test_a_failed_log_in_is_on_record_without_a_session_and_without_the_secret(r
     assert [(each.count, each.users) for each in house.summaries] == [(2, ("mallory",))]
 
 
+@pytest.mark.parametrize("ending", ["the client leaves", "the deadline"])
+def test_what_was_tried_is_on_record_though_nobody_waited_for_its_answer(
+    reactor: Turned, ending: str
+) -> None:
+    """Who hangs up before each answer, or has the checks take too long, would guess unseen."""
+    house = House(reactor, limits=limits(login_seconds=5))
+    client = house.client()
+    client.say("LOGIN slow hunter2-secret\n")
+    reactor.until(lambda: house.checker.asked == 1)
+    assert not house.journal.events
+    if ending == "the client leaves":
+        client.close()
+    else:
+        reactor.pass_time(6)
+        assert b"REFUSED deadline" in client.until_end()
+    reactor.until(lambda: not house.shared.sessions)
+    (event,) = house.journal.events
+    assert event["kind"] == "login.failed"
+    assert event["event"]["cause"] == "abandoned"
+    assert (event["event"]["name"], event["event"]["method"]) == ("slow", "password")
+    assert house.figures.logins["abandoned", "password"] == 1
+
+
+def test_who_leaves_without_having_tried_anything_is_no_failure(reactor: Turned) -> None:
+    """A port scan is not a guess."""
+    house = House(reactor)
+    house.client().close()
+    reactor.until(lambda: not house.shared.sessions)
+    assert not house.journal.events
+
+
 def test_a_checker_that_raises_refuses_and_its_words_stay_in_the_dark(
     reactor: Turned, logged: list[str]
 ) -> None:

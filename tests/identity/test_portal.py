@@ -476,6 +476,28 @@ def test_a_client_that_leaves_is_counted_and_leaves_nothing_behind(tmp_path: Pat
     late.addErrback(lambda _: None)
 
 
+def test_abandoning_says_what_became_of_what_was_tried(tmp_path: Path) -> None:
+    """The trail has to say it, since nobody else is told."""
+    clock, held = Clock(), HeldHashes()
+    found = file_portal(tmp_path, ALICE, clock=clock, hashes=held, throttle=Throttle(clock, delay=0.5))
+    attempt = found.attempt()
+    assert attempt.abandon() is None
+    attempt = found.attempt()
+    attempt.login(password("alice", b"wrong"))
+    assert attempt.abandon() == "abandoned"
+    assert attempt.abandon() is None
+    held.release()
+    attempt = found.attempt()
+    attempt.login(password("alice", b"wrong"))
+    held.release()  # the answer is known, and held back
+    assert attempt.abandon() == "mismatch"
+    attempt = found.attempt()
+    told = attempt.login(password("alice", b"pencil"))
+    held.release()
+    assert told.called
+    assert attempt.abandon() is None
+
+
 def test_cancelling_a_pending_round_is_quiet(tmp_path: Path) -> None:
     """A session that ends cancels what it waits for; the late answer must not raise."""
     held = HeldHashes()

@@ -171,7 +171,8 @@ def test_two_hundred_bad_log_ins_do_not_stall_a_running_pgbench(gateway: Any, po
     assert min(progress) > quiet / 50, f"stalled: {progress}"
     assert through.terminate() == 0  # which says at once what the window still counted
     failed = through.events("login.failed")
-    assert sum(each["event"].get("count", 1) for each in failed) == checked
+    # Of those that waited too long, the ones that had shown their password are on record, too.
+    assert checked <= sum(each["event"].get("count", 1) for each in failed) <= 200
     assert len(failed) < checked, "a flood of failures must be events with a count"
 
 
