@@ -12,7 +12,6 @@ Each identity has one at a time, in the order in which they were served last, so
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -24,7 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hoopproxy.gateway.aside_worker import Worker
-from hoopproxy.gateway.following import PASSED_ON
+from hoopproxy.gateway.children import environment
 from hoopproxy.wire.aside import performed
 from hoopproxy.wire.commands import Compute, Refusal
 
@@ -199,10 +198,9 @@ class Aside:
             timer.cancel()
             return worker
         worker = Worker(self._ended)
-        environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         # -P: no module out of whatever folder the gateway was started in.
         arguments = [sys.executable, "-P", "-m", "hoopproxy.aside", str(memory_for(self._longest()))]
-        self._spawn(worker, sys.executable, arguments, env=environment)
+        self._spawn(worker, sys.executable, arguments, env=environment())
         return worker
 
     def _late(self, who: str, worker: Worker) -> None:

@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IPullProducer
-from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hoopproxy.gateway.children import Child
 from hoopproxy.wire.aside import SIZE, asked, decoded
 from hoopproxy.wire.commands import Compute
 
@@ -24,11 +22,10 @@ PIECE: Final = 262_144
 """Bytes that are handed to the system at a time: what is long is not copied whole to be sent."""
 MOST: Final = 64 << 20
 """Bytes of an answer. It has what an event is to hold: of a text a megabyte, of 65,535 parameters about eight."""
-_LAST_WORDS: Final = 4096
 
 
 @implementer(IPullProducer)
-class Worker(ProcessProtocol):
+class Worker(Child):
     """:param ended: called once with itself, and how it ended."""
 
     def __init__(self, ended: Callable[[Worker, str], None]) -> None:
@@ -37,7 +34,6 @@ class Worker(ProcessProtocol):
         self._left = memoryview(b"")
         self._pieces: list[bytes] = []
         self._size = 0
-        self._last = b""
         self.killed = False
 
     def do(self, question: Compute, told: Callable[[object], None]) -> None:
@@ -76,10 +72,6 @@ class Worker(ProcessProtocol):
             self._pieces, self._size, self._told = [], 0, None
             told(decoded(answer))
 
-    def errReceived(self, data: bytes) -> None:
-        """Kept only to say of what kind an error was: its text may quote what was read."""
-        self._last = (self._last + data)[-_LAST_WORDS:]
-
     def dismiss(self) -> None:
         """There is nothing more to do: it ends when its input does."""
         self.killed = True
@@ -88,20 +80,10 @@ class Worker(ProcessProtocol):
             transport.closeStdin()
 
     def kill(self) -> None:
-        """End it at once."""
         self.killed = True
         self._told = None
-        try:
-            if self.transport is not None:
-                self.transport.signalProcess("KILL")
-        except ProcessExitedAlready:
-            return
+        super().kill()
 
     def processEnded(self, reason: Failure) -> None:
-        status: Any = reason.value
-        why = f"signal {status.signal}" if getattr(status, "signal", None) else f"exit {status.exitCode}"
-        kind = re.findall(rb"^([A-Za-z_.]+(?:Error|Exception|Exit))\b", self._last, re.MULTILINE)
-        if kind:
-            why += f", {kind[-1].decode()}"
         self._told = None
-        self._ended(self, why)
+        self._ended(self, self.how(reason))

@@ -11,7 +11,6 @@ is.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -26,6 +25,7 @@ from twisted.python.failure import Failure
 
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditRead
+from hoopproxy.gateway.children import environment
 from hoopproxy.gateway.control import Asker, Control, Denied, Lines
 from hoopproxy.reading.answers import Located, Problem, Question, decode_line, encode_line
 from hoopproxy.reading.ask import request
@@ -41,9 +41,6 @@ OF_ONE_USER: Final = 4
 
 OF_OTHERS: Final = 6
 """Of these, those of all such users together: however many they are, the owner can read."""
-
-_PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
-"""Of the environment: it can hold secrets, which a reader has no use for."""
 
 _ANSWER_MAX: Final = 1 << 16
 _OK: Final = b'{"ok": true}\n'
@@ -202,10 +199,9 @@ class _Reader(ProcessProtocol, Lines):
         """Start the process."""
         self._to, self._done = transport, done
         self._count(1)
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         try:
             self._process = self._spawn(
-                self, sys.executable, [sys.executable, "-P", "-m", "hoopproxy.trail"], env=environment
+                self, sys.executable, [sys.executable, "-P", "-m", "hoopproxy.trail"], env=environment()
             )
         except OSError as error:
             self.log.error("no process to read the trail with: {why}", why=error.strerror)

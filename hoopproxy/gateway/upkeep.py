@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.events import AuditControl, AuditErasure, AuditHold, AuditRetention, Event
 from hoopproxy.gateway.asker import Asker, Denied
+from hoopproxy.gateway.children import environment
 from hoopproxy.gateway.control import Control
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ FIRST_SECONDS: Final = 600.0
 """After the start: a gateway that is restarted now and then must come to it, too, but not in its first moments."""
 HOUR: Final = 3600.0
 
-_PASSED_ON: Final = ("PATH", "PYTHONPATH", "PYTHONHOME", "LANG", "LC_ALL", "TMPDIR")
 _OUTPUT_MAX: Final = 4096
 
 
@@ -112,10 +112,11 @@ class Upkeep:
         # -P: no module out of whatever folder the gateway was started in.
         arguments = [sys.executable, "-P", "-m", "hoopproxy.cli", "journal", "compact", *where, "--nice"]
         key = config.encryption.key
-        wanted = _PASSED_ON if key is None or key.scheme != "env" else (*_PASSED_ON, key.rest)
-        environment = {name: os.environ[name] for name in wanted if name in os.environ}
+        named = () if key is None or key.scheme != "env" else (key.rest,)
         try:
-            self._process = self._gateway.spawn(_Compacting(self), sys.executable, arguments, env=environment)
+            self._process = self._gateway.spawn(
+                _Compacting(self), sys.executable, arguments, env=environment(named)
+            )
         except OSError as error:
             self.log.error("no process to let expire with: {why}", why=error.strerror)
 
