@@ -10,6 +10,7 @@ import struct
 from html.parser import HTMLParser
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +176,47 @@ def test_packets_carry_every_byte_once_with_sums_and_numbers_that_agree(
         carried[way] += tcp[20:]
     for way in (0, 1):
         assert carried[way] == b"".join(each.data for each in stretches if each.direction == way)
+
+
+def first_of(session: str, port: int | None = 4000) -> tuple[int, int, int]:
+    """The client's port, and the number of each side's first packet."""
+    about = attrs.evolve(ABOUT, session=session)
+    ends = Ends(client="10.0.0.7", client_port=port, server_port=5432)
+    syn, answer = (packet[20:] for _, packet in packets(b"".join(pcapng(about, ends, START, [])))[:2])
+    (source, _, number), (_, _, other) = (struct.unpack_from(">HHI", tcp) for tcp in (syn, answer))
+    return source, number, other
+
+
+def test_each_session_has_sequence_numbers_of_its_own() -> None:
+    """Two sessions had one port, one after the other: with the same numbers, merged captures were one connection that
+    sent everything twice."""
+    sessions = [f"01920000-0000-7000-8000-{number:012x}" for number in range(200)]
+    found = [first_of(session) for session in sessions]
+    assert {port for port, _, _ in found} == {4000}
+    numbers = {number for _, *both in found for number in both}
+    assert len(numbers) == 2 * len(sessions)
+    assert max(numbers) - min(numbers) > 1 << 31, "all of the 32 bits"
+    assert found == [first_of(session) for session in sessions], "the same export twice is the same file"
+
+
+def test_sessions_without_a_port_have_one_each() -> None:
+    """On a Unix socket they run at the same time, and would be one connection."""
+    ports = {first_of(f"session {number}", None)[0] for number in range(100)}
+    assert len(ports) > 90
+    assert all(port >= 49_152 for port in ports)
+
+
+def test_numbers_begin_at_0_again_behind_the_last_one() -> None:
+    """They have 32 bits, and the first may be the last there is."""
+    ends = Ends(client="10.0.0.7", client_port=4000, server_port=5432)
+    session = next(each for each in map(str, range(1 << 16)) if first_of(each)[1] >= (1 << 32) - (1 << 20))
+    stretches = [Stretch(0, each, bytes(SEGMENT)) for each in range(40)]
+    made = pcapng(attrs.evolve(ABOUT, session=session), ends, START, stretches)
+    sent = [struct.unpack_from(">HHI", packet[20:]) for _, packet in packets(b"".join(made))]
+    own = [number for source, _, number in sent if source == 4000]
+    carried = [(number - own[0]) % (1 << 32) for number in own]
+    assert carried[1:-2] == [1, *(1 + SEGMENT * each for each in range(40))]
+    assert own[-1] < own[0]
 
 
 def test_a_note_and_the_checkpoint_are_in_the_file() -> None:

@@ -25,7 +25,7 @@ from hoopproxy.reading.answers import EventLine
 
 __all__ = ["FORMATS", "Recording"]
 
-_UNKNOWN_PORT: Final = 49_152  # of a client whose port isn't known, and of a protocol that names none
+_UNKNOWN_PORT: Final = 49_152  # of a protocol that names none
 _SIZE: Final = (80, 24)
 
 
@@ -98,7 +98,7 @@ def _pcapng(recording: Recording) -> Iterator[bytes]:
     )
     ends = Ends(
         client=address,
-        client_port=port if isinstance(port, int) else _UNKNOWN_PORT,
+        client_port=port if isinstance(port, int) else None,
         server_port=getattr(recording.plugin, "wire_port", _UNKNOWN_PORT),
     )
     make = getattr(recording.plugin, "wire", _as_recorded)

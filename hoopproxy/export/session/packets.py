@@ -3,6 +3,9 @@
 The packets are made here: what was recorded is the plaintext of the client's leg, not its packets. Addresses,
 ports and times are those on record as far as they are known; sequence numbers, segments, acknowledgements and the
 server's address (192.0.2.1 or 2001:db8::1, which are nobody's) are ours, and the file's comment says so.
+
+Captures can be merged. A client gets a port that another one had before, and an analyser takes a SYN with the numbers
+of an earlier one for the same connection, sent once more: so each session has initial sequence numbers of its own.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import ipaddress
 import struct
 from array import array
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 import attrs
@@ -25,6 +29,7 @@ SEGMENT: Final = 32_000
 _RAW: Final = 101  # LINKTYPE_RAW: IP without anything around it
 _NANOSECONDS: Final = 9
 _SYN, _ACK, _PUSH, _FIN = 0x02, 0x10, 0x08, 0x01
+_DYNAMIC, _DYNAMIC_COUNT = 49_152, 16_384  # RFC 6335, section 6: ports that are assigned to nobody
 _COMMENT, _APPLICATION, _RESOLUTION, _END = 1, 4, 9, 0
 _LONGEST: Final = 65_000  # bytes of a comment; its length has 16 bits
 
@@ -41,10 +46,12 @@ class Stretch(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class Ends:
-    """The connection's ends. ``server_port`` is the protocol's usual one: analysers tell protocols by it."""
+    """The connection's ends. ``client_port``: ``None`` if it isn't known, or there was none (a Unix socket): then it
+    is one of the dynamic ports, the session's own. ``server_port`` is the protocol's usual one: analysers tell
+    protocols by it."""
 
     client: str
-    client_port: int
+    client_port: int | None
     server_port: int
 
 
@@ -53,7 +60,7 @@ def pcapng(about: About, ends: Ends, start: int, stretches: Iterable[Stretch]) -
     told = [*about.sentences(), "The packets were made from the recorded plaintext of the client's leg."]
     yield _section("\n".join(told), f"hoopproxy {about.version}")
     yield _block(1, struct.pack("<HHI", _RAW, 0, 0) + _options((_RESOLUTION, bytes((_NANOSECONDS,)))))
-    connection = _Connection(ends)
+    connection = _Connection(ends, about.session)
     yield from (_packet(start, data, "") for data in connection.opening())
     last = 0
     for stretch in stretches:
@@ -105,15 +112,17 @@ def _utf8(text: str) -> bytes:
 class _Connection:
     """Both ends of a TCP connection on which nothing is ever lost."""
 
-    def __init__(self, ends: Ends) -> None:
+    def __init__(self, ends: Ends, session: str) -> None:
         try:
             client = ipaddress.ip_address(ends.client.partition("%")[0])
         except ValueError:
             client = ipaddress.ip_address("192.0.2.2")  # a Unix socket, or nothing is known
         server = ipaddress.ip_address("192.0.2.1" if client.version == 4 else "2001:db8::1")
         self._addresses = client.packed, server.packed
-        self._ports = ends.client_port, ends.server_port
-        self._next = [1000, 2000]
+        first, second, port = struct.unpack(">IIH", sha256(session.encode("utf-8", "replace")).digest()[:10])
+        client_port = _DYNAMIC + port % _DYNAMIC_COUNT if ends.client_port is None else ends.client_port
+        self._ports = client_port, ends.server_port
+        self._next = [first, second]
         self._number = 0
 
     def opening(self) -> Iterator[bytes]:
