@@ -106,7 +106,7 @@ class GatewayService(Service):
         super().startService()
         self.reactor = self._reactor_of()
         try:
-            self._open()
+            self._open_or_close()
         except Damaged as problem:
             raise StartFailed(
                 f"{problem}; `hoopproxy journal check` says more, `hoopproxy journal accept-loss` what can be done"
@@ -116,6 +116,13 @@ class GatewayService(Service):
         except OSError as problem:
             where = problem.filename or "in the state directory"
             raise StartFailed(f"{problem.strerror or type(problem).__name__} ({where})") from None
+
+    def _open_or_close(self) -> None:
+        try:
+            self._open()
+        except BaseException:
+            self._close_at_once()
+            raise
 
     def _open(self) -> None:
         config = self.config
@@ -435,6 +442,20 @@ class GatewayService(Service):
         self.journal.commit_now()
         self.journal.when_durable(self.journal.next_jseq - 1, durable)
         return waiting
+
+    def _close_at_once(self) -> None:
+        """End the journal of a start that failed, without the reactor: it may never run. A disk that hangs is not
+        waited for; the next start finds the same as after a crash then.
+        """
+        journal = getattr(self, "journal", None)
+        if journal is not None:
+            journal.stop()
+            if not journal.ended(LAST_WORD_SECONDS):
+                return
+            self._doorbell.close()  # has it unlock
+            self._processor.leave()
+        if self._folder is not None and self._folder.is_locked:
+            self._folder.release()
 
     def _close(self) -> Deferred[Any]:
         hashes = getattr(self, "hashes", None)

@@ -178,6 +178,13 @@ class Journal:
         self._inbox.stop = True
         self.commit_now()
 
+    def ended(self, seconds: float) -> bool:
+        """Wait so long for the writer's thread, after :meth:`stop`: whether it is done. What it left to be called on
+        the reactor's thread has yet to be."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+        return self._thread is None or not self._thread.is_alive()
+
     # -- the writer's thread
 
     def _run(self) -> None:

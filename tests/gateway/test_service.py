@@ -14,7 +14,9 @@ from hoopproxy.config import Encryption, needs_restart
 from hoopproxy.errors import JournalRefused
 from hoopproxy.gateway.reload import in_force
 from hoopproxy.gateway.service import StartFailed
+from hoopproxy.journal.recovery import ended, recover, sound_segments
 from hoopproxy.journal.writer import Journal
+from tests.ending import at_end
 
 from .running import TOML, Running
 from .turns import Turned
@@ -140,6 +142,27 @@ def test_what_keeps_it_from_starting_is_a_sentence(
     """No traceback for an operator's mistake."""
     with pytest.raises(StartFailed, match=words):
         Running(reactor, tmp_path, text).gateway.startService()
+
+
+@pytest.mark.parametrize("taken", ["front.sock", "ops.sock", "state/control.sock"])
+def test_a_start_that_fails_leaves_its_journal_in_order(reactor: Turned, tmp_path: Path, taken: str) -> None:
+    """systemd tries again and again while somebody has the port: each try left a journal that looked like a crash."""
+    (tmp_path / "state").mkdir(mode=0o700)
+    other = socket.socket(socket.AF_UNIX)
+    at_end(other.close)
+    other.bind(str(tmp_path / taken))
+    other.listen()
+    if taken != "state/control.sock":
+        Path(tmp_path / f"{taken}.lock").symlink_to(str(os.getpid()))
+    failing = Running(reactor, tmp_path)
+    with pytest.raises(StartFailed):
+        failing.gateway.startService()
+    folder = failing.gateway.journal.folder
+    assert not folder.is_locked
+    header = sound_segments(folder)[-1]
+    assert ended(folder, header) is not None, "a clean end"
+    found, _ = recover(folder)
+    assert found.clean
 
 
 def test_two_gateways_on_one_state_directory_do_not_share_a_journal_or_a_socket(
