@@ -218,7 +218,8 @@ class IRelay(Interface):
         """Take that reason back."""
 
     def ask(question: Command, token: int) -> None:
-        """Answer a Login, Connect, StartTLS, Cancel, Compute or Decide through ``Exchange.answer(token, answer)``."""
+        """Answer a Login, Admit, Connect, StartTLS, Cancel, Compute or Decide through ``Exchange.answer(token,
+        answer)``."""
 
     def turn(callback: Callable[[], None]) -> bool:
         """Whether something that a ``Compute`` asks for would begin at once. If not, call back when it would; who is

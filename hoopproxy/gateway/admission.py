@@ -19,7 +19,7 @@ from hoopproxy.gateway.upstream import Dialling, Unreachable
 from hoopproxy.gateway.visit import Visit
 from hoopproxy.policy.roles import Grant
 from hoopproxy.policy.rules import start_refused
-from hoopproxy.wire.commands import Connect, Connected, Decide, Refusal, Verdict
+from hoopproxy.wire.commands import Admit, Connect, Connected, Decide, Granted, Refusal, Verdict
 from hoopproxy.wire.exchange import Admission
 from hoopproxy.wire.express import MOST
 
@@ -27,11 +27,29 @@ __all__ = ["Admitting"]
 
 
 class Admitting(Visit):
-    """Answers :class:`~hoopproxy.wire.commands.Connect`: the grant is bound here, once."""
+    """Answers :class:`~hoopproxy.wire.commands.Connect` and :class:`~hoopproxy.wire.commands.Admit`: the grant is bound
+    here, once."""
 
     __slots__ = ()
 
     def _connect(self, asked: Connect) -> object:
+        grant, upstream = self.grant, self._upstream
+        if self._undialled and asked == Connect() and grant is not None and upstream is not None:
+            self._undialled = self._settled = False
+            self._begin_deadline()
+            return self._dial(grant, upstream)
+        return self._ask_policy(asked, self._dial)
+
+    def _admit(self, asked: Admit) -> object:
+        return self._ask_policy(asked, self._await_need)
+
+    def _await_need(self, grant: Grant, upstream: Upstream) -> Granted:
+        """It is under way without a target: the limits for sessions hold, no deadline for a connection."""
+        self._undialled = self._settled = True
+        self._shared.deadlines.end(self)
+        return Granted(permits=grant.options or {})
+
+    def _ask_policy(self, asked: Admit | Connect, then: Callable[[Grant, Upstream], object]) -> object:
         if self.identity is None or self.grant is not None:
             return Refusal("violation", "there is nobody to connect, or they are connected already")
         target = self._target(asked.target)
@@ -41,8 +59,8 @@ class Admitting(Visit):
             self.identity, self.listener, target, asked.account, asked.database
         )
         if isinstance(answer, Deferred):
-            return answer.addCallback(self._admitted, asked)
-        return self._admitted(answer, asked)
+            return answer.addCallback(self._admitted, asked, then)
+        return self._admitted(answer, asked, then)
 
     def _target(self, named: str | None) -> str | Refusal:
         """The target that the client named, by user name or by TLS server name, or the only one."""
@@ -61,7 +79,9 @@ class Admitting(Visit):
             return Refusal("authorization", f"no role gives {who} the target {named}")
         return named
 
-    def _admitted(self, answer: object, asked: Connect) -> object:
+    def _admitted(
+        self, answer: object, asked: Admit | Connect, then: Callable[[Grant, Upstream], object]
+    ) -> object:
         if self._over:
             return None
         if isinstance(answer, Refusal):
@@ -97,7 +117,14 @@ class Admitting(Visit):
                 )
             self._relay.exchange.journal = self._shared.awaiting(config.durable_at)
         self._relay.exchange.admit(alike(admission))
-        facing = self._relay.facing(config.name, config.options)
+        return then(answer, upstream)
+
+    def _dial(self, grant: Grant, upstream: Upstream) -> object:
+        relay, config = self._relay, upstream.config
+        if relay is None:
+            raise TypeError("a connection without a relay")
+        account = config.accounts.get(grant.account)
+        facing = relay.facing(config.name, config.options)
         self._dialling = Dialling(upstream, facing, self._shared.resolve, self._shared.clock)
         since = self._shared.times.text()
         dialled = self._dialling.dial(
@@ -106,7 +133,7 @@ class Admitting(Visit):
         return dialled.addCallbacks(
             self._connected,
             self._unreachable,
-            callbackArgs=(answer, upstream, "" if account is None else account.user, since),
+            callbackArgs=(grant, upstream, "" if account is None else account.user, since),
         )
 
     def _connected(

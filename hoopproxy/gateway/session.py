@@ -37,6 +37,7 @@ from hoopproxy.interfaces import ILayers, ISession
 from hoopproxy.policy.roles import held_roles
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import (
+    Admit,
     Cancel,
     Command,
     Compute,
@@ -166,6 +167,8 @@ class Session(LoggingIn, Admitting):
     def _answer_to(self, question: Command) -> object:
         if isinstance(question, Login):
             return self._login(question)
+        if isinstance(question, Admit):
+            return self._admit(question)
         if isinstance(question, Connect):
             return self._connect(question)
         if isinstance(question, StartTLS):

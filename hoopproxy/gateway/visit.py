@@ -25,7 +25,7 @@ from hoopproxy.gateway.upstream import Dialling
 from hoopproxy.identity.attempt import Attempt
 from hoopproxy.identity.proofs import Proofs
 from hoopproxy.policy.roles import Grant
-from hoopproxy.wire.commands import Connect, Refusal, Verdict
+from hoopproxy.wire.commands import Admit, Connect, Refusal, Verdict
 from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.login import KeyOffer
 from hoopproxy.wire.recorder import Recorder, outcome_and_parent, said
@@ -58,6 +58,7 @@ class Visit(Owner):
         "_shared",
         "_tried",
         "_turned_down",
+        "_undialled",
         "_upstream",
         "began",
         "facts",
@@ -103,7 +104,7 @@ class Visit(Owner):
         self._turned_down: tuple[str, KeyOffer] | None = None
         self._dialling: Dialling | None = None
         self._pending: Deferred[Verdict] | None = None
-        self._over = self._let_in = self._rests = self._settled = False
+        self._over = self._let_in = self._rests = self._settled = self._undialled = False
         self._keys: tuple[bytes, ...] = ()
         self._account = Account(shared.crowd)
         self._seen, self._active = -1, self.began
@@ -187,6 +188,12 @@ class Visit(Owner):
         if self in self._shared.deadlines:
             self._shared.deadlines.set(self, self.limits["login_seconds"])
 
+    def _begin_deadline(self) -> None:
+        """For a target that is connected to when the log-in is long over."""
+        seconds = self.limits["login_seconds"]
+        if seconds:
+            self._shared.deadlines.set(self, seconds)
+
     def late(self) -> None:
         """The deadline for the log-in, and then for the target, has passed."""
         if not self.started and not self._over:
@@ -228,7 +235,7 @@ class Visit(Owner):
             return Refusal(code, f"the target {name} can't be reached", event=event_id)
         return Refusal(code, "the session is over")
 
-    def _refused(self, refusal: Refusal, asked: Connect | None = None) -> Refusal:
+    def _refused(self, refusal: Refusal, asked: Admit | Connect | None = None) -> Refusal:
         """An identity asked for what it doesn't get: on record, with an id to ask the auditor about."""
         self._shared.figures.add(self._shared.figures.refusals, refusal.code)
         event = SessionRefused(

@@ -13,7 +13,17 @@ from hoopproxy.events import ClientFacts, Identity, TargetFacts
 from hoopproxy.interfaces import ISession
 from hoopproxy.testing.memory import MemoryJournal, MemoryRelay
 from hoopproxy.wire.codec import Codec
-from hoopproxy.wire.commands import Cancel, Connect, Connected, Decide, LoggedIn, Login, Verdict
+from hoopproxy.wire.commands import (
+    Admit,
+    Cancel,
+    Connect,
+    Connected,
+    Decide,
+    Granted,
+    LoggedIn,
+    Login,
+    Verdict,
+)
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.deeds import journal_refusal
 from hoopproxy.wire.exchange import Admission, Counts, Exchange
@@ -97,6 +107,7 @@ class Player:
         self.ended: dict[str, Any] | None = None
         defaults: dict[type, object] = {
             Login: LoggedIn(Identity(id="alice", issuer="test", method="password")),
+            Admit: Granted(),
             Connect: Connected(
                 target="target", account="account", user="account", role="role", tls=False, session="test"
             ),
@@ -132,11 +143,18 @@ class Player:
                 answer = journal_refusal(refused)
         elif isinstance(answer, Connected):
             self.recorder.bind(target=TargetFacts(name=answer.target, account=answer.account))
+            answer = self._admitted(answer)
+        elif isinstance(answer, Granted):
+            answer = self._admitted(answer)
+        self.exchange.answer(token, answer)
+
+    def _admitted(self, answer: object) -> object:
+        if self.exchange.admission is None:
             try:
                 self.exchange.admit(self._admission)
             except JournalRefused as refused:
-                answer = journal_refusal(refused)
-        self.exchange.answer(token, answer)
+                return journal_refusal(refused)
+        return answer
 
     def answer(self, answer: object) -> None:
         """Answer the question that was asked last."""

@@ -15,6 +15,7 @@ from hoopproxy.wire.admission import DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import (
     OPAQUE_REASON,
+    Admit,
     Cancel,
     Close,
     Command,
@@ -423,6 +424,7 @@ DO: Mapping[type, Callable[[Any, Any], None]] = {
     Started: Deeds._started,
     RegisterCancel: Deeds._register_cancel,
     Login: Deeds._ask,
+    Admit: Deeds._ask,
     Connect: Deeds._ask,
     StartTLS: Deeds._ask,
     Cancel: Deeds._ask,

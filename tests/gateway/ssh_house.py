@@ -28,7 +28,11 @@ HOST_KEY = Ed25519PrivateKey.generate().private_bytes(
 
 
 class SSHHouse(House):
-    """The same house, with SSH at its front and at its target."""
+    """The same house, with SSH at its front and at its target. ``jumps``: the front may be passed through (``-J``)."""
+
+    def __init__(self, *arguments: Any, jumps: bool = False, **options: Any) -> None:
+        self._secrets = {"host_keys": (HOST_KEY,), **({"host_ca": (HOST_KEY,)} if jumps else {})}
+        super().__init__(*arguments, **options)
 
     def settings(self, *arguments: Any, **options: Any) -> Settings:
         made = super().settings(*arguments, **options)
@@ -41,7 +45,7 @@ class SSHHouse(House):
             accounts=accounts,
             options={"host_keys": (host_key().fingerprint,)},
         )
-        entrance = Entrance(config=listener, plugin=plugin, secrets={"host_keys": (HOST_KEY,)})
+        entrance = Entrance(config=listener, plugin=plugin, secrets=self._secrets)
         upstream = Upstream(config=target, plugin=plugin, endpoint=self.target, tls=None)
         return attrs.evolve(made, entrances={"front": entrance}, upstreams={"app": upstream})
 

@@ -92,6 +92,52 @@ def test_a_target_that_stops_before_the_gateway_is_logged_in_is_given_up(
     assert house.journal.of("session.end")[-1]["outcome"] == "failure"
 
 
+@pytest.fixture
+def jumps() -> Iterator[SSHHouse]:
+    with turned() as reactor:
+        yield SSHHouse(reactor, jumps=True, limits=limits(login_seconds=SECONDS, idle_seconds=3 * SECONDS))
+
+
+OPEN = packet(n.CHANNEL_OPEN, string("session"), uint32(0), uint32(9), uint32(9))
+
+
+def test_who_is_admitted_and_needs_no_target_yet_is_a_session_like_any(jumps: SSHHouse) -> None:
+    """A tunnel that nobody uses is not thrown out by the deadline of a log-in that is done; it may be idle, as any."""
+    person = Person(jumps)
+    person.logs_in()
+    assert person.stream.payloads[-1] == packet(n.USERAUTH_SUCCESS)
+    assert not jumps.target.sockets
+    for _ in range(2 * SECONDS // 5):
+        jumps.reactor.pass_time(5.1)
+        jumps.reactor.turn(5)
+    assert jumps.shared.sessions
+    for _ in range(2 * SECONDS // 5):
+        jumps.reactor.pass_time(5.1)
+        jumps.reactor.turn(5)
+    jumps.reactor.pass_time(2.1)
+    jumps.reactor.until(lambda: not jumps.shared.sessions)
+    assert jumps.journal.of("session.end")[-1]["event"]["cause"] == "idle"
+
+
+@pytest.mark.parametrize("where", ["not dialled", "no word", "in the log-in"])
+def test_a_target_that_is_needed_late_and_stops_is_given_up(jumps: SSHHouse, where: str) -> None:
+    """It has the time that it would have had at the log-in, and no more."""
+    person = Person(jumps)
+    person.logs_in()
+    for _ in range(SECONDS // 5 + 1):
+        jumps.reactor.pass_time(5.1)
+        jumps.reactor.turn(5)
+    jumps.target.silent = where == "not dialled"
+    person.says(OPEN)
+    if where == "in the log-in":
+        stream = Stream("target's")
+        layer = ServerLayer(stream, (host_key(),), lambda leg, facts: None)
+        adopt(jumps.reactor, jumps.reached().sock, uniform(layer, jumps.reactor))
+        jumps.reactor.until(lambda: stream.payloads)
+    assert_ends_in_time(jumps, SECONDS if where == "in the log-in" else CONNECT_SECONDS)
+    assert jumps.journal.of("session.end")[-1]["outcome"] == "failure"
+
+
 def test_a_channel_that_the_target_never_confirms_is_idleness(house: SSHHouse) -> None:
     """RFC 4254 knows no deadline for it; ``idle_seconds`` is the gateway's, and counts what passes."""
     house.shared.settings = attrs.evolve(
@@ -106,7 +152,7 @@ def test_a_channel_that_the_target_never_confirms_is_idleness(house: SSHHouse) -
     house.reactor.until(lambda: stream.payloads)
     stream.transport.write(framed(packet(n.USERAUTH_SUCCESS)))
     house.reactor.until(lambda: person.stream.payloads)
-    person.says(packet(n.CHANNEL_OPEN, string("session"), uint32(0), uint32(9), uint32(9)))
+    person.says(OPEN)
     assert stream.payloads[-1][0] == n.CHANNEL_OPEN
     for _ in range(13):
         house.reactor.pass_time(5.1)

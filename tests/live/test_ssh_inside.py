@@ -204,14 +204,53 @@ def jump(
     )
 
 
+def log_ins(through: SSHGateway) -> int:
+    """As many as the target's own log has seen."""
+    return through.sshd.process.output.count("Accepted publickey")
+
+
+def test_what_needs_the_target_has_it_behind_a_host_ca_too(make: Make, tmp_path: Path) -> None:
+    """The client is let in before the target is: what it asks for first waits, and a target that isn't there is told
+    with the first thing that needs it."""
+    through = make(change=lambda settings: jumping(settings, tmp_path))
+    before = log_ins(through)
+    done = through.ssh.run("writer", "cat; exit 3", input=b"typed\n")
+    assert (done.stdout, done.returncode) == (b"typed\n", 3), done.stderr
+    assert log_ins(through) - before == 1
+    assert through.gateway.terminate() == 0
+    events = through.gateway.events()
+    assert_whole(events)
+    assert_balanced(events)
+    kinds = [each["kind"] for each in events if each.get("session")]
+    assert [each for each in kinds if not each.startswith("session.note")] == [
+        "login.succeeded",
+        "session.start",
+        "command.requested",
+        "command.completed",
+        "session.end",
+    ]
+
+    def gone(settings: Configuration) -> None:
+        jumping(settings, tmp_path / "gone")
+        settings["target"][0]["connect"] = f"tcp:127.0.0.1:{free_port()}"
+
+    (tmp_path / "gone").mkdir()
+    through = make(change=gone)
+    done = through.ssh.run("writer", "-o", "LogLevel=INFO", "true")
+    assert done.returncode == 255
+    assert b"the target box can't be reached" in done.stderr
+
+
 @pytest.mark.parametrize("others", [(), ("other",)], ids=["one target", "several targets"])
 def test_a_host_behind_a_jump_is_read_as_one(make: Make, tmp_path: Path, others: tuple[str, ...]) -> None:
     """The session inside is terminated here: its commands are on record, its client sees the host it wanted, proven
     by the gateway's own CA. With several targets none has to be named in the first user name."""
     through = make(change=lambda settings: jumping(settings, tmp_path, *others))
+    before = log_ins(through)
     done = jump(through, tmp_path, "writer", "ops@box", "cat; echo err >&2; exit 3")
     assert (done.stdout, done.returncode) == (b"typed\n", 3), done.stderr
     assert done.stderr.endswith(b"err\n")
+    assert log_ins(through) - before == 1, "the target sees who is there, and nobody who only passes through"
     wrong = jump(through, tmp_path, "writer", "root@box", "true")
     assert wrong.returncode == 255
     assert b"no role gives writer the account root on box" in wrong.stderr

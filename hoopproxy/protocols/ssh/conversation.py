@@ -1,8 +1,8 @@
 """An SSH session from the first word of the log-in to the last message: who, where, and then what. Pure.
 
 Phases: the client logs in; it is admitted to a target, which is connected to and logged in at; then both speak the
-connection protocol (:mod:`~hoopproxy.protocols.ssh.connection`). A client that named no target of several is let in
-and told so at its first channel.
+connection protocol (:mod:`~hoopproxy.protocols.ssh.connection`). A client that named no target of several, or may only
+be on its way through to one, is let in before (:mod:`~hoopproxy.protocols.ssh.lobby`).
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from typing import Any, Final
 import attrs
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.events import REDACTIONS, Identity, SessionFailed, safe_text
+from hoopproxy.events import REDACTIONS, Identity, SessionFailed
 from hoopproxy.interfaces import ISession
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.codec import PayloadCodec
 from hoopproxy.protocols.ssh.connection import Connection
 from hoopproxy.protocols.ssh.established import EstablishedAuth
-from hoopproxy.protocols.ssh.nested import Nested, Wanted
-from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
+from hoopproxy.protocols.ssh.lobby import Lobby
+from hoopproxy.protocols.ssh.nested import Nested
+from hoopproxy.protocols.ssh.packets import framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.secured import Secured
 from hoopproxy.protocols.ssh.sentences import CLIENT_LEFT, sentence_of
@@ -31,12 +32,15 @@ from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.protocols.ssh.watching import watcher_for
 from hoopproxy.wire.commands import (
     RELAYING,
+    RELEASE,
+    Admit,
     Close,
     Command,
     Connect,
     Connected,
     Decide,
     FromInside,
+    Granted,
     Inside,
     LoggedIn,
     Login,
@@ -54,8 +58,6 @@ __all__ = ["SSHConversation"]
 
 _LOGIN: Final = REDACTIONS.index("login")
 _REASONS: Final = {"too_many": n.TOO_MANY_CONNECTIONS, "login": n.NO_MORE_AUTH_METHODS}
-LOBBY_REFUSALS: Final = 10
-"""Channels that a client in the lobby may ask for in vain."""
 
 
 class SSHConversation(Conversation):
@@ -69,7 +71,6 @@ class SSHConversation(Conversation):
         "_identity",
         "_lobby",
         "_nested",
-        "_refusals",
         "_secured",
         "_server_codec",
         "_session",
@@ -89,8 +90,7 @@ class SSHConversation(Conversation):
         self._connected: Connected | None = None
         self._upstream: ClientAuth | None = None
         self._connection: Connection | None = None
-        self._lobby = False
-        self._refusals = 0
+        self._lobby: Lobby | None = None
 
     def secured(self, leg: str, facts: Secured) -> None:
         """What a leg's key exchange agreed on."""
@@ -107,8 +107,8 @@ class SSHConversation(Conversation):
         if frame.kind == n.DISCONNECT:
             self._nested.ended = CLIENT_LEFT
             return (Close("client closed"),)
-        if self._lobby:
-            return self._in_the_lobby(frame)
+        if self._lobby is not None:
+            return self._lobby.frame(frame)
         auth = self._auth
         if auth is None or not n.USERAUTH_REQUEST <= frame.kind <= n.USERAUTH_LAST:
             raise ProtocolViolation(f"{n.name_of(frame.kind)} before the log-in is done")
@@ -117,58 +117,6 @@ class SSHConversation(Conversation):
     def _logging_in(self, frame: Frame, auth: ServerAuth | EstablishedAuth) -> Iterator[Command]:
         yield Redact(Span(frame.start, frame.end, _LOGIN))
         yield from auth.frame(frame) or ()
-
-    def _in_the_lobby(self, frame: Frame) -> Iterator[Command]:
-        """Somebody who named none of several targets: on the way through to one (``-J``), or told how to name one."""
-        if self._nested.any and self._nested.owns(frame):
-            yield from self._nested.client_frame(frame)
-            return
-        if frame.kind == n.GLOBAL_REQUEST:
-            reader = Reader(frame.body or b"", 1)
-            reader.name()
-            if reader.boolean():
-                yield ToClient(framed(packet(n.REQUEST_FAILURE)), "refusal")
-            return
-        if frame.kind != n.CHANNEL_OPEN:
-            raise ProtocolViolation(f"{n.name_of(frame.kind)} before there is a target")
-        wanted = self._wanted_in_the_lobby(frame)
-        if wanted is not None:
-            fine = self._who is None or self._who.narrowed(Permits()).targets
-            refused = None if fine else "what you logged in with permits no connections to other targets"
-            yield from self._nested.opening(wanted, refused, None)
-            return
-        self._refusals += 1
-        if self._refusals > LOBBY_REFUSALS:
-            yield Close("no target", Refusal("authorization", "no target was named"))
-            return
-        reader = Reader(frame.body or b"", 1)
-        reader.name()
-        said = b"this listener has several targets; name one: ssh USER=TARGET@..."
-        yield ToClient(
-            framed(
-                packet(
-                    n.CHANNEL_OPEN_FAILURE,
-                    uint32(reader.uint32()),
-                    uint32(n.ADMINISTRATIVELY_PROHIBITED),
-                    string(said),
-                    string(b""),
-                )
-            ),
-            "refusal",
-        )
-
-    def _wanted_in_the_lobby(self, frame: Frame) -> Wanted | None:
-        reader = Reader(frame.body or b"", 1)
-        if reader.name() != "direct-tcpip":
-            return None
-        client = reader.uint32(), reader.uint32(), reader.uint32()
-        if self._nested.has_client(client[0]):
-            raise ProtocolViolation(f"channel {client[0]} is open already")
-        destination = {"host": safe_text(reader.string()), "port": reader.uint32()}
-        origin = {"host": safe_text(reader.string()), "port": reader.uint32()}
-        reader.end()
-        known = self._nested.at(destination)
-        return None if known is None else Wanted(client, destination, known, origin, (frame.start, frame.end))
 
     # --- the target ----------------------------------------------------------------------------------
 
@@ -215,12 +163,15 @@ class SSHConversation(Conversation):
         self._auth = self._upstream = None
         # The account's secrets have served: a session lives long.
         self._connected = attrs.evolve(connected, password=None, secrets={})
-        yield from self._let_in(upstream.banner)
+        lobby, self._lobby = self._lobby, None
+        if lobby is None:
+            yield from self._let_in(upstream.banner)
         yield Started(
             upstream={**_said_of(self._secured.get("target")), **upstream.facts()},
             client_parameters=_said_of(self._secured.get("client")),
         )
         yield RELAYING
+        yield RELEASE  # what the client said in the lobby
 
     def _let_in(self, banner: bytes = b"") -> Iterator[Command]:
         if banner:
@@ -236,10 +187,12 @@ class SSHConversation(Conversation):
     def answered(self, question: Command, answer: object) -> Iterable[Command] | None:
         if isinstance(question, Decide):
             assert isinstance(answer, Verdict)  # the exchange gives nothing else
-            connection = self._connection
-            return self._nested.denied(answer) if connection is None else connection.decided(answer)
+            decides = self._connection or self._lobby
+            return None if decides is None else decides.decided(answer)
         if isinstance(question, Login):
             return self._after_login(question, answer)
+        if isinstance(question, Admit):
+            return self._after_admit(answer)
         if isinstance(question, Connect):
             return self._after_connect(answer)
         if isinstance(question, Inside):
@@ -261,10 +214,32 @@ class SSHConversation(Conversation):
         self._identity = answer.identity
         self._who = self._nested.carries = who
         if who.target is None and len(self._session.targets) > 1:
-            self._lobby, self._auth = True, None
-            yield from self._let_in()
+            yield from self._wait(who, Permits(), admitted=False)
+        elif who.target is None and self._is_passed_through:
+            yield Admit(account=who.account)
         else:
             yield Connect(target=who.target, account=who.account)
+
+    @property
+    def _is_passed_through(self) -> bool:
+        """Whether somebody who names no target may want to go through to one by ``-J``: the log-in doesn't tell."""
+        return self._session.outer is None and bool(self._session.secrets.get("host_ca"))
+
+    def _wait(self, who: Who, permits: Permits, *, admitted: bool) -> Iterator[Command]:
+        self._lobby, self._auth = Lobby(self._nested, who.narrowed(permits), admitted=admitted), None
+        yield from self._let_in()
+
+    def _after_admit(self, answer: object) -> Iterator[Command]:
+        who = self._who
+        if isinstance(answer, Granted) and who is not None:
+            permits = Permits.of(answer.permits)
+            if who.narrowed(permits).targets:
+                yield from self._wait(who, permits, admitted=True)
+            else:  # there is no way through for them
+                yield Connect()
+            return
+        refusal = answer if isinstance(answer, Refusal) else Refusal("internal", "nobody was admitted")
+        yield Close(refusal.code, refusal)
 
     def _after_connect(self, answer: object) -> Iterator[Command]:
         if isinstance(answer, Refusal):

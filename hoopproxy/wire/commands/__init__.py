@@ -5,9 +5,9 @@ gateway, not sent on) and a frame of the target is **kept** until :class:`Relayi
 being relayed; from then on frames of the target go on unless :class:`Withhold` says otherwise, and frames
 of the client still go on only by :class:`Forward` or an allowed :class:`Decide`.
 
-The *questions* (:class:`Login`, :class:`Connect`, :class:`StartTLS`, :class:`Decide`, :class:`Cancel`,
-:class:`Compute`) are answered through ``Conversation.answered``; until then no further frame of that peer is
-looked at. A question is the last command of what a conversation returns.
+The *questions* (:class:`Login`, :class:`Admit`, :class:`Connect`, :class:`StartTLS`, :class:`Decide`,
+:class:`Cancel`, :class:`Compute`) are answered through ``Conversation.answered``; until then no further frame
+of that peer is looked at. A question is the last command of what a conversation returns.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from hoopproxy.wire.commands.acts import (
 from hoopproxy.wire.commands.answers import (
     Connected,
     FromInside,
+    Granted,
     LoggedIn,
     Offered,
     Opened,
@@ -49,6 +50,7 @@ from hoopproxy.wire.commands.answers import (
     Verdict,
 )
 from hoopproxy.wire.commands.questions import (
+    Admit,
     Cancel,
     Compute,
     Connect,
@@ -69,6 +71,7 @@ __all__ = [
     "RELEASE",
     "RESUME",
     "WITHHOLD",
+    "Admit",
     "Cancel",
     "Close",
     "Command",
@@ -79,6 +82,7 @@ __all__ = [
     "Decide",
     "Forward",
     "FromInside",
+    "Granted",
     "Hold",
     "Inside",
     "LoggedIn",
@@ -124,6 +128,7 @@ Command = (
     | Started
     | RegisterCancel
     | Login
+    | Admit
     | Connect
     | StartTLS
     | Cancel

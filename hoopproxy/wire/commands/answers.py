@@ -12,6 +12,7 @@ from hoopproxy.events import Identity, TLSFacts
 __all__ = [
     "Connected",
     "FromInside",
+    "Granted",
     "LoggedIn",
     "Offered",
     "Opened",
@@ -83,6 +84,13 @@ class Connected:
     """The account's ``key``, and ``[target.secrets]``, re-read just now; of several of one name the first."""
     permits: Mapping[str, object] = attrs.field(factory=dict)
     """What the role says for this protocol (``[role.options.NAME]``): the conversation holds to it."""
+
+
+@attrs.frozen(kw_only=True)
+class Granted:
+    """A role gives the target; nothing is connected to it. ``permits`` as in :class:`Connected`."""
+
+    permits: Mapping[str, object] = attrs.field(factory=dict)
 
 
 @attrs.frozen

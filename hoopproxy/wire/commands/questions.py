@@ -11,7 +11,7 @@ from twisted.cred.credentials import ICredentials
 from hoopproxy.wire.commands.answers import Refusal
 from hoopproxy.wire.frames import Span
 
-__all__ = ["Cancel", "Compute", "Connect", "Decide", "Inside", "Login", "StartTLS", "ToInside"]
+__all__ = ["Admit", "Cancel", "Compute", "Connect", "Decide", "Inside", "Login", "StartTLS", "ToInside"]
 
 _REQUESTED = b"command.requested"
 
@@ -39,6 +39,20 @@ class Connect:
     Answered by :class:`Connected` or :class:`Refusal`. ``target`` and ``account`` are what the client
     named, or ``None`` for the listener's only target and the first role's account. ``verbs``: kinds of command that
     the log-in itself would carry out at the target, as those of :class:`Decide`; a role that denies one gives nothing.
+    """
+
+    target: str | None = None
+    account: str | None = None
+    database: str | None = None
+    verbs: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Admit:
+    """Ask for admission to a target, and for no connection yet: what the client wants may need none.
+
+    Answered by :class:`Granted` or :class:`Refusal`; the fields are those of :class:`Connect`. From then on
+    what is decided is decided by that role. A :class:`Connect` that names nothing, once, makes the connection.
     """
 
     target: str | None = None

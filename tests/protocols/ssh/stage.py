@@ -48,16 +48,20 @@ def secured() -> Secured:
     )
 
 
-LOG_IN = framed(
-    packet(
-        n.USERAUTH_REQUEST,
-        string("alice"),
-        string("ssh-connection"),
-        string("password"),
-        boolean(False),
-        string("pw"),
+def log_in(user: str) -> bytes:
+    return framed(
+        packet(
+            n.USERAUTH_REQUEST,
+            string(user),
+            string("ssh-connection"),
+            string("password"),
+            boolean(False),
+            string("pw"),
+        )
     )
-)
+
+
+LOG_IN = log_in("alice")
 
 
 def plain_watcher(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:

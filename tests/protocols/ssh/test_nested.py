@@ -22,10 +22,12 @@ from hoopproxy.protocols.ssh.userauth import Who
 from hoopproxy.testing import FakeSession
 from hoopproxy.testing.playing import Player
 from hoopproxy.wire.commands import (
+    Admit,
     Connect,
     Connected,
     Decide,
     FromInside,
+    Granted,
     Inside,
     LoggedIn,
     Login,
@@ -38,14 +40,17 @@ from hoopproxy.wire.frames import Frame
 from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.login import Established
 
-from .stage import LOG_IN, payloads, secured
+from .stage import log_in, payloads, secured
 
 OURS = FIRST_NUMBER
+LOBBY, WAITS = {"lobby": True}, {"waits": True}
+WHERE = ["at a target", "in the lobby", "before the target is needed"]
 PLACES = {("db", 5432): ("db", "postgres"), ("box", 22): ("box", "ssh")}
 
 
-def player(*, lobby: bool = False, outer: Outer | None = None, **options: Any) -> Player:
-    """Somebody who is logged in: to a target, or to none of two."""
+def player(*, lobby: bool = False, waits: bool = False, outer: Outer | None = None, **options: Any) -> Player:
+    """Somebody who is logged in: to a target, which they named; to none of two (``lobby``); or who named none, and has
+    not needed the only one yet (``waits``)."""
     session = FakeSession(
         targets=("box", "other") if lobby else ("box",),
         reachable=PLACES,
@@ -67,12 +72,13 @@ def player(*, lobby: bool = False, outer: Outer | None = None, **options: Any) -
             permits={"forwards": []},
         ),
         Inside: Opened("inner-session"),
+        Admit: Granted(permits={"forwards": []}),
         **options.pop("answers", {}),
     }
     made = Player((client, server, conversation), answers=answers, **options)
     made.exchange.open()
-    made.client(LOG_IN)
-    if not lobby:
+    made.client(log_in("alice") if lobby or waits else log_in("alice=box"))
+    if not lobby and not waits:
         made.target(framed(packet(n.USERAUTH_SUCCESS)))
     made.relay.client.clear()
     made.relay.server.clear()
@@ -140,10 +146,10 @@ def test_a_channel_whose_messages_hold_nothing_is_refused() -> None:
     assert [each[0] for each in payloads(played.relay.client)] == [n.CHANNEL_OPEN_FAILURE]
 
 
-@pytest.mark.parametrize("lobby", [False, True], ids=["at a target", "in the lobby"])
-def test_a_connection_to_a_known_target_ends_here(lobby: bool) -> None:
+@pytest.mark.parametrize("where", [{}, LOBBY, WAITS], ids=WHERE)
+def test_a_connection_to_a_known_target_ends_here(where: dict[str, bool]) -> None:
     """Nothing of it reaches the target of this session; both ends and bytes are on record, the contents elsewhere."""
-    played = player(lobby=lobby)
+    played = player(**where)
     played.client(opening())
     assert payloads(played.relay.client) == [CONFIRMED]
     played.relay.client.clear()
@@ -179,13 +185,14 @@ def test_a_connection_to_a_known_target_ends_here(lobby: bool) -> None:
     assert ended["outcome"] == "success"
 
 
-def test_it_is_decided_before_anything_begins() -> None:
+@pytest.mark.parametrize("where", [{}, WAITS], ids=["at a target", "before it is needed"])
+def test_it_is_decided_before_anything_begins(where: dict[str, bool]) -> None:
     """A deny rule, or a policy's no, refuses the channel; the session inside is forgotten unbegun."""
 
     def decide(decide: Decide) -> Verdict:
         return Verdict(decide.verbs[0] != "FORWARD", ("no forwards",))
 
-    played = player(decide=decide)
+    played = player(**where, decide=decide)
     played.client(opening())
     (said,) = payloads(played.relay.client)
     assert said[:9] == packet(n.CHANNEL_OPEN_FAILURE, uint32(3), uint32(n.ADMINISTRATIVELY_PROHIBITED))
@@ -195,10 +202,10 @@ def test_it_is_decided_before_anything_begins() -> None:
     assert not played.journal.of("forward.opened")
 
 
-@pytest.mark.parametrize("lobby", [False, True], ids=["at a target", "in the lobby"])
-def test_what_no_role_gives_is_refused_and_on_record(lobby: bool) -> None:
+@pytest.mark.parametrize("where", [{}, LOBBY, WAITS], ids=WHERE)
+def test_what_no_role_gives_is_refused_and_on_record(where: dict[str, bool]) -> None:
     """By the gateway, before there is a session for it."""
-    played = player(lobby=lobby, answers={Inside: Refusal("authorization", "no role gives alice that")})
+    played = player(**where, answers={Inside: Refusal("authorization", "no role gives alice that")})
     played.client(opening())
     (said,) = payloads(played.relay.client)
     assert said[0] == n.CHANNEL_OPEN_FAILURE
@@ -209,6 +216,106 @@ def test_what_no_role_gives_is_refused_and_on_record(lobby: bool) -> None:
     assert denied["op"] == denied["id"]
     assert denied["id"].encode() in said
     assert not played.relay.inside
+
+
+def asked_of(played: Player) -> list[object]:
+    return [question for question, _ in played.relay.asked]
+
+
+def test_who_only_passes_through_logs_in_at_no_target_outside() -> None:
+    """``ssh -J`` was two log-ins at the only target: one for the jump, in which nothing ran."""
+    played = player(waits=True)
+    played.client(opening("box", 22))
+    assert [type(each) for each in asked_of(played)] == [Login, Admit, Inside]
+    assert payloads(played.relay.client) == [CONFIRMED]
+    assert not played.journal.of("session.start")
+    assert [each["kind"] for each in played.journal.events] == ["forward.opened"]
+
+
+def start(number: int = 0) -> bytes:
+    return framed(packet(n.CHANNEL_OPEN, string("session"), uint32(number), uint32(9), uint32(9)))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(start(), id="a session"),
+        pytest.param(opening("db", 5433), id="a way to somewhere else"),
+        pytest.param(
+            framed(packet(n.GLOBAL_REQUEST, string("tcpip-forward"), boolean(True), string(""), uint32(80))),
+            id="a remote forward",
+        ),
+    ],
+)
+def test_what_needs_the_target_has_it_connected(first: bytes) -> None:
+    """The message waits, whole, with everything behind it, and then is met as if the target had been there before."""
+    there, waits = player(), player(waits=True)
+    for played in (there, waits):
+        played.client(first + start(7))
+    assert asked_of(waits)[1:] == [Admit(), Connect()]
+    assert not waits.relay.client
+    waits.target(framed(packet(n.USERAUTH_SUCCESS)))
+    del waits.relay.server[: -len(there.relay.server)]  # the log-in at the target
+    assert bytes(waits.relay.server) == bytes(there.relay.server)
+    assert bytes(waits.relay.client) == bytes(there.relay.client)
+    assert [each[0] for each in payloads(waits.relay.client)].count(n.USERAUTH_SUCCESS) == 0, (
+        "it was told before"
+    )
+    kinds = [[each["kind"] for each in played.journal.events] for played in (there, waits)]
+    assert kinds[0] == kinds[1]
+    assert waits.journal.of("session.start")
+
+
+def test_a_way_through_stays_open_when_the_target_is_needed_later() -> None:
+    """A client that shares its connection (ControlMaster) jumps first and then runs something."""
+    played = player(waits=True)
+    played.client(opening())
+    played.client(start(0) + data(b"meanwhile"))
+    assert played.relay.inside == [ToInside(OURS, room=100)]
+    played.target(framed(packet(n.USERAUTH_SUCCESS)))
+    assert played.relay.inside[1:] == [ToInside(OURS, b"meanwhile")]
+    played.target(confirm(0, 5))
+    played.exchange.inside(FromInside(OURS, b"back", 0))
+    assert payloads(played.relay.client)[-2:] == [
+        packet(n.CHANNEL_OPEN_CONFIRMATION, *map(uint32, (0, 5, 100, 100))),
+        packet(n.CHANNEL_DATA, uint32(3), string(b"back")),
+    ]
+    assert played.relay.closed is None
+
+
+def test_a_client_that_asks_whether_anybody_is_there_needs_no_target() -> None:
+    """``ServerAliveInterval``, in a tunnel that nobody uses yet."""
+    played = player(waits=True)
+    for wants in (False, True):
+        played.client(framed(packet(n.GLOBAL_REQUEST, string("keepalive@openssh.com"), boolean(wants))))
+    assert payloads(played.relay.client) == [packet(n.REQUEST_FAILURE)]
+    assert asked_of(played)[1:] == [Admit()]
+
+
+def test_who_may_not_pass_through_has_the_target_at_once() -> None:
+    """``targets = false`` of the role is for the jump to the only target, too."""
+    played = player(waits=True, answers={Admit: Granted(permits={"targets": False})})
+    assert asked_of(played)[1:] == [Admit(), Connect()]
+    assert n.USERAUTH_SUCCESS not in [each[0] for each in payloads(played.relay.client)]
+
+
+def test_who_is_not_admitted_is_told_so_at_the_log_in() -> None:
+    """Before there is anything to pass through to."""
+    played = player(
+        waits=True, answers={Admit: Refusal("authorization", "no role gives alice the target box")}
+    )
+    assert played.relay.closed == "authorization"
+    assert asked_of(played)[1:] == [Admit()]
+
+
+def test_a_target_that_is_not_there_when_it_is_needed_ends_the_session() -> None:
+    """With the sentence in the DISCONNECT: the log-in is over, and a banner has no place behind it."""
+    played = player(waits=True, answers={Connect: Refusal("connect", "the target box can't be reached")})
+    played.client(start())
+    (said,) = payloads(played.relay.client)
+    assert said[0] == n.DISCONNECT
+    assert b"the target box can't be reached" in said
+    assert played.relay.closed == "connect"
 
 
 def test_a_jump_needs_a_host_ca() -> None:
@@ -301,10 +408,10 @@ def test_the_window_opens_as_the_session_inside_reads() -> None:
         pytest.param(framed(packet(n.CHANNEL_DATA, uint32(OURS), b"x")), id="no length"),
     ],
 )
-@pytest.mark.parametrize("lobby", [False, True], ids=["at a target", "in the lobby"])
-def test_what_a_client_may_not_say_ends_the_session(wrong: bytes, lobby: bool) -> None:
+@pytest.mark.parametrize("where", [{}, LOBBY, WAITS], ids=WHERE)
+def test_what_a_client_may_not_say_ends_the_session(wrong: bytes, where: dict[str, bool]) -> None:
     """In a channel that ends here the client's every byte is for us to judge."""
-    played = player(lobby=lobby)
+    played = player(**where)
     played.client(opening())
     played.client(wrong)
     assert played.relay.closed == "violation by the client"
@@ -404,7 +511,8 @@ def test_inside_nobody_becomes_somebody_else() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 400), max_size=30))
-def test_any_split_is_the_same_session(cuts: list[int]) -> None:
+@pytest.mark.parametrize("where", [{}, WAITS], ids=["at a target", "before it is needed"])
+def test_any_split_is_the_same_session(where: dict[str, bool], cuts: list[int]) -> None:
     """A first segment may be one byte long, and a channel's messages may come in any pieces."""
     stream = (
         opening()
@@ -415,7 +523,7 @@ def test_any_split_is_the_same_session(cuts: list[int]) -> None:
         + plain(n.CHANNEL_EOF, OURS)
         + plain(n.CHANNEL_CLOSE, OURS)
     )
-    played = player()
+    played = player(**where)
     at = 0
     for cut in (*cuts, len(stream)):
         played.client(stream[at : at + cut])
@@ -432,9 +540,12 @@ def test_any_split_is_the_same_session(cuts: list[int]) -> None:
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.integers(90, 100), st.binary(max_size=30)), max_size=8))
-def test_garbage_ends_the_session_or_is_answered(messages: list[tuple[int, bytes]]) -> None:
+@pytest.mark.parametrize("where", [LOBBY, WAITS], ids=WHERE[1:])
+def test_garbage_ends_the_session_or_is_answered(
+    where: dict[str, bool], messages: list[tuple[int, bytes]]
+) -> None:
     """Nothing but a violation comes of it, and nothing of it reaches the target undecided."""
-    played = player(lobby=True)
+    played = player(**where)
     played.client(opening())
     for kind, rest in messages:
         played.client(framed(packet(kind, uint32(OURS), rest)))

@@ -10,7 +10,8 @@ import pytest
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import CHANNELS_MAX
 from hoopproxy.protocols.ssh.codec import PAYLOAD_BYTES, PayloadCodec
-from hoopproxy.protocols.ssh.conversation import LOBBY_REFUSALS, SSHConversation
+from hoopproxy.protocols.ssh.conversation import SSHConversation
+from hoopproxy.protocols.ssh.lobby import REFUSALS_MOST
 from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
 from hoopproxy.testing import FakeSession
 from hoopproxy.testing.playing import Player
@@ -139,9 +140,9 @@ def test_a_target_says_nothing_to_the_client_before_the_gateway_is_logged_in_the
 def test_the_lobby_is_no_place_to_stay() -> None:
     """A flood of channels that nobody can have ends it; each is answered in the protocol's words."""
     player = at("in the lobby")
-    for number in range(LOBBY_REFUSALS + 5):
+    for number in range(REFUSALS_MOST + 5):
         player.client(open_session(number))
-    assert since(player)[0] == [n.CHANNEL_OPEN_FAILURE] * LOBBY_REFUSALS + [n.DISCONNECT]
+    assert since(player)[0] == [n.CHANNEL_OPEN_FAILURE] * REFUSALS_MOST + [n.DISCONNECT]
     assert player.relay.closed is not None
 
 
