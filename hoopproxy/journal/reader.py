@@ -10,6 +10,7 @@ import bisect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from hoopproxy.errors import Damaged
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import (
     ACCEPTED_LOSS,
@@ -234,7 +235,12 @@ class JournalReader:
                 except ValueError:
                     self._judge(segment, following, mark, live)
                     return
-                yield from found
+                try:
+                    yield from found
+                except Damaged:
+                    if following is None or not following.flags & ACCEPTED_LOSS:
+                        raise
+                    return
             self._expected += block.count
             self._offset += block.size
 

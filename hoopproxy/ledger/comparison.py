@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from hoopproxy.journal.record import Record
 from hoopproxy.journal.recovery import sound_segments
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.leaf import BadLeaf, Leaf, Mismatch, Sealed, leaves_of, marker_of
+from hoopproxy.ledger.losses import Loss, is_gap, loss_of
 from hoopproxy.ledger.merkle import HASH_SIZE, fold, leaf_hash
 from hoopproxy.ledger.orders import KINDS, Orders
 from hoopproxy.ledger.report import Report, Unfit
@@ -37,8 +38,9 @@ Progress = Callable[[Folder, Record], None]
 class Comparison:
     """One pass over a journal and the leaves of its tree, side by side.
 
-    :param lags: the journal is a copy, which may end before the tree does. :param told: called after each batch, with
-        its last record. :param say: called with each checkpoint that is on record, and the record's ``jseq``.
+    :param lags: the journal is a copy, which may end before the tree does. :param known: the losses that the asker
+        knows of, as ``journal:gap record``. :param told: called after each batch, with its last record. :param say:
+        called with each checkpoint that is on record, and the record's ``jseq``.
     """
 
     def __init__(
@@ -49,10 +51,12 @@ class Comparison:
         report: Report,
         lags: bool,
         *,
+        known: Collection[str] = (),
         told: Progress,
         say: Callable[[dict[str, Any], int], None],
     ) -> None:
         self._folder, self._lags, self._told, self._say = folder, lags, told, say
+        self._known = known
         self._tiles, self._head, self._report = tiles, head, report
         self._salts, self._marker = Salts(folder), marker_of(folder.path.name)
         self._headers: dict[int, SegmentHeader] = {}
@@ -61,7 +65,8 @@ class Comparison:
         self._orders = Orders()
         self._unread: set[int] = set()  # events that are said to be orders, and can't be read any more
         self._first = self._last = 0
-        self._sealed_from = 0  # the first record that was sealed
+        self._sealed_from = self._sealed_to = 0  # the first and the last record that were sealed
+        self._loss: Loss | None = None  # the one that the leaves are in now
         self._ends: int | None = None  # the first record that is sealed and beyond the journal's end
 
     def run(self) -> None:
@@ -84,11 +89,15 @@ class Comparison:
         self._orders.finish()
         self._account_for_erased()
         self._account_for_retired()
+        self._account_for_lost()
 
     def _account_for_erased(self) -> None:
         """Each stub was ordered by an event that is on record behind it."""
         for by in sorted(self._report.erased):
             if by in self._orders.events or (self._lags and by > self._last):
+                continue
+            if any(loss.covers(by) for loss in self._report.lost):
+                self._report.notes.append(f"event {by}, which is said to have ordered an erasing, is lost")
                 continue
             if by not in self._unread:
                 raise Unfit(
@@ -105,11 +114,34 @@ class Comparison:
             f"the journal begins with record {self._first}, and nothing on record says that retention removed what was"
             " before: it was moved away, or removed by somebody else"
         )
-        if not (report.closed or report.erased or self._orders.interrupted):
+        if not (report.closed or report.erased or report.lost or self._orders.interrupted):
             raise Unfit(what, self._sealed_from)
         report.notes.append(
-            what + "; the event that would say so may be one that was interrupted or can't be read"
+            what + "; the event that would say so may be one that was interrupted, is lost or can't be read"
         )
+
+    def _account_for_lost(self) -> None:
+        """Who gives up what was sealed may have had a reason of his own: somebody has to look, and to say so."""
+        for loss in self._report.lost:
+            if not loss.sealed:
+                continue
+            what = f"{loss.sealed:,} sealed records before record {loss.gap} are lost"
+            first = loss.first
+            if loss.gap > self._sealed_to:
+                raise Unfit(
+                    f"{what}, and that record, which says that this was accepted, is not sealed yet", first
+                )
+            if first is None:
+                raise Unfit(
+                    f"{what}, and that record, which may say that this was accepted, can't be read", first
+                )
+            name = f"{self._report.journal}:{loss.gap}"
+            if name not in self._known:
+                raise Unfit(
+                    f"{what}: an operator accepted that, and the event after that record says who. When you have looked"
+                    f" at it, --lost {name} makes it no problem any more",
+                    first,
+                )
 
     def _find_orders(self, is_whole: bool) -> None:
         """Each session without a salt was erased by an order that is on record."""
@@ -118,7 +150,7 @@ class Comparison:
         try:
             for key_id, (count, first) in self._unsalted.items():
                 by = self._orders.of(str(uuid.UUID(bytes=keys.get(key_id).session)))
-                if not by and is_whole and not report.closed:
+                if not by and is_whole and not report.closed and not report.lost:
                     raise Unfit(f"the salt of record {first} was destroyed, but nobody ordered that", first)
                 report.unsalted[by] = report.unsalted.get(by, 0) + count
                 report.checked -= count
@@ -129,22 +161,61 @@ class Comparison:
         first = next(records, None)
         if first is None:
             return self._emptied(leaves)
-        self._first = first.jseq
-        records = chain([first], records)
+        self._first, records = first.jseq, chain([first], records)
+        loss = self._loss_before(first)
+        if loss is not None and loss.first is not None:
+            self._first = min(loss.first, first.jseq)
         for data in leaves:
             leaf = self._leaf(data)
-            self._sealed_from = self._sealed_from or leaf.jseq
+            self._sealed_from, self._sealed_to = self._sealed_from or leaf.jseq, leaf.last
             self._report.sealed += len(leaf)
-            gone = min(max(first.jseq - leaf.jseq, 0), len(leaf))
+            gone = min(max(self._first - leaf.jseq, 0), len(leaf))
             self._report.retired += gone
-            if gone == len(leaf):
+            if gone == len(leaf) or self._is_lost(leaf.jseq + gone, leaf.last):
                 continue
             batch = list(islice(records, len(leaf) - gone))
+            wanted = len(leaf) - gone
+            if batch and batch[-1].jseq != leaf.jseq + gone + len(batch) - 1:
+                batch, behind = self._without_lost(batch, leaf.jseq + gone, leaf.last)
+                records = chain(behind, records)
+                wanted = len(batch) if behind else wanted
             self._side_by_side(batch, leaf, data, gone)
-            if len(batch) < len(leaf) - gone:
+            if len(batch) < wanted:
                 self._ends = leaf.jseq + gone + len(batch)
                 return
         self._unsealed(records)
+
+    def _is_lost(self, first: int, last: int) -> bool:
+        """Whether all of these sealed records are in the loss that the leaves have come to."""
+        loss = self._loss
+        if loss is None or not (loss.covers(first) and loss.covers(last)):
+            return False
+        loss.sealed += last - first + 1
+        return True
+
+    def _without_lost(self, batch: list[Record], first: int, last: int) -> tuple[list[Record], list[Record]]:
+        """A batch that leaves out a number from ``first`` on: what is before an accepted loss, and what is behind it.
+        All of it, and nothing, if no loss accounts for what is missing.
+        """
+        at = next(at for at, record in enumerate(batch) if record.jseq != first + at)
+        loss = self._loss_before(batch[at])
+        if loss is None or not (loss.covers(first + at) and loss.covers(last)):
+            return batch, []
+        self._loss = loss
+        self._is_lost(first + at, last)
+        return batch[:at], batch[at:]
+
+    def _loss_before(self, record: Record) -> Loss | None:
+        """The accepted loss in whose place a record stands; each is told of once, where it is come to."""
+        if record.kind != Kind.GAP or not is_gap(record, self._any_header(record.segment)):
+            return None
+        known = self._report.lost
+        if not known or known[-1].gap != record.jseq:
+            try:
+                known.append(loss_of(record))
+            except ValueError as error:
+                raise Unfit(str(error), record.jseq) from error
+        return known[-1]
 
     def _unsealed(self, records: Iterator[Record]) -> None:
         """What is newer than the newest checkpoint: of a second or so, while the process that seals runs."""
@@ -214,10 +285,13 @@ class Comparison:
         except (Mismatch, ValueError) as error:
             raise Unfit(str(error), record.jseq) from error
 
-    def _header(self, number: int) -> SegmentHeader:
+    def _any_header(self, number: int) -> SegmentHeader:
         if number not in self._headers:
             self._headers = {header.number: header for header in sound_segments(self._folder)}
-        header = self._headers[number]
+        return self._headers[number]
+
+    def _header(self, number: int) -> SegmentHeader:
+        header = self._any_header(number)
         if not header.flags & REWRITTEN:
             raise Unfit(f"segment {number} holds erased records, but doesn't say who ordered that")
         return header
@@ -225,6 +299,8 @@ class Comparison:
     def _collect(self, batch: Sequence[Record]) -> None:
         erased = self._report.erased
         for record in batch:
+            if record.kind == Kind.GAP:
+                self._loss_before(record)
             if record.is_closed and record.kind == Kind.EVENT:
                 self._report.closed += 1
             if record.jseq in erased and (record.is_closed or record.kind == Kind.STUB):

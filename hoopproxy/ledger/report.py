@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from hoopproxy.errors import HoopproxyError
+from hoopproxy.ledger.losses import Loss
 
 __all__ = ["Report", "Unfit"]
 
@@ -28,7 +29,8 @@ class Report:
         are destroyed, so nothing proves them. 0: the copy ends before the order. :ivar retired: records that the
         tree has and the journal no longer begins with. :ivar unsealed: records after the newest checkpoint.
     :ivar closed: events that are encrypted and could not be read: checkpoints among them were not looked at.
-    :ivar pinned: a key that the asker brought vouches for the newest checkpoint.
+    :ivar lost: what an operator accepted as lost, in order; sealed ones among these are a ``problem``, unless the asker
+        knows of that loss. :ivar pinned: a key that the asker brought vouches for the newest checkpoint.
     """
 
     journal: str
@@ -44,6 +46,7 @@ class Report:
     checkpoints: int = 0
     erased: dict[int, int] = attrs.field(factory=dict)
     unsalted: dict[int, int] = attrs.field(factory=dict)
+    lost: list[Loss] = attrs.field(factory=list)
     pinned: bool = False
     notes: list[str] = attrs.field(factory=list)
     problem: str | None = None

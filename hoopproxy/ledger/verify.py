@@ -11,7 +11,7 @@ the disk agrees with itself, and the report says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
@@ -43,6 +43,7 @@ class Verification:
     """Verify the journals of a state directory, one :meth:`journal` after the other, then :meth:`finish`.
 
     :param pins: public keys that the asker trusts. :param kept: checkpoints that the asker kept elsewhere.
+    :param known: losses that an operator accepted and the asker knows of, as ``journal:gap record``.
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class Verification:
         pins: Sequence[VerifierKey] = (),
         kept: Sequence[Said] = (),
         progress: Progress = lambda folder, record: None,
+        known: Collection[str] = (),
     ) -> None:
-        self._pins, self._kept, self._progress = pins, kept, progress
+        self._pins, self._kept, self._progress, self._known = pins, kept, progress, known
         self._said: dict[str, list[Said]] = {}
         self._trees: dict[str, tuple[Epochs, Tiles]] = {}
         self.reports: dict[str, Report] = {}
@@ -129,7 +131,9 @@ class Verification:
         report.leaves, report.root = head.size, head.root.hex()
         tiles = Tiles(ledger.read, head.size)
         self._trees[report.journal] = epochs, tiles
-        Comparison(folder, tiles, head, report, lags, told=self._progress, say=self.say).run()
+        Comparison(
+            folder, tiles, head, report, lags, known=self._known, told=self._progress, say=self.say
+        ).run()
 
     def _head(self, ledger: LedgerFolder, epochs: Epochs, report: Report) -> Checkpoint:
         data = ledger.read_or_none(CHECKPOINT)

@@ -64,20 +64,25 @@ def encrypted(state: Path) -> Trail:
     pyrage = pytest.importorskip("pyrage")
     auditor = pyrage.x25519.Identity.generate()
     trail = Trail(state)
+    sealed_from_now(trail, str(auditor.to_public()))
+    (state / "reader-key").write_bytes(bytes(32))
+    (state / "auditor.txt").write_text(f"{auditor}\n")
+    return trail
+
+
+def sealed_from_now(trail: Trail, recipient: str) -> None:
+    """The trail's journal goes on under another writer, which encrypts."""
     trail.journal.stop()
-    trail.folder = type(trail.folder).acquire(state)
+    trail.folder = type(trail.folder).acquire(trail.state)
     trail.journal = Journal(
         trail.folder,
         clock=lambda: trail.now,
         wall=lambda: trail.now,
         threaded=False,
         options=JournalOptions(reserve_bytes=0),
-        sealing=Sealing((str(auditor.to_public()),), bytes(32)),
+        sealing=Sealing((recipient,), bytes(32)),
     )
     trail.journal.start()
-    (state / "reader-key").write_bytes(bytes(32))
-    (state / "auditor.txt").write_text(f"{auditor}\n")
-    return trail
 
 
 class House:
@@ -167,10 +172,13 @@ class House:
     def kinds(self) -> list[str]:
         return [event.kind for event in self.said]
 
-    def verified(self, *, pins: Sequence[Any] = (), kept: Sequence[bytes] = ()) -> Report:
+    def verified(
+        self, *, pins: Sequence[Any] = (), kept: Sequence[bytes] = (), known: Sequence[str] = ()
+    ) -> Report:
         """What ``audit verify`` finds."""
         self.trail.journal.commit_now()
-        verification = Verification(pins, [Said(note, f"kept {n}") for n, note in enumerate(kept)])
+        said = [Said(note, f"kept {n}") for n, note in enumerate(kept)]
+        verification = Verification(pins, said, known=known)
         verification.journal(self.folder, self.store)
         (report,) = verification.finish()
         return report
@@ -196,26 +204,28 @@ def rewritten_segment(
     swap: int = 0,
     stubs: frozenset[int] = frozenset(),
     by: int = 0,
+    segment: int = 0,
 ) -> None:
     """Write the only segment again with other bodies (``None``: without the record), every checksum in order.
 
     :param swap: this record and the next change places. :param stubs: these become stubs, as event ``by`` ordered.
+    :param segment: which one, if there are more; then no record is left out.
     """
-    (number,) = folder.segments()
+    number = segment or folder.segments()[0]
+    assert segment or len(folder.segments()) == 1
     with JournalReader(folder) as reader:
-        records = list(reader)
+        records = [record for record in reader if record.segment == number]
     said = [(each.kind, each.flags, each.key_id, change(each.jseq, each.body)) for each in records]
     if swap:
         said[swap - 1], said[swap] = said[swap], said[swap - 1]
     kept = [
         (Kind.STUB if jseq in stubs else kind, flags, key_id, body)
-        for jseq, (kind, flags, key_id, body) in enumerate(said, 1)
+        for jseq, (kind, flags, key_id, body) in enumerate(said, records[0].jseq)
         if body is not None
     ]
     path = folder.segment(number)
-    header = attrs.evolve(
-        SegmentHeader.decode(path.read_bytes()), flags=REWRITTEN if stubs else 0, rewritten_by=by
-    )
+    header = attrs.evolve(SegmentHeader.decode(path.read_bytes()), rewritten_by=by)
+    header = attrs.evolve(header, flags=header.flags & ~REWRITTEN | (REWRITTEN if stubs else 0))
     raw = encode_records(
         [kind | flags << 8 for kind, flags, _, _ in kept],
         [key_id for _, _, key_id, _ in kept],
@@ -230,7 +240,7 @@ def rewritten_segment(
         seed=header.seed,
         keys={key_id for _, _, key_id, _ in kept},
         count=len(kept),
-        first=1,
+        first=records[0].jseq,
         durable=0,
         time=T0,
     )

@@ -37,6 +37,13 @@ _EVERY = 64
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A checkpoint that you kept elsewhere (the `note` of an audit.checkpoint). Can be given often.",
 )
+@click.option(
+    "--lost",
+    "lost",
+    multiple=True,
+    metavar="JOURNAL:RECORD",
+    help="You know of the loss that an operator accepted and this record tells of. Can be given often.",
+)
 @as_json
 @click.pass_context
 def verify(
@@ -45,6 +52,7 @@ def verify(
     config: Path | None,
     keys: tuple[str, ...],
     checkpoints: tuple[Path, ...],
+    lost: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Verify every journal against its tree, and the tree against its checkpoints. Changes nothing.
@@ -71,7 +79,7 @@ def verify(
                 if report is not None:
                     bar.update(report)
 
-        verification = Verification(pins, kept, progress)
+        verification = Verification(pins, kept, progress, lost)
         for folder, ledger in found:
             try:
                 verification.journal(folder, ledger, lags=archive_named() is not None)
@@ -109,6 +117,11 @@ def _text(report: Report, has_anchor: bool) -> str:
         lines.append(
             f"  {count:,} records are of sessions that {order} erased; this copy still has them, and their salts are"
             " destroyed: nothing proves them"
+        )
+    for loss in report.lost:
+        which = "records up to" if loss.first is None else f"records {loss.first} to"
+        lines.append(
+            f"  {which} {loss.last} are lost, as record {loss.gap} tells; {loss.sealed:,} of them are in the tree"
         )
     if report.retired:
         lines.append(f"  {report.retired:,} records are in the tree and no longer in the journal (retention)")
