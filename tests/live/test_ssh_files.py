@@ -470,3 +470,41 @@ def test_a_refusal_overtakes_what_the_target_has_not_sent_yet(through: Through) 
     assert int(behind) < 300
     (denied,) = [each for each in through.events() if each["kind"] == "command.denied"]
     assert denied["event"]["verb"] == "SFTP RMDIR"
+
+
+ASIDE = """
+import struct, sys, paramiko
+transport = paramiko.Transport(("127.0.0.1", int(sys.argv[1])))
+transport.connect(username="writer=box", password=sys.argv[2])
+channel = transport.open_session()
+channel.invoke_subsystem("sftp")
+string = lambda data: struct.pack(">I", len(data)) + data
+channel.sendall(string(struct.pack(">BI", 1, 3)))
+channel.recv(1000)
+rmdir = string(struct.pack(">BI", 15, 7) + string(sys.argv[3].encode()))
+write = struct.pack(">BI", 6, 7) + string(b"none") + struct.pack(">QI", 0, len(rmdir))
+aside = paramiko.Message()
+aside.add_byte(bytes([95]))
+aside.add_int(channel.remote_chanid)
+aside.add_int(1)
+aside.add_string(struct.pack(">I", len(write) + len(rmdir)) + write)
+transport._send_user_message(aside)
+channel.sendall(rmdir)
+print("answer", channel.recv(1000))
+"""
+
+
+def test_a_request_is_not_hidden_behind_data_that_the_target_does_not_read(through: Through) -> None:
+    """sshd passes over extended data of a client's: the head of a WRITE there, read as SFTP, made the next request,
+    which the role denies, the content of a file. It went on, and was on no record."""
+    need.python_module("paramiko")
+    stays = through.there / "stays"
+    stays.mkdir()
+    stays.chmod(0o777)
+    said = through.run(
+        sys.executable, "-c", ASIDE, str(through.gateway.ssh.port), PEOPLE["writer"].password, str(stays)
+    )
+    assert "answer b''" in said
+    assert stays.is_dir()
+    (event,) = [each for each in through.events() if each["kind"] == "session.violation"]
+    assert "EXTENDED_DATA" in event["reason"]

@@ -68,7 +68,7 @@ class Carrying(Partings):
     def _client_data(self, frame: Frame) -> Iterator[Command]:
         payload = self._client_codec.payload(frame)
         channel = self.channels.of_client(int.from_bytes(payload[1:5], "big"))
-        data, offset, _ = _data_of(payload, frame.kind)
+        data, offset, _ = _data_of(payload, n.CHANNEL_DATA)
         size = len(data)
         if channel.client_eof:
             raise ProtocolViolation("data behind the end of data")

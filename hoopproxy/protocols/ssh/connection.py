@@ -86,6 +86,7 @@ def _goodbye(peer: str, frame: Frame) -> Event:
 
 _Handler = Callable[[Connection, Frame], Iterator[Command]]
 
+# No client has extended data to send, and servers pass over it: read here, it would be what no program ever saw.
 _CLIENT: Final[Mapping[int, _Handler]] = {
     n.DISCONNECT: Connection._client_disconnects,
     n.GLOBAL_REQUEST: Connection._client_global,
@@ -96,7 +97,6 @@ _CLIENT: Final[Mapping[int, _Handler]] = {
     n.CHANNEL_OPEN_FAILURE: Connection._client_refuses,
     n.CHANNEL_WINDOW_ADJUST: Connection._client_adjusts,
     n.CHANNEL_DATA: Connection._client_data,
-    n.CHANNEL_EXTENDED_DATA: Connection._client_data,
     n.CHANNEL_EOF: Connection._client_eof,
     n.CHANNEL_CLOSE: Connection._client_closes,
     n.CHANNEL_REQUEST: Connection._client_request,

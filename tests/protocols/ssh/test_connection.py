@@ -137,9 +137,10 @@ VIOLATIONS = {
     "a confirmation of nothing": ("client", confirm(10)),
     "a window over 2^32-1": ("client", adjust(10, 2**32 - 1)),
     "bytes behind the end of a message": ("client", framed(packet(n.CHANNEL_EOF, uint32(10), b"x"))),
-    "extended data of another type": (
-        "client",
-        framed(packet(n.CHANNEL_EXTENDED_DATA, uint32(10), uint32(2), string(b"x"))),
+    "the client's extended data": ("client", stderr(b"x", 10)),
+    "the target's extended data of another type": (
+        "target",
+        framed(packet(n.CHANNEL_EXTENDED_DATA, uint32(0), uint32(2), string(b"x"))),
     ),
     "a length that lies": ("client", framed(packet(n.CHANNEL_DATA, uint32(10), uint32(9), b"x"))),
     "data beyond the client's window": ("target", b"".join(data(b"x" * PACKET, 0) for _ in range(4))),
