@@ -105,6 +105,23 @@ def verbs(text: str, **options: bool | None) -> list[tuple[str, ...]]:
         ("CREATE SCHEMA s CREATE TABLE t () GRANT ALL ON t TO bob",
          [("CREATE", "CREATE SCHEMA", "CREATE TABLE", "GRANT")]),
         ("CREATE TABLE t AS EXECUTE p", [("CREATE", "CREATE TABLE", "EXECUTE")]),
+        ("CREATE TABLE t AS WITH x AS (DELETE FROM y RETURNING *) TABLE x",
+         [("CREATE", "CREATE TABLE", "WITH", "DELETE")]),
+        ("CREATE TEMP TABLE t (a) WITH (fillfactor = 70) AS (WITH RECURSIVE x AS MATERIALIZED (UPDATE y SET a = 1 "
+         "RETURNING 1), z AS (INSERT INTO y VALUES (1) RETURNING 1) SELECT 1)",
+         [("CREATE", "CREATE TABLE", "WITH", "UPDATE", "INSERT")]),
+        ("EXPLAIN ANALYZE CREATE TABLE t AS WITH \"x\" AS (MERGE INTO y USING z ON a WHEN MATCHED THEN DELETE "
+         "RETURNING 1) SELECT 1", [("EXPLAIN", "CREATE", "CREATE TABLE", "WITH", "MERGE", "DELETE")]),
+        ("CREATE TABLE t (insert int, update timestamp with time zone, b timestamp without time zone, delete int "
+         "REFERENCES x ON UPDATE CASCADE ON DELETE CASCADE, CHECK (a > 1)) WITH (fillfactor = 70)",
+         [("CREATE", "CREATE TABLE")]),
+        ("CREATE TABLE t AS WITH x (a) AS (SELECT 1 FOR UPDATE) SELECT 1 WITH NO DATA",
+         [("CREATE", "CREATE TABLE", "WITH")]),
+        ('CREATE TABLE t AS WITH U&"x" AS (DELETE FROM y RETURNING 1) SELECT 1 WITH DATA',
+         [("CREATE", "CREATE TABLE", "WITH", "DELETE")]),
+        ("CREATE TABLE t AS SELECT 1 WITH NO DATA", [("CREATE", "CREATE TABLE")]),
+        ("CREATE UNLOGGED TABLE t AS SELECT 1 WITH DATA; DROP TABLE x",
+         [("CREATE", "CREATE TABLE"), ("DROP", "DROP TABLE")]),
         ("CREATE BLOB x", [("CREATE", UNCLASSIFIED)]),
         ("CREATE RULE r AS ON INSERT TO t DO (DELETE FROM a; DELETE FROM b); DROP ROLE x",
          [("CREATE", "CREATE RULE"), ("DROP", "DROP ROLE")]),

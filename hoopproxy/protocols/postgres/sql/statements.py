@@ -249,14 +249,19 @@ class _Reader:
             self._elements()
 
     def _elements(self) -> None:
-        for kind, start, end in skimmer("create|grant|execute", backslash=self._backslash).over(
-            self._text, self._pos
-        ):
+        words = "create|grant|execute|with"
+        for kind, start, end in skimmer(words, backslash=self._backslash).over(self._text, self._pos):
             self._pos = start
             if kind == "punct":
                 return
             self._pos = end
             word = bytes(self._text[start:end]).upper()
+            if word == b"WITH":
+                if self._names_queries(end):
+                    self._verbs.append("WITH")
+                    self._inner("update|delete|insert|merge|then|key|for")
+                    return
+                continue
             if word != b"CREATE":
                 self._verbs.append(word.decode())
                 continue
@@ -265,6 +270,15 @@ class _Reader:
                 thing, self._pos = self._next()
             self._verbs.append(f"CREATE {thing.decode()}" if thing in OBJECTS else "CREATE")
         self._pos = len(self._text)
+
+    def _names_queries(self, pos: int) -> bool:
+        """Whether the WITH that ends at `pos` is a query's, not one of storage parameters, time zone or data."""
+        name, end = self._peek(pos)
+        if not name:
+            return self._text[end : end + 1] == b'"'
+        after, where = self._peek(end)
+        follows = self._text[where : where + 1]
+        return name in (b"RECURSIVE", b"U") or after == b"AS" or (not after and follows == b"(")
 
     def _setting(self, verb: bytes) -> None:
         """SET and RESET: whether it changes who one is."""
