@@ -103,7 +103,7 @@ class Follower:
         try:
             for folder in journals(self._state, self._files):
                 if folder.id not in self.streams:
-                    self._add(Stream(folder))
+                    self._add(Stream(folder, monotonic=self._clock.seconds))
             moved = [stream.look() for stream in self.streams.values()]
         except OSError as problem:
             self._tell(f"the journals can't be looked at: {problem.strerror or type(problem).__name__}")

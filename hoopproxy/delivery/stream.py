@@ -1,12 +1,14 @@
 """One journal as it grows, decoded once for everybody who is near its end.
 
 The newest records that were read are kept, up to some bytes. Who wants one of those gets it from there; who is
-further behind reads the disk with a reader of his own until he is near enough. Nobody is ever waited for.
+further behind reads the disk with a reader of his own until he is near enough. That costs as much again, so those in
+front wait a moment for one who is about to drop out of it; how long in all is bounded (:class:`_Patience`).
 """
 
 from __future__ import annotations
 
 import bisect
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -36,6 +38,8 @@ _RECORD_OVERHEAD: Final = 300  # bytes of memory that a decoded record takes bes
 _TURN_OVERHEAD: Final = 1500
 _KEYS_KEPT: Final = 65536
 _TRIES: Final = 3
+_PATIENCE_SECONDS: Final = 0.2
+_PATIENCE_PART: Final = 0.5
 
 
 @attrs.frozen
@@ -124,11 +128,49 @@ class _Reading:
         return Batch(tuple(found), size) if found else None
 
 
-class Stream:
-    """One journal. ``head`` is the newest watermark that was looked at."""
+class _Patience:
+    """How long those in front may wait for those behind: a fifth of a second, and half of the time that passes."""
 
-    def __init__(self, folder: Folder, window_bytes: int = WINDOW_BYTES) -> None:
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._left, self._at = _PATIENCE_SECONDS, monotonic()
+        self._is_waiting = False
+
+    def go_on(self) -> None:
+        """Nobody has to be waited for."""
+        self._pass(self._monotonic())
+        self._is_waiting = False
+
+    def wait(self) -> bool:
+        """Somebody should be waited for; whether there is patience left for it."""
+        self._pass(self._monotonic())
+        self._is_waiting = self._left > 0
+        return self._is_waiting
+
+    def _pass(self, now: float) -> None:
+        passed, self._at = now - self._at, now
+        if self._is_waiting:
+            self._left -= passed
+        else:
+            self._left = min(_PATIENCE_SECONDS, self._left + passed * _PATIENCE_PART)
+
+
+class Stream:
+    """One journal. ``head`` is the newest watermark that was looked at.
+
+    :ivar is_held: the last :meth:`shared` had nothing because somebody is waited for, and there may be more in a moment.
+    :param monotonic: seconds.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        window_bytes: int = WINDOW_BYTES,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.folder, self._window_bytes = folder, window_bytes
+        self._patience = _Patience(monotonic)
+        self.is_held = False
         self.head: Mark = NO_MARK
         self.is_live = False
         self._window: deque[Batch] = deque()
@@ -176,6 +218,7 @@ class Stream:
 
         :raises LookupError: it is too far behind.
         """
+        self.is_held = False
         if self._shared is None or position > self._end:
             self._restart(position)
         elif position < self._end:
@@ -195,6 +238,11 @@ class Stream:
         if self._at_end_of == self.head.jseq:
             return None
         self._forget_taken()
+        if self._window_size + BATCH_BYTES <= self._window_bytes:
+            self._patience.go_on()
+        elif self._patience.wait():
+            self.is_held = True
+            return None
         try:
             batch = shared.read()
         except BaseException:

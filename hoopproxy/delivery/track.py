@@ -25,6 +25,8 @@ Tell = Callable[[str], None]
 InThread = Callable[[Callable[[], None]], "Deferred[Any]"]
 
 UNREADABLE_SECONDS: Final = 30.0
+_HELD_SECONDS: Final = 0.005
+"""Until it is looked again whether somebody further behind has caught up."""
 
 
 class Track:
@@ -176,7 +178,9 @@ class Track:
     def _turn(self) -> None:
         found = self._pending or self._next()
         if found is None:
-            if self._worked:
+            if any(view.stream.is_held for view in self._views.values()):
+                self._later(_HELD_SECONDS)
+            elif self._worked:
                 self.tick()  # caught up: what time drives, once
             return
         self._pending = view, batch = found

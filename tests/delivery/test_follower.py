@@ -63,6 +63,8 @@ def test_one_that_is_slow_holds_up_nobody(files: MemoryFiles, journal: Journal) 
     for _ in range(40):  # far beyond what is kept in memory
         write(journal, 100, size=3000)
         following.poke(journal)
+    for _ in range(50):  # a fifth of a second may be waited for it, and some turns
+        following.clock.advance(0.005)
     assert len(quick.numbers()) == 4002
     assert slow.numbers() == [1, 2]
     assert following.follower.tracks[0].lag().records == 4002
@@ -170,6 +172,7 @@ def test_a_segment_that_goes_while_it_is_waited_for_is_a_gap_too(
     for _ in range(60):
         write(journal, 50, size=4000)
         following.poke(journal)
+        following.clock.advance(0.01)  # so long that nobody waits for the slow one any more
     for number in journal.folder.segments()[1:4]:
         files.unlink(journal.folder.segment(number))
     files.unlink(journal.folder.segment(journal.folder.segments()[0]))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import time
+from collections.abc import Callable
 
 import pytest
 
-from hoopproxy.delivery.stream import Stream, View
+from hoopproxy.delivery.stream import BATCH_BYTES, Stream, View
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.writer import Journal
 
@@ -26,8 +28,20 @@ def more(journal: Journal, stream: Stream) -> None:
     stream.look()
 
 
-def followed(journal: Journal, count: int) -> tuple[Stream, list[View]]:
-    stream = Stream(journal.folder)
+class Seconds:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def followed(
+    journal: Journal, count: int, monotonic: Callable[[], float] = time.monotonic, **given: int
+) -> tuple[Stream, list[View]]:
+    stream = Stream(journal.folder, monotonic=monotonic, **given)
     more(journal, stream)
     return stream, [View(stream, 1) for _ in range(count)]
 
@@ -65,10 +79,10 @@ def test_the_slower_one_finds_all_of_it_there(journal: Journal) -> None:
 
 
 def test_nothing_is_kept_for_one_who_is_far_behind_or_gone(journal: Journal) -> None:
-    stream, (one, far, gone) = followed(journal, 3)
-    stream._window_bytes = 1
-    while take(one):
-        pass
+    clock = Seconds()
+    stream, (one, far, gone) = followed(journal, 3, clock, window_bytes=1)
+    while take(one) or stream.is_held:
+        clock.now += 1
     stream._window_bytes = 1 << 30
     assert not stream._window, "it is kept for one who is too far behind to find it"
     gone.position = one.position
@@ -80,3 +94,53 @@ def test_nothing_is_kept_for_one_who_is_far_behind_or_gone(journal: Journal) -> 
     while take(far):
         pass
     assert far.position > one.position
+
+
+def test_those_in_front_wait_for_one_who_would_drop_out(journal: Journal) -> None:
+    stream, (fast, slow) = followed(journal, 2, Seconds(), window_bytes=2 * BATCH_BYTES)
+    while take(fast):
+        pass
+    assert stream.is_held
+    assert fast.position <= stream.head.jseq
+    while take(slow):
+        assert slow._own is None, "it had to read the disk"
+        while take(fast):
+            pass
+    assert not stream.is_held
+    assert fast.position == slow.position == stream.head.jseq + 1
+
+
+def test_nobody_waits_for_long(journal: Journal) -> None:
+    clock = Seconds()
+    stream, (fast, stuck) = followed(journal, 2, clock, window_bytes=2 * BATCH_BYTES)
+    waited = 0.0
+    while take(fast) or stream.is_held:
+        if stream.is_held:
+            clock.now += 0.005
+            waited += 0.005
+    assert fast.position == stream.head.jseq + 1
+    assert 0.19 < waited < 0.22
+    more(journal, stream)
+    while take(fast):
+        pass
+    assert not stream.is_held, "it waits again for one whom it has left behind"
+    assert take(stuck)
+    assert stuck._own is not None
+
+
+def test_one_who_is_always_slow_costs_the_others_no_more_than_half_of_their_time(journal: Journal) -> None:
+    clock = Seconds()
+    stream, (fast, slow) = followed(journal, 2, clock, window_bytes=2 * BATCH_BYTES)
+    waited = 0.0
+    for number in range(20_000):
+        if number % 400 == 0:  # two seconds for a batch
+            take(slow)
+        if not take(fast):
+            if not stream.is_held:
+                more(journal, stream)
+                continue
+            waited += 0.005
+        clock.now += 0.005
+        if clock.now > 1010:
+            break
+    assert waited <= 0.2 + 0.5 * (clock.now - 1000)
