@@ -369,9 +369,9 @@ def test_a_sink_that_is_down_for_long_takes_no_more_memory(files: MemoryFiles, j
     there.start()
     for _ in range(30):
         write(journal, 100, size=3000)
+        taker.objects.clear()
         there.poke(journal)
         there.clock.advance(0.01)  # so long that nobody waits for it any more
-        taker.objects.clear()
     (stream,) = there.follower.streams.values()
     assert stream._window_size <= streams.WINDOW_BYTES
     assert len(stream._window) < 30
