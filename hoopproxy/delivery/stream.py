@@ -158,7 +158,7 @@ class _Patience:
 class Stream:
     """One journal. ``head`` is the newest watermark that was looked at.
 
-    :ivar is_held: the last :meth:`shared` had nothing because somebody is waited for, and there may be more in a moment.
+    :ivar is_held: the last :meth:`shared` had nothing because somebody is waited for: there may be more in a moment.
     :param monotonic: seconds.
     """
 
