@@ -367,18 +367,17 @@ def test_a_sink_that_is_down_for_long_takes_no_more_memory(files: MemoryFiles, j
     )
     there.plugin.answers.append(Deferred())
     there.start()
-    for number in range(30):
+    for _ in range(40):
         write(journal, 100, size=3000)
         there.poke(journal)
         for _ in range(10):  # in all, longer than anybody waits for it
             there.clock.advance(0.005)
-        assert taker.objects or number < 5
         taker.objects.clear()
     (stream,) = there.follower.streams.values()
     assert stream._window_size <= streams.WINDOW_BYTES
-    assert len(stream._window) < 30
+    assert len(stream._window) < 40
     (position,) = there.follower.tracks[-1].positions.values()
-    assert position == 3001
+    assert position == 4001
 
 
 def test_one_that_blocked_the_process_waits_and_says_so(files: MemoryFiles, journal: Journal) -> None:
