@@ -74,7 +74,7 @@ class FileSource:
             try:
                 problem = _facts_problem(os.fstat(descriptor))
                 if problem is not None:
-                    raise SecretUnavailable(f"{reference}: {problem}")
+                    raise SecretUnavailable(f"{reference}: {problem.removeprefix('but ')}")
                 with open(descriptor, "rb", closefd=False) as stream:
                     value = stream.read(MAXIMUM_SECRET + 2)
             finally:

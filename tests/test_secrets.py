@@ -60,7 +60,8 @@ def test_a_secret_is_read_again_each_time(tmp_path: Path) -> None:
 
 def test_files_that_can_not_be_a_secret_fail_with_a_sentence(tmp_path: Path) -> None:
     """Readable by everyone, empty, endless, a pipe, a folder, gone: each fails closed and without hanging."""
-    assert "0604" in result(resolve(write(tmp_path, b"pencil", 0o604)))
+    open_to_all = "it has mode 0604, so everyone can read or write it; use 0600 or 0640"
+    assert result(resolve(write(tmp_path, b"pencil", 0o604))) == f"file:secret: {open_to_all}"
     assert "0602" in result(resolve(write(tmp_path, b"pencil", 0o602)))
     assert result(resolve(write(tmp_path, b"pencil", 0o640))) == b"pencil"
     assert result(resolve(write(tmp_path, b""))) == "file:secret: is empty"

@@ -30,12 +30,14 @@ def reload(ctx: click.Context, config: Path | None, control: Path | None, as_jso
     else:
         for problem in found.get("problems", []):
             click.echo(inert(str(problem)), err=True)
-        for change in found.get("changes", []):
+        changes, restart = found.get("changes", []), found.get("needs_restart", [])
+        for change in changes:
             click.echo(inert(f"{change['key']}: {_shown(change['old'])} -> {_shown(change['new'])}"))
-        for key in found.get("needs_restart", []):
+        for key in restart:
             click.echo(inert(f"{key} needs a restart"), err=True)
         if found.get("reloaded"):
-            click.echo(f"reloaded: {len(found.get('changes', []))} changes, in force for new sessions")
+            applied = sum(change["key"] not in restart for change in changes)
+            click.echo(f"reloaded: {applied} changes, in force for new sessions")
         else:
             click.echo("not reloaded: the old configuration stays in force", err=True)
     ctx.exit(0 if found.get("reloaded") else 1)

@@ -87,7 +87,11 @@ class SessionStart(Event):
 @catalogued("session.refused")
 @attrs.frozen(kw_only=True)
 class SessionRefused(Event):
-    """An identity asked for what no role gives it, or a limit was reached. ``code`` names which."""
+    """An identity asked for what no role gives it, or a limit was reached. ``code`` names which.
+
+    ``startup``: it named no target of several, names that disagree, or a database that can't be asked for; target,
+    account and database are then as it wrote them.
+    """
 
     listener: str
     code: str

@@ -41,6 +41,11 @@ class Outcome:
     needs_restart: Sequence[str] = ()
     problems: Sequence[str] = ()
 
+    @property
+    def applied(self) -> int:
+        """How many of the changes are in force."""
+        return sum(change.key not in self.needs_restart for change in self.changes)
+
 
 def needs_restart(old: conf.Config, new: conf.Config) -> list[str]:
     """The keys that differ and that only a restart brings into force."""
@@ -154,7 +159,7 @@ class Reload:
         for key in outcome.needs_restart:
             self.log.warn("{key} changed, but only a restart brings it into force", key=key)
         if not outcome.problems:
-            self.log.info("reloaded: {count} changes, in force for new sessions", count=len(outcome.changes))
+            self.log.info("reloaded: {count} changes, in force for new sessions", count=outcome.applied)
         event = GatewayConfigChanged(
             config=outcome.digest,
             previous=outcome.previous,

@@ -131,6 +131,7 @@ def _login_failed(summary: SessionSummary, event: Envelope, said: Mapping[str, A
 
 def _started(summary: SessionSummary, event: Envelope, said: Mapping[str, Any]) -> None:
     summary.logged_in, summary.state = True, "live"
+    summary.partial = False  # nothing that is counted came before it
     summary.database, summary.role = _text(said.get("database")), _text(said.get("role"))
     summary.record = _text(said.get("record"))
 

@@ -189,6 +189,14 @@ def test_what_is_out_of_scope_does_not_exist(trail: Trail) -> None:
         assert who == {"alice"}
 
 
+@pytest.mark.parametrize(("first", "partial"), [("session.start", False), ("command.requested", True)])
+def test_what_was_read_from_the_targets_start_on_has_all_rows(first: str, partial: bool) -> None:
+    """Who may read one target is not shown the log-in before it, and was told "at least" of every session there."""
+    summary = SessionSummary(session="s")
+    summary.add({"seq": 2, "kind": first, "time": "2023-11-14T22:13:20.000000Z", "mono": 0, "event": {}})
+    assert summary.partial is partial
+
+
 @pytest.mark.parametrize("name", ["00000000-0000-7000-8000-000000000001", "000000000001", "00000001"])
 def test_a_session_goes_by_its_id_or_the_end_of_it(trail: Trail, name: str) -> None:
     """Ids of one moment begin alike; their ends differ."""

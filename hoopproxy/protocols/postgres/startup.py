@@ -15,7 +15,7 @@ from typing import cast
 import attrs
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.events import Identity, SessionFailed
+from hoopproxy.events import Identity, SessionFailed, SessionRefused
 from hoopproxy.interfaces import ISession
 from hoopproxy.protocols.postgres import messages, requests
 from hoopproxy.protocols.postgres.codec import (
@@ -284,11 +284,11 @@ class Startup:
         try:
             target, self._database = where_to(self._wanted, sni, self._session.targets)
         except NotWanted as refused:
-            return self._refuse(refused.code, refused.sentence)
+            return self._nowhere(self._wanted, refused.code, refused.sentence)
         try:
             self.database = (self._database or b"").decode("utf-8")
         except UnicodeError:
-            return self._refuse("3D000", "the database name is not valid UTF-8")
+            return self._nowhere(self._wanted, "3D000", "the database name is not valid UTF-8")
         return [
             Connect(
                 target=target,
@@ -373,6 +373,21 @@ class Startup:
         if answer.code == "login":
             return say(answer, sentence=f'password authentication failed for user "{self.user}"')
         return say(answer)
+
+    def _nowhere(self, wanted: Wanted, sqlstate: str, sentence: str) -> list[Command]:
+        """Somebody who is logged in named no place that can be asked for: on record with what was named."""
+        asked = None if wanted.database is None else wanted.database.decode("utf-8", "backslashreplace")
+        refused = SessionRefused(
+            listener=self._session.listener,
+            code="startup",
+            target=wanted.name.target,
+            account=wanted.name.account,
+            database=asked,
+        )
+        return [
+            Note(refused, outcome="denied", reason=sentence),
+            *self._end("not admitted", messages.error("FATAL", sqlstate, sentence)),
+        ]
 
     def _refuse(self, sqlstate: str, sentence: str) -> list[Command]:
         return self._end("start-up refused", messages.error("FATAL", sqlstate, sentence))

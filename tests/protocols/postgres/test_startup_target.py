@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hoopproxy.events import SessionFailed
+from hoopproxy.events import SessionFailed, SessionRefused
 from hoopproxy.protocols.postgres import messages
 from hoopproxy.protocols.postgres.parameters import NotWanted, application_name, read_wanted, where_to
 from hoopproxy.protocols.postgres.refusals import SQLSTATES
@@ -104,6 +104,31 @@ def test_a_disagreement_is_told_only_to_who_is_logged_in() -> None:
     stage.from_client(hello(user="alice=app"))
     stage.from_client(messages.password(b"pw"))
     assert error_of(stage.log_in())["C"] == "28000"
+
+
+@pytest.mark.parametrize(
+    ("user", "database", "sni", "asked"),
+    [
+        ("alice+rw=app", b"crm/shop", "crm", ("app", "rw", "crm/shop")),
+        ("alice", b"shop", None, (None, None, "shop")),
+        ("alice=app", b"d" * 64, None, ("app", None, "d" * 64)),
+        ("alice=app", b"\xff", None, ("app", None, r"\xff")),
+    ],
+)
+def test_who_named_no_place_that_can_be_asked_for_is_on_record_with_what_was_named(
+    user: str, database: bytes, sni: str | None, asked: tuple[str | None, ...]
+) -> None:
+    """An identity that tries which targets there are left an end without a reason, and no word of what it tried."""
+    stage = Stage(targets=("app", "crm"))
+    stage.tls(sni=sni)
+    stage.from_client(messages.startup({b"user": user.encode(), b"database": database}))
+    stage.from_client(messages.password(b"pw"))
+    commands = stage.log_in()
+    (note,) = [command for command in commands if isinstance(command, Note)]
+    refused = note.event
+    assert isinstance(refused, SessionRefused)
+    assert (note.outcome, note.reason) == ("denied", error_of(commands)["M"])
+    assert (refused.code, refused.target, refused.account, refused.database) == ("startup", *asked)
 
 
 def test_a_database_name_that_is_not_utf_8_is_refused() -> None:
