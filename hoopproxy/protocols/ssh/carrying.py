@@ -14,17 +14,22 @@ from hoopproxy.protocols.ssh.late import catch_up, comes_late
 from hoopproxy.protocols.ssh.packets import Reader, adjusted, framed, packet, uint32
 from hoopproxy.protocols.ssh.parting import Partings
 from hoopproxy.protocols.ssh.sentences import CLIENT_LEFT
+from hoopproxy.protocols.ssh.sftp import PREFIX, begins
 from hoopproxy.protocols.ssh.steps import Steps
 from hoopproxy.protocols.ssh.watch import Gate, Watcher
 from hoopproxy.wire.commands import (
     FORWARD,
     WITHHOLD,
+    Close,
     Command,
     Completed,
+    Decide,
     Note,
     Redact,
+    Refusal,
     ToClient,
     ToServer,
+    Verdict,
 )
 from hoopproxy.wire.frames import Frame, within
 
@@ -86,6 +91,9 @@ class Carrying(Partings):
         channel.target_window -= size
         channel.stdin += size
         watcher, at = channel.watcher, frame.start + HEADER + offset
+        if channel.first is not None and self._begins_sftp(channel, data):
+            yield from self._unannounced(channel, bytes(data), at)
+            return
         if watcher.gate:
             yield from self._steps(channel).client(bytes(data), at, self.now)
             if isinstance(watcher, Gate) and watcher.outstanding > OUTSTANDING_FREE:
@@ -98,6 +106,49 @@ class Carrying(Partings):
         if told is not None:
             yield from told
         yield FORWARD
+
+    def _begins_sftp(self, channel: Channel, data: memoryview) -> bool:
+        """Whether the input of a program that was asked for as something else is SFTP: targets may run what they like
+        (``ForceCommand``, ``command=`` of a key, a login shell)."""
+        first = (channel.first or b"") + bytes(data[:PREFIX])
+        found = begins(first[:PREFIX])
+        if found is None:
+            channel.first = first
+        elif not found:
+            channel.first = None
+        return bool(found)
+
+    def _unannounced(self, channel: Channel, data: bytes, at: int) -> Iterator[Command]:
+        """It is decided as if it had been asked for, and from here on request by request."""
+        refused = self.permits.subsystem("sftp")
+
+        def decided(verdict: Verdict) -> Iterator[Command]:
+            if verdict.allowed:
+                return self._as_sftp(channel, data, at)
+            refusal = verdict.refusal or Refusal("policy", "policy refuses SFTP")
+            return iter((Close(refusal.code, refusal),))
+
+        self._asked = decided
+        verbs, detail = ("SUBSYSTEM", "SUBSYSTEM sftp"), {"channel": channel.client_id}
+        yield Decide(
+            verbs,
+            len(data),
+            {"verb": "SUBSYSTEM", "verbs": verbs, "text": "sftp", "detail": detail},
+            is_command=False,
+            parent=channel.op,
+            refusal=None if refused is None else Refusal("policy", refused),
+        )
+
+    def _as_sftp(self, channel: Channel, data: bytes, at: int) -> Iterator[Command]:
+        before, gone, channel.first = channel.watcher, channel.first, None
+        if before is None:  # policy took its time, and the target refused the program meanwhile
+            channel.target_window += len(data)
+            if not channel.target_closed:
+                yield ToClient(framed(adjusted(channel.client_id, len(data))), "window")
+            return
+        yield from before.closed(self.now) or ()
+        channel.watcher = self._make("sftp", gone, op=channel.op, channel=channel)
+        yield from self._steps(channel).client(data, at, self.now)
 
     def _target_data(self, frame: Frame) -> Iterator[Command]:
         payload = self._server_codec.payload(frame)

@@ -112,6 +112,7 @@ class Channel:
 
     :ivar kind: its type (``session``). :ivar op: the operation that runs in it, if one does.
     :ivar refused: the target refused the last program that was asked for, and data for it may be on its way.
+    :ivar first: what the client has sent to its program, while that doesn't tell whether it is SFTP; then ``None``.
     :ivar parting: its end, if the gateway refused its program.
     :ivar credit: bytes that we put into the client's window ourselves, and the target doesn't know of: to be taken off
         the client's next adjustments. :ivar late: what the target said that the client's window had no room for
@@ -128,6 +129,7 @@ class Channel:
         "client_window",
         "credit",
         "exit",
+        "first",
         "kind",
         "late",
         "late_bytes",
@@ -167,6 +169,7 @@ class Channel:
         self.op, self.verb, self.began = "", "", 0
         self.exit: dict[str, object] | None = None
         self.watcher: Watcher | None = None
+        self.first: bytes | None = None
         self.pty: Mapping[str, object] | None = None
         self.steps: Steps | None = None
         self.parting: Parting | None = None

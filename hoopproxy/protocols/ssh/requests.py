@@ -105,7 +105,8 @@ class Requests(Partings):
         def begin(verdict: Verdict) -> None:
             channel.op, channel.verb, channel.began = verdict.op, verb, verdict.at
             channel.refused = False
-            channel.watcher = self._make(kind, text, op=verdict.op, channel=channel)
+            channel.watcher = watcher = self._make(kind, text, op=verdict.op, channel=channel)
+            channel.first = None if watcher.gate else b""
 
         return begin
 
@@ -262,7 +263,7 @@ class Requests(Partings):
             yield from self._ours(due, channel)
         if failed and owed.what in PROGRAMS and channel.op:
             op, channel.op, channel.refused = channel.op, "", True
-            watcher, channel.watcher = channel.watcher, None
+            watcher, channel.watcher, channel.first = channel.watcher, None, None
             if channel.steps is not None:
                 yield from channel.steps.abandoned()
             if watcher is not None:

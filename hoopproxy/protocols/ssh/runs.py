@@ -14,6 +14,7 @@ from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.codec import HEADER, PayloadCodec
 from hoopproxy.protocols.ssh.dialogue import Dialogue
 from hoopproxy.protocols.ssh.numbers import CHANNEL_DATA
+from hoopproxy.protocols.ssh.sftp import PREFIX, begins
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.wire.frames import Frame
 
@@ -34,7 +35,7 @@ class Runs(Dialogue):
             return 0
         codec = self._client_codec
         channel = self.channels.by_target.get(_channel_of(codec, frames[0]))
-        if channel is None or not _plain_up(channel):
+        if channel is None or not (_plain_up(channel) and _is_told(channel, codec, frames[0])):
             return 0
         count, size = _run(codec, frames, channel.target_id, channel.target_window, channel.target_packet)
         channel.target_window -= size
@@ -59,6 +60,15 @@ def _channel_of(codec: PayloadCodec, frame: Frame) -> int:
         return -1
     number: int = _HEAD.unpack_from(codec.data, frame.start - codec.base + _AT)[0]
     return number
+
+
+def _is_told(channel: Channel, codec: PayloadCodec, frame: Frame) -> bool:
+    """Whether what the client sends to its program is known not to be SFTP: by its first bytes, if these are they."""
+    if channel.first == b"":
+        start = frame.start - codec.base + _BEFORE
+        if begins(bytes(codec.data[start : min(start + PREFIX, frame.end - codec.base)])) is False:
+            channel.first = None
+    return channel.first is None
 
 
 def _plain_up(channel: Channel) -> bool:

@@ -20,9 +20,12 @@ def watcher_for(
 ) -> Watcher:
     """What reads a channel.
 
-    :param kind: ``exec``, ``shell``, ``subsystem`` or ``forward``. :param text: the command, or the subsystem's name.
+    :param kind: ``exec``, ``shell``, ``subsystem`` or ``forward``; ``sftp`` where the client speaks it unannounced.
+    :param text: the command, or the subsystem's name; of ``sftp`` what the client has sent already.
     """
     number = channel.client_id
+    if kind == "sftp":
+        return Sftp(op, number, b"sftp", options, gone=text or b"")
     if kind == "subsystem" and text == b"sftp":
         return Sftp(op, number, text, options)
     if kind == "exec" and text is not None and _is_sftp_server(text):

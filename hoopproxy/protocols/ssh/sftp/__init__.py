@@ -4,6 +4,7 @@
 ``requesting`` and ``replying`` keep what is open and outstanding (``files``, ``digest``); ``watcher`` is the gate.
 """
 
+from hoopproxy.protocols.ssh.sftp.stream import PREFIX, begins
 from hoopproxy.protocols.ssh.sftp.watcher import OPTIONS, Sftp
 
-__all__ = ["OPTIONS", "Sftp"]
+__all__ = ["OPTIONS", "PREFIX", "Sftp", "begins"]

@@ -11,9 +11,9 @@ from struct import Struct
 from typing import Final
 
 from hoopproxy.errors import ProtocolViolation, TooLarge
-from hoopproxy.protocols.ssh.sftp.numbers import DATA, MAX_HANDLE, MAX_PACKET, WRITE
+from hoopproxy.protocols.ssh.sftp.numbers import DATA, INIT, MAX_HANDLE, MAX_PACKET, WRITE
 
-__all__ = ["PREFIX", "Head", "Held", "contents_of", "head_of_reply", "head_of_request"]
+__all__ = ["PREFIX", "Head", "Held", "begins", "contents_of", "head_of_reply", "head_of_request"]
 
 PREFIX: Final = 5
 """Bytes that tell a packet's length and type."""
@@ -100,6 +100,17 @@ def head_of_request(data: bytes | bytearray, start: int, stop: int) -> Head | in
     # What is behind the data is nothing: OpenSSH's sftp-server passes over it, and Go's pkg/sftp sent the rest of a
     # buffer there for years.
     return size, kind, length + 4 - size
+
+
+def begins(first: bytes) -> bool | None:
+    """Whether a client's stream that begins so is one of SFTP: with INIT, before which no server takes anything else.
+
+    :param first: its first bytes; :data:`PREFIX` of them tell. ``None``: so few don't.
+    """
+    least, most = (int.from_bytes(first[:4].ljust(4, fill), "big") for fill in (b"\0", b"\xff"))
+    if least > MAX_PACKET or most < PREFIX:
+        return False
+    return None if len(first) < PREFIX else first[4] == INIT
 
 
 def contents_of(data: bytes, position: int) -> Iterator[tuple[int, int]]:

@@ -36,7 +36,9 @@ _U64 = Struct(">Q").unpack_from
 
 
 class Sftp(Gate):
-    """One SFTP subsystem (or ``sftp-server`` as a command).
+    """One SFTP subsystem (or ``sftp-server`` as a command, or whatever the target runs that is sent an INIT).
+
+    :param gone: the first bytes of the client's stream, fewer than tell what it is: they went on before.
 
     A request that policy refuses is answered by STATUS with SSH_FX_PERMISSION_DENIED, a sentence and the event's id;
     the answer stands between two packets of the target, the next that the client gets to the end of.
@@ -51,6 +53,7 @@ class Sftp(Gate):
         channel: int,
         command: bytes | None = None,
         options: Mapping[str, object] | None = None,
+        gone: bytes = b"",
     ) -> None:
         super().__init__(op, channel, command, options)
         known = self.options
@@ -62,6 +65,8 @@ class Sftp(Gate):
         self._answers: list[tuple[int, bytes]] = []
         # The client's direction: the head that is held, and the WRITE that is under way.
         self._asking = Held(head_of_request)
+        self._asking.bytes += gone
+        self._gone = len(gone)
         self._writing: File | None = None
         self._to_write = self._write_at = self._unwritten = 0
         # The target's direction.
@@ -74,7 +79,7 @@ class Sftp(Gate):
 
     @property
     def held(self) -> int:
-        return len(self._asking.bytes)
+        return len(self._asking.bytes) - self._gone
 
     @property
     def held_back(self) -> int:
@@ -120,7 +125,7 @@ class Sftp(Gate):
                 if head is None:
                     return
                 packet = held.clear()
-                earlier = packet[:before]
+                earlier, self._gone = packet[self._gone : before], 0
             else:
                 found = head_of_request(data, position, stop)
                 if isinstance(found, int):

@@ -1,0 +1,85 @@
+"""A target that runs what its own configuration says, whatever is asked for: SFTP in the place of a command."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import need
+from .certificates import Certificates
+from .gateway import Configuration
+from .people import PEOPLE
+from .processes import work_folder
+from .ssh_gateway import SSHGateway, over
+from .sshd import Sshd
+
+pytestmark = pytest.mark.live
+
+SERVER = Path("/usr/lib/openssh/sftp-server")
+
+CLIENT = """
+import struct, sys, paramiko
+transport = paramiko.Transport(("127.0.0.1", int(sys.argv[1])))
+transport.connect(username="writer", password=sys.argv[2])
+channel = transport.open_session()
+{"exec": lambda: channel.exec_command("uptime"), "shell": channel.invoke_shell,
+ "netconf": lambda: channel.invoke_subsystem("netconf")}[sys.argv[3]]()
+string = lambda data: struct.pack(">I", len(data)) + data
+remove = lambda id, path: string(struct.pack(">BI", 13, id) + string(path.encode()))
+channel.sendall(string(struct.pack(">BI", 1, 3)) + remove(7, sys.argv[4]) + remove(8, sys.argv[4] + ".not"))
+answer = b""
+while answer.count(b"e\\0\\0\\0\\7") + answer.count(b"e\\0\\0\\0\\10") < 2:
+    data = channel.recv(1000)
+    if not data:
+        break
+    answer += data
+print(answer)
+"""
+
+
+def no_removing(settings: Configuration) -> None:
+    """But a role that permits everything else that is asked for here."""
+    settings["role"][0]["deny"] = ["SFTP REMOVE"]
+    settings["role"][0]["options"] = {"ssh": {"allow": ["exec", "shell", "sftp", "subsystem:netconf"]}}
+
+
+@pytest.fixture
+def forced(request: pytest.FixtureRequest, certificates: Certificates) -> Iterator[SSHGateway]:
+    if not SERVER.exists():
+        need.command("sftp-server", name="OpenSSH's SFTP server", package="openssh-sftp-server")
+    sshd = Sshd("forced", more=[f"ForceCommand {request.param}", "Subsystem netconf /bin/cat"])
+    through = SSHGateway.make(certificates, sshd, change=no_removing)
+    yield through
+    through.gateway.end()
+    sshd.end()
+
+
+@pytest.mark.parametrize(
+    ("forced", "asked"),
+    [("internal-sftp", "netconf"), (SERVER, "exec"), (SERVER, "shell"), (SERVER, "netconf")],
+    indirect=["forced"],
+)
+def test_sftp_in_the_place_of_what_was_asked_for_is_decided(forced: SSHGateway, asked: str) -> None:
+    """The file that the role lets nobody remove was removed, and nobody could tell from the trail. (sshd lets its own
+    ``internal-sftp`` take the place of a subsystem alone.)"""
+    need.python_module("paramiko")
+    kept = work_folder() / f"kept-{forced.ssh.port}-{asked}"
+    kept.write_text("x")
+    shutil.chown(kept, forced.sshd.user)
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, str(forced.ssh.port), PEOPLE["writer"].password, asked, str(kept)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert kept.exists()
+    assert "the role writer denies SFTP REMOVE" in done.stdout, done.stderr
+    events = over(forced)
+    denied = [each["event"]["text"] for each in events if each["kind"] == "command.denied"]
+    assert denied == [f"remove {kept}", f"remove {kept}.not"]
