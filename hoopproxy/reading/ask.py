@@ -17,11 +17,11 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import UnsupportedFormat
 from hoopproxy.reading.answers import Answer, EventLine, Problem, Question
 from hoopproxy.reading.journals import follow, last_events
-from hoopproxy.reading.notes import locate, notes_about
+from hoopproxy.reading.notes import locate, named, notes_about
 from hoopproxy.reading.proven import exhibits
 from hoopproxy.reading.scope import Scope
 from hoopproxy.reading.searching import Search, search
-from hoopproxy.reading.sessions import exported, find_session, list_sessions, recording, session_events
+from hoopproxy.reading.sessions import exported, list_sessions, recording, session_events
 from hoopproxy.reading.timeline import Timeline
 
 __all__ = ["ask", "request"]
@@ -91,7 +91,7 @@ def _of_session(folders: Sequence[Folder], question: Question, scope: Scope) -> 
     if question.action == "locate":
         yield locate(folders, question.session, scope)
         return
-    found = find_session(folders, question.session, scope)
+    found, _ = named(folders, question.session, scope)
     if question.action == "show":
         yield from session_events(found, question.filter, scope)
         yield from (

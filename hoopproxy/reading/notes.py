@@ -12,13 +12,13 @@ from hoopproxy.journal.format import Kind
 from hoopproxy.journal.keys import GATEWAY_KEY
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.reading.answers import EventLine, Located
-from hoopproxy.reading.filters import Filter
+from hoopproxy.reading.filters import Envelope, Filter
 from hoopproxy.reading.journals import event_of
 from hoopproxy.reading.scope import EVERYTHING, Scope
 from hoopproxy.reading.searching import Search, search
 from hoopproxy.reading.sessions import Found, NoSuchSession, events_of, find_session
 
-__all__ = ["locate", "notes_about"]
+__all__ = ["locate", "named", "notes_about"]
 
 NOTE: Final = "audit.note"
 MOST: Final = 1000
@@ -43,38 +43,49 @@ def notes_about(folders: Sequence[Folder], session: str) -> Iterator[EventLine]:
             yield piece
 
 
-def locate(folders: Sequence[Folder], name: str, scope: Scope) -> Located:
-    """The session of that name, or of the operation with that id.
+def named(folders: Sequence[Folder], name: str, scope: Scope) -> tuple[Found, str]:
+    """The session of that name, or of the event or operation with that id; and the operation, if the id is of one.
+
+    A client that was refused was told an event's id.
 
     :raises NoSuchSession: there is none that may be seen.
     """
     try:
-        found, op = find_session(folders, name, scope), ""
+        return find_session(folders, name, scope), ""
     except NoSuchSession:
-        session = _of_operation(folders, name, scope)
-        if session is None:
+        event = _event_of_id(folders, name, scope)
+        if event is None:
             raise
-        found, op = find_session(folders, session, scope), name.lower()
+    return find_session(folders, str(event["session"]), scope), str(event.get("op", ""))
+
+
+def locate(folders: Sequence[Folder], name: str, scope: Scope) -> Located:
+    """Where a name leads. :raises NoSuchSession: as :func:`named`."""
+    found, op = named(folders, name, scope)
     return Located(found.session, op, _target(found))
 
 
-def _of_operation(folders: Sequence[Folder], name: str, scope: Scope) -> str | None:
+def _event_of_id(folders: Sequence[Folder], name: str, scope: Scope) -> Envelope | None:
+    """An event of a session that has this id, or is of the operation that has it."""
     try:
-        wanted = uuid.UUID(name)
+        wanted = str(uuid.UUID(name))
     except ValueError:
         return None
     # A UUIDv7 says when it was made, in ms.
-    made = (wanted.int >> 80) * 1_000_000
-    needle = b'"op":"%b"' % str(wanted).encode()
+    made = (uuid.UUID(wanted).int >> 80) * 1_000_000
+    needle = wanted.encode()
     for folder in folders:
         with JournalReader(folder, since_time=max(made - _BEFORE, 0)) as reader:
             for record in reader:
                 if record.time > made + _AFTER:
                     break
-                if record.kind == Kind.EVENT and needle in record.opened():
-                    line = event_of(record, folder)
-                    if line is not None and line.event.get("op") == str(wanted) and scope.covers(line.event):
-                        return str(line.event.get("session"))
+                if record.kind != Kind.EVENT or needle not in record.opened():
+                    continue
+                line = event_of(record, folder)
+                if line is None or "session" not in line.event or not scope.covers(line.event):
+                    continue
+                if wanted in (line.event.get("op"), line.event.get("id")):
+                    return line.event
     return None
 
 

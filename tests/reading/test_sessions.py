@@ -203,6 +203,25 @@ def test_a_session_goes_by_its_id_or_the_end_of_it(trail: Trail, name: str) -> N
     assert find_session(journals(trail.state), name, EVERYTHING).session.endswith("00000001")
 
 
+def test_the_id_that_a_refused_client_was_told_leads_to_its_session(trail: Trail) -> None:
+    """ "The audit trail says more in event ...": with that id alone nobody found anything."""
+    told = answers(trail.state, Question(action="tail", filter=Filter(kinds=("command.denied",))))
+    (denied,) = [each.event for each in told if isinstance(each, EventLine)]
+    for action in ("show", "replay", "export"):
+        for name in (denied["id"], denied["op"], denied["id"].upper()):
+            shown = answers(trail.state, Question(action=action, session=name))
+            assert denied["id"] in [each.event["id"] for each in shown if isinstance(each, EventLine)]
+    bob = Scope(identities=frozenset({"bob"}))
+    (hidden,) = answers(trail.state, Question(action="show", session=denied["id"]), bob)
+    unknown = denied["id"][:-1] + ("0" if denied["id"][-1] != "0" else "1")
+    (absent,) = answers(trail.state, Question(action="show", session=unknown), bob)
+    assert isinstance(hidden, Problem)
+    assert isinstance(absent, Problem)
+    assert hidden.sentence.replace(denied["id"], unknown) == absent.sentence, (
+        "what may not be seen does not exist"
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

@@ -57,7 +57,7 @@ def export(
     channel: str | None,
     as_json: bool,
 ) -> None:
-    """Export SESSION: an id, the beginning or the end of one, or `last`.
+    """Export SESSION: an id, the beginning or the end of one, `last`, or the id of an event in it.
 
     Each export names the checkpoint that covers it. Through the gateway it is on record, with its format. What
     was redacted stays so.

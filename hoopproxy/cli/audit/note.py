@@ -22,7 +22,7 @@ __all__ = ["note"]
 def note(
     session: str, text: tuple[str, ...], config: Path | None, control: Path | None, as_json: bool
 ) -> None:
-    """Note TEXT about SESSION: an id, the beginning or the end of one, or the id of one of its operations.
+    """Note TEXT about SESSION: an id, the beginning or the end of one, or the id of one of its operations or events.
 
     The note is an event of its own, with the name that the system knows you by. It can't be changed or taken back.
     Whoever may read the session sees it: in `show`, in searches and in exports.

@@ -85,8 +85,8 @@ def replay(
 ) -> None:
     """Show SESSION again: its commands and what came back, decoded from the recorded bytes.
 
-    SESSION is an id, the beginning or the end of one, or `last`. What was redacted is shown as
-    [redacted N bytes]. With --json: the events, and the recorded chunks in base64.
+    SESSION is an id, the beginning or the end of one, `last`, or the id of an event in it. What was redacted is
+    shown as [redacted N bytes]. With --json: the events, and the recorded chunks in base64.
 
     On a terminal, a shell is played as it looked: its first terminal, or that of --channel. What is drawn is
     the picture alone; nothing that the session said to a terminal besides reaches yours. Ctrl-C ends it.

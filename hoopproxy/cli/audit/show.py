@@ -36,7 +36,8 @@ def show(
 ) -> None:
     """Tell what happened in SESSION: who, from where, what ran and what came of it.
 
-    SESSION is an id, the beginning or the end of one (`audit sessions` shows the end), or `last`.
+    SESSION is an id, the beginning or the end of one (`audit sessions` shows the end), `last`, or the id of an
+    event in it, as it was told to a client that was refused.
 
     \b
       hoopproxy audit show last --config gateway.toml
