@@ -139,11 +139,15 @@ def _event(asker: Asker, values: Mapping[str, Any], question: Question, allowed:
     return AuditRead(
         action=str(values.get("action", ""))[:64],
         session=str(session)[:100] if session else None,
-        filters={name: str(value)[:200] for name, value in filters.items()},
+        filters={name: _said(value)[:200] for name, value in filters.items()},
         user=asker.user,
         uid=asker.uid,
         allowed=allowed,
     )
+
+
+def _said(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _words(question: Question) -> tuple[tuple[str, str], ...]:

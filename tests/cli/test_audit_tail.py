@@ -53,6 +53,24 @@ def test_an_event_is_one_line_whatever_is_in_it(trail: Trail) -> None:
     assert "- - gateway.stopped" in lines[-1]
 
 
+@pytest.mark.parametrize(
+    "command", [("sessions",), ("show", "last"), ("tail",), ("search",), ("timeline", "--from", "1h")]
+)
+def test_a_mistyped_filter_is_not_taken_for_nothing_found(trail: Trail, command: tuple[str, ...]) -> None:
+    """An auditor who asks for "comand.denied" read from the silence that nothing was denied."""
+    where = ("--state", trail.state)
+    typed = audit(*command, *where, "--kind", "comand.denied")
+    assert (
+        "note: 'comand.denied' is no kind of event that is known here; did you mean command.denied?"
+        in typed.stderr
+    )
+    assert "is no kind" not in audit(*command, *where, "--kind", "command", "--kind", "*.denied").stderr
+    bad = audit(*command, *where, "--outcome", "denyed")
+    assert bad.exit_code == 2
+    assert "'denyed' is no outcome; say success, failure, denied or unknown" in bad.stderr
+    assert audit(*command, *where, "--outcome", "denied", "--outcome", "f*").exit_code == 0
+
+
 def test_the_last_are_shown_or_all_since(trail: Trail) -> None:
     """--since without --limit means all of them."""
     assert len(audit("tail", "--state", trail.state, "-n", 2).stdout.strip("\n").split("\n")) == 2

@@ -116,13 +116,13 @@ def test_a_read_is_recorded_before_a_process_is_even_started() -> None:
     control = FakeControl()
     control.durable = Deferred()
     stage = Stage(control)
-    assert stage.ask(filter={"identities": ["bob"]}, session="last") is None
+    assert stage.ask(filter={"identities": ["bob", "*@example.org"]}, session="last") is None
     assert stage.started == []
     ((event, allowed),) = control.recorded
     assert (event.action, event.session, event.filters, allowed) == (
         "tail",
         "last",
-        {"identities": "['bob']"},
+        {"identities": "bob, *@example.org"},
         True,
     )
 

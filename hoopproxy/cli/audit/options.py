@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 import click
 
 from hoopproxy.cli.audit.source import AtRest, Gateway, Opening, Source
 from hoopproxy.cli.place import socket_of
 from hoopproxy.errors import HoopproxyError
+from hoopproxy.events import CATALOGUE
+from hoopproxy.inert import inert
 from hoopproxy.journal.age import BadKey, identities_of
 from hoopproxy.journal.folder import Folder
 from hoopproxy.reading.filters import BadFilter, Filter, parse_when
@@ -81,6 +85,9 @@ _WHO_AND_WHERE = (
     click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Over which protocol."),
 )
 
+OUTCOMES = ("success", "failure", "denied", "unknown")
+"""All that an event's envelope may say."""
+
 _EVENTS = (
     click.option(
         "--since", default="", metavar="WHEN", help="Not before: 45s, 30m, 1h, 2d, 1w ago, or RFC 3339."
@@ -93,7 +100,9 @@ _EVENTS = (
         metavar="KIND",
         help="Kind of event (command.denied) or family (command).",
     ),
-    click.option("--outcome", "outcomes", multiple=True, metavar="WORD", help="success, failure or denied."),
+    click.option(
+        "--outcome", "outcomes", multiple=True, metavar="WORD", help="success, failure, denied or unknown."
+    ),
 )
 
 _TEXT = click.option("--text", default="", metavar="WORDS", help="Said in the event, in whatever case.")
@@ -202,11 +211,13 @@ def made_filter(
 ) -> Filter:
     """The filter that the options make.
 
-    :raises click.UsageError: for a time that is none.
+    A kind that this version doesn't know may be a plugin's, so that is a note; a mistyped one finds nothing.
+
+    :raises click.UsageError: for a time that is none, or an outcome that no event has.
     """
     now = dt.datetime.now(dt.UTC)
     try:
-        return Filter(
+        made = Filter(
             identities=identities,
             targets=targets,
             protocols=protocols,
@@ -218,3 +229,15 @@ def made_filter(
         )
     except BadFilter as error:
         raise click.UsageError(str(error)) from None
+    for word in outcomes:
+        if not any(attrs.evolve(made, outcomes=(word,)).is_outcome(each) for each in OUTCOMES):
+            raise click.UsageError(
+                f"{word!r} is no outcome; say {', '.join(OUTCOMES[:-1])} or {OUTCOMES[-1]}"
+            )
+    for kind in kinds:
+        if not any(attrs.evolve(made, kinds=(kind,)).is_kind(each) for each in CATALOGUE):
+            known = (*CATALOGUE, *(each.partition(".")[0] for each in CATALOGUE))
+            close = difflib.get_close_matches(kind, known, 1)
+            meant = f"; did you mean {close[0]}?" if close else ""
+            click.echo(inert(f"note: {kind!r} is no kind of event that is known here{meant}"), err=True)
+    return made
