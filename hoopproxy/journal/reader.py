@@ -103,6 +103,22 @@ class JournalReader:
             self.close()
             self._expected = 0
 
+    def pass_over(self) -> bool:
+        """Go on behind the damage that iterating has raised: at the next sound block of that segment, or with the next
+        segment. ``False``: nothing follows.
+        """
+        segment, following = self._segment, None if self._segment is None else self._following()
+        if segment is None:
+            return False
+        stop = _NO_LIMIT if following is None else following.first_jseq
+        for offset, block in segment.blocks_after(self._offset + 1):
+            if self._expected < block.first < stop and segment.is_sound(offset, block):
+                self._offset, self._expected = offset, block.first
+                return True
+        if following is not None:
+            self._open(following)
+        return following is not None
+
     @property
     def position(self) -> int:
         """The ``jseq`` of the next record that could be given; resume with ``since=``."""

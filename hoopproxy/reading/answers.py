@@ -174,7 +174,8 @@ class Remark:
 
 @attrs.frozen
 class Problem:
-    """Why the answer ends here, and what to do. ``code``: ``damaged``, ``not_found``, ``failed``."""
+    """Why something is not in the answer, and what to do. ``code``: ``damaged`` (what is behind it may follow),
+    ``not_found``, ``failed``."""
 
     code: str
     sentence: str

@@ -198,15 +198,32 @@ def _told(record: Record, folder: Folder, kind: str, **said: Any) -> EventLine:
     return EventLine(canonical(event), event)
 
 
+def readable(reader: JournalReader) -> Iterator[Record | Problem]:
+    """The records. Damage is told, and what is behind it is read: a block that can't be read any more is no reason to
+    hide what happened after it.
+    """
+    while True:
+        try:
+            yield from reader
+            return
+        except Damaged as error:
+            yield Problem("damaged", str(error))
+            if not reader.pass_over():
+                return
+
+
 def matching(
-    reader: Iterable[Record], folder: Folder, wanted: Wanted, scope: Scope, looking: Looking | None = None
+    reader: JournalReader, folder: Folder, wanted: Wanted, scope: Scope, looking: Looking | None = None
 ) -> Iterator[Told]:
     """The events among these records that are asked for and may be seen; reports of progress between them.
 
-    Damage ends it with a :class:`Problem`: what comes from other journals is still worth showing.
+    Damage is a :class:`Problem` between them.
     """
     try:
-        for record in reader:
+        for record in readable(reader):
+            if isinstance(record, Problem):
+                yield record
+                continue
             if looking is not None:
                 report = looking.report(folder, record)
                 if report is not None:
@@ -217,7 +234,7 @@ def matching(
             line = event_of(record, folder)
             if line is not None and wanted.matches(line.event) and scope.covers(line.event):
                 yield line
-    except (Damaged, UnsupportedFormat) as error:
+    except (Damaged, UnsupportedFormat) as error:  # nothing can be read behind it
         yield Problem("damaged", str(error))
     except OSError as error:
         yield Problem("failed", f"{folder.path}: {error.strerror or type(error).__name__}")

@@ -11,9 +11,9 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.keys import GATEWAY_KEY
 from hoopproxy.journal.reader import JournalReader
-from hoopproxy.reading.answers import EventLine, Located
+from hoopproxy.reading.answers import EventLine, Located, Problem
 from hoopproxy.reading.filters import Envelope, Filter
-from hoopproxy.reading.journals import event_of
+from hoopproxy.reading.journals import event_of, readable
 from hoopproxy.reading.scope import EVERYTHING, Scope
 from hoopproxy.reading.searching import Search, search
 from hoopproxy.reading.sessions import Found, NoSuchSession, events_of, find_session
@@ -76,7 +76,9 @@ def _event_of_id(folders: Sequence[Folder], name: str, scope: Scope) -> Envelope
     needle = wanted.encode()
     for folder in folders:
         with JournalReader(folder, since_time=max(made - _BEFORE, 0)) as reader:
-            for record in reader:
+            for record in readable(reader):
+                if isinstance(record, Problem):
+                    continue  # it may be behind the damage
                 if record.time > made + _AFTER:
                     break
                 if record.kind != Kind.EVENT or needle not in record.opened():

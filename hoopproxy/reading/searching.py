@@ -33,7 +33,7 @@ from hoopproxy.journal.record import Record, chunk_of
 from hoopproxy.journal.watermark import read_mark
 from hoopproxy.reading.answers import Answer, EventLine, LeftOut, Problem, Progress, Remark
 from hoopproxy.reading.filters import Envelope, Filter
-from hoopproxy.reading.journals import Looking, event_of, nanoseconds
+from hoopproxy.reading.journals import Looking, event_of, nanoseconds, readable
 from hoopproxy.reading.scope import Scope
 
 __all__ = ["MOST", "Search", "search"]
@@ -152,6 +152,7 @@ class _Journal:
         self._shelf = Shelf(folder_of(folder.path.parent.parent))
         self._reader: JournalReader | None = None
         self._sources: dict[int, Source] = {}
+        self._problems: set[str] = set()
 
     def stretches(self) -> Iterator[Stretch]:
         """Newest first. Where no index is, a stretch is everything there."""
@@ -194,7 +195,10 @@ class _Journal:
             since = nanoseconds(wanted.filter.since)
             with JournalReader(folder, since=first, since_time=since, keys=wanted.keys) as reader:
                 reader.seek(first, wanted.keys, place)
-                for record in reader:
+                for record in readable(reader):
+                    if isinstance(record, Problem):
+                        yield record
+                        continue
                     if end is not None and record.jseq >= end:
                         return
                     report = looking.report(folder, record)
@@ -234,7 +238,7 @@ class _Journal:
                 if len(found) >= limit and each.last < heapq.nlargest(limit, found)[-1]:
                     break
                 if each.key in known:
-                    found |= self._shown(self._reader, each, known[each.key])
+                    yield from self._shown(self._reader, each, known[each.key], found)
             for _ in range(_APART):
                 if not waiting or (
                     len(found) >= limit and waiting[-1].last < heapq.nlargest(limit, found)[-1]
@@ -243,23 +247,33 @@ class _Journal:
                     break
                 one = waiting.pop()
                 self._reader.seek(one.first, frozenset((one.key,)), (one.segment, one.offset))
-                found |= self._pass(self._reader, one.last, sources)
+                yield from self._pass(self._reader, one.last, sources, found)
             if waiting:
                 start = min(waiting, key=lambda each: each.first)
                 keys = frozenset(each.key for each in waiting)
                 self._reader.seek(start.first, keys, (start.segment, start.offset))
-                found |= self._pass(self._reader, waiting[-1].last, sources)
+                yield from self._pass(self._reader, waiting[-1].last, sources, found)
         except (Damaged, UnsupportedFormat) as error:
-            yield Problem("damaged", str(error))
+            yield from self._once(Problem("damaged", str(error)))
         except OSError as error:
             yield Problem("failed", f"{self._folder.path}: {error.strerror or type(error).__name__}")
         yield from (found[jseq] for jseq in sorted(found)[-limit:])
 
-    def _pass(self, reader: JournalReader, last: int, sources: Mapping[int, Source]) -> dict[int, EventLine]:
-        """The events that match, by number, up to record ``last``."""
+    def _once(self, problem: Problem) -> Iterator[Problem]:
+        """Many candidates may lie about the same damage."""
+        if problem.sentence not in self._problems:
+            self._problems.add(problem.sentence)
+            yield problem
+
+    def _pass(
+        self, reader: JournalReader, last: int, sources: Mapping[int, Source], found: dict[int, EventLine]
+    ) -> Iterator[Problem]:
+        """Add the events that match, by number, up to record ``last``; damage on the way is told."""
         rows: dict[int, Rows] = {}
-        found: dict[int, EventLine] = {}
-        for record in reader:
+        for record in readable(reader):
+            if isinstance(record, Problem):
+                yield from self._once(record)
+                continue
             if record.jseq > last:
                 break
             if sources and record.key_id in sources:
@@ -267,7 +281,6 @@ class _Journal:
             else:
                 lines = self._judged(record)
             found.update((record.jseq, line) for line in lines)
-        return found
 
     def _with_rows(self, record: Record, source: Source, rows: dict[int, Rows]) -> Iterator[EventLine]:
         held = rows.get(record.key_id)
@@ -291,23 +304,28 @@ class _Journal:
 
     # --- what was shown ------------------------------------------------------------------------------------
 
-    def _shown(self, reader: JournalReader, about: Candidate, source: Source) -> dict[int, EventLine]:
-        """What the session showed and is looked for, by the number of its chunk."""
+    def _shown(
+        self, reader: JournalReader, about: Candidate, source: Source, found: dict[int, EventLine]
+    ) -> Iterator[Problem]:
+        """Add what the session showed and is looked for, by the number of its chunk. Damage ends it: what a screen
+        shows is made of all that was sent."""
         screens = self._wanted.screen_texts(source.protocol or "")
         if screens is None:
-            return {}
+            return
         reader.seek(about.first, frozenset((about.key,)), (about.segment, about.offset))
-        texts, found = screens(about.mark or ""), dict[int, EventLine]()
+        texts = screens(about.mark or "")
         last: tuple[Record, Chunk] | None = None
-        for record in reader:
-            if record.jseq > about.last:
-                break
-            if record.kind == Kind.CHUNK and not record.is_closed:
-                last = record, chunk_of(record)
-                self._take_shown(found, last, texts.feed(last[1]), source)
+        try:
+            for record in reader:
+                if record.jseq > about.last:
+                    break
+                if record.kind == Kind.CHUNK and not record.is_closed:
+                    last = record, chunk_of(record)
+                    self._take_shown(found, last, texts.feed(last[1]), source)
+        except Damaged as error:
+            yield from self._once(Problem("damaged", str(error)))
         if last is not None:
             self._take_shown(found, last, texts.rest(), source)
-        return found
 
     def _take_shown(
         self,

@@ -21,7 +21,7 @@ from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.record import Record, chunk_of
 from hoopproxy.reading.answers import Answer, EventLine, LeftOut, Problem
 from hoopproxy.reading.filters import Envelope, Filter
-from hoopproxy.reading.journals import Looking, Told, event_of, matching, nanoseconds
+from hoopproxy.reading.journals import Looking, Told, event_of, matching, nanoseconds, readable
 from hoopproxy.reading.scope import Scope
 from hoopproxy.reading.sealed import covering
 from hoopproxy.reading.summary import TELLING, SessionSummary, Summaries
@@ -163,7 +163,9 @@ def _may_see(found: Found, scope: Scope, started: bool = False) -> bool:
         return True
     covered = False
     with found.reader() as reader:
-        for count, record in enumerate(reader):
+        for count, record in enumerate(readable(reader)):
+            if isinstance(record, Problem):
+                continue  # who reads it is told
             line = event_of(record, found.folder) if record.kind == Kind.EVENT else None
             if line is not None and scope.covers(line.event):
                 covered = True

@@ -138,9 +138,9 @@ def test_the_newest_of_many_are_found_without_reading_them_all(
     read: list[int] = []
     searched = searching._Journal._shown
 
-    def counted(self: Any, reader: Any, about: Any, source: Any) -> Any:
+    def counted(self: Any, reader: Any, about: Any, *more: Any) -> Any:
         read.append(about.first)
-        return searched(self, reader, about, source)
+        return searched(self, reader, about, *more)
 
     monkeypatch.setattr(searching._Journal, "_shown", counted)
     found = [each["event"]["text"][:14] for each in shown(trail.state, "everywhere", limit=3)]
