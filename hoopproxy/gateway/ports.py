@@ -122,15 +122,22 @@ class Ports:
             self.log.info("listener {name}: closed {place}", name=found.listener.name, place=place)
 
 
+def _why_not(error: object) -> str:
+    if not isinstance(error, OSError):  # of a Unix socket: who has it holds a lock beside it
+        return "it can't be opened; is another process there?"
+    if "path too long" in str(error):  # Python's own check, without an error number
+        return "a Unix socket's path has 107 bytes at most; choose a shorter one"
+    return error.strerror or str(error)
+
+
 def where_not(problem: Exception) -> str:
     """A sentence about an address that can't be listened on."""
     if isinstance(problem, CannotListenError):
-        reason = getattr(problem.socketError, "strerror", None) or "it can't be opened"
         if isinstance(problem.port, int):
             where = f"port {problem.port} of {problem.interface or '*'}"
         else:
             where = os.fsdecode(problem.port)
-            reason = f"{reason}; is another process there?"
+        reason = _why_not(problem.socketError)
         return f"can't listen on {where}: {reason}"
     if isinstance(problem, OSError):
         return f"can't listen: {problem.strerror or type(problem).__name__}"

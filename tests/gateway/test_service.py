@@ -134,6 +134,10 @@ def test_a_crash_is_told_by_the_next_start(
             "can't listen|No such file",
         ),
         (TOML.replace('state = "state"', 'state = "gateway.toml"'), "can't be made"),
+        (
+            TOML.replace('state = "state"', f'state = "{"d" * 120}"'),
+            "107 bytes at most; choose a shorter one$",
+        ),
     ],
 )
 def test_what_keeps_it_from_starting_is_a_sentence(
