@@ -410,6 +410,32 @@ def test_a_section_in_two_files_is_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_an_include_in_an_included_file_is_one_problem(tmp_path: Path) -> None:
+    """The second sentence told to write a table, which is no way out."""
+    write(tmp_path, 'include = ["x.toml"]\n', "conf.d/a.toml")
+    (found,) = problems(tmp_path, 'include = ["conf.d/*.toml"]\n' + SMALL)
+    assert found.endswith(
+        f"a.toml: include is for the main file only ({tmp_path}/gateway.toml); move it there"
+    )
+
+
+def test_a_pattern_that_covers_its_own_file_includes_the_others(tmp_path: Path) -> None:
+    """One folder for all of them; the main file was read a second time, and everything in it was a duplicate."""
+    write(tmp_path, "[limits]\nhash_workers = 3\n", "limits.toml")
+    config = load(write(tmp_path, 'include = ["*.toml"]\n' + SMALL))
+    assert config.limits.hash_workers == 3
+    assert [path.name for path in config.files] == ["gateway.toml", "limits.toml"]
+
+
+def test_a_target_that_is_there_twice_is_one_problem(tmp_path: Path) -> None:
+    """The accounts of the first were said to be missing, at every role."""
+    write(
+        tmp_path, '[[target]]\nname = "app"\nprotocol = "postgres"\nconnect = "tcp:db:1"\n', "conf.d/a.toml"
+    )
+    (found,) = problems(tmp_path, 'include = ["conf.d/*.toml"]\n' + SMALL)
+    assert 'conf.d/a.toml: target[app].name is "app", as in another table' in found
+
+
 def test_a_duplicate_in_another_file_names_both(tmp_path: Path) -> None:
     """The person looking at one file must learn where the other one is."""
     write(tmp_path, ROLE.replace('account = "app_ro"', ""), "conf.d/a.toml")

@@ -79,7 +79,7 @@ def _read_all(path: Path, problems: list[str]) -> list[_Document]:
             for key in ("include", "config"):
                 if document.table.has(key):
                     document.table.problem(key, f"is for the main file only ({path}); move it there")
-                    document.table.table(key)
+                    document.table.pass_over(key)
             documents.append(document)
     return documents
 
@@ -89,7 +89,9 @@ def _matching(main: _Document, pattern: str) -> list[Path]:
     if any(mark in pattern for mark in "*?["):
         base, relative = (Path("/"), pattern.lstrip("/")) if pattern.startswith("/") else (folder, pattern)
         try:
-            found = sorted(file for file in base.glob(relative) if file.is_file())
+            # A pattern may cover the file that it stands in: there is nothing more to include then.
+            files = (file for file in base.glob(relative) if file.is_file())
+            found = sorted(file for file in files if not file.samefile(main.path))
         except (ValueError, NotImplementedError, OSError):
             main.table.problem("include", f'holds "{pattern}", which is not a pattern of file names')
             return []

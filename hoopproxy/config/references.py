@@ -41,7 +41,8 @@ def check_parts(
     parts: Parts, protocols: Mapping[str, object] | None, checkers: Mapping[str, object] | None
 ) -> None:
     """Add a sentence for every reference that leads nowhere and everything that contradicts another."""
-    targets = {entry.value.name: entry.value for entry in parts.targets}
+    # Of two of one name the first is meant, and the second is the problem: not what roles say of either.
+    targets = {entry.value.name: entry.value for entry in reversed(parts.targets)}
     for entries in (parts.listeners, parts.targets, parts.roles):
         unique(entries, "name", lambda value: value.name)
     unique(

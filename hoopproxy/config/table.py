@@ -50,6 +50,10 @@ class Table:
         """Whether the key is there, and more than an empty list."""
         return self._data.get(key, []) != []
 
+    def pass_over(self, key: str) -> None:
+        """Say no more of this key: there is a problem with its being here at all."""
+        self._known[key] = None
+
     def finish(self) -> None:
         """Every key that nobody asked for is unknown."""
         for key in self._data:
