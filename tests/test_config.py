@@ -432,7 +432,8 @@ def test_a_target_that_is_there_twice_is_one_problem(tmp_path: Path) -> None:
     write(
         tmp_path, '[[target]]\nname = "app"\nprotocol = "postgres"\nconnect = "tcp:db:1"\n', "conf.d/a.toml"
     )
-    (found,) = problems(tmp_path, 'include = ["conf.d/*.toml"]\n' + SMALL)
+    first = SMALL.replace(':5432"', ':5432"\naccounts.app_ro = { user = "app_ro" }')
+    (found,) = problems(tmp_path, 'include = ["conf.d/*.toml"]\n' + first + ROLE)
     assert 'conf.d/a.toml: target[app].name is "app", as in another table' in found
 
 
