@@ -1,7 +1,9 @@
-"""A target that runs what its own configuration says, whatever is asked for: SFTP in the place of a command."""
+"""A target that does what its own configuration says: SFTP in the place of a command, and no terminals."""
 
 from __future__ import annotations
 
+import base64
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from hoopproxy.protocols.ssh.keys import fingerprint
 
 from . import need
 from .certificates import Certificates
@@ -83,3 +87,38 @@ def test_sftp_in_the_place_of_what_was_asked_for_is_decided(forced: SSHGateway, 
     events = over(forced)
     denied = [each["event"]["text"] for each in events if each["kind"] == "command.denied"]
     assert denied == [f"remove {kept}", f"remove {kept}.not"]
+
+
+def test_files_are_seen_where_the_target_gives_no_terminal(certificates: Certificates) -> None:
+    """PuTTY's plink asks for a terminal and for its command at once, and goes on without: what it sends isn't typed."""
+    tool = need.command("plink", name="PuTTY", package="putty-tools")
+    sshd = Sshd("no-tty", more=["PermitTTY no"])
+    through = SSHGateway.make(certificates, sshd)
+    try:
+        there = work_folder() / f"there-{sshd.port}"
+        there.mkdir()
+        there.chmod(0o777)
+        known = through.ssh.folder / "known_hosts"
+        through.ssh.run("writer", "true")  # has the gateway's key in it then
+        key = known.read_text().split()[2]
+        secret = through.ssh.folder / "password-writer"
+        done = subprocess.run(
+            [
+                *(tool, "-batch", "-t", "-P", str(through.ssh.port), "-pwfile", str(secret)),
+                *("-hostkey", fingerprint(base64.b64decode(key)), "writer@127.0.0.1", f"scp -t {there}"),
+            ],
+            input=b"C0644 5 file\nhello\0",
+            capture_output=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "HOME": str(through.ssh.folder)},
+        )
+        assert (there / "file").read_bytes() == b"hello", done.stderr
+        events = over(through)
+    finally:
+        through.gateway.end()
+        sshd.end()
+    (told,) = [each for each in events if each["kind"] == "transfer.completed"]
+    assert (told["event"]["path"], told["event"]["written"]) == ("file", 5)
+    notes = [each for each in events if each["kind"] == "session.note" and each["event"]["what"] == "pty"]
+    assert [each["event"]["detail"].get("refused") for each in notes] == [None, True]

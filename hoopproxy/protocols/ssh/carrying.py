@@ -19,6 +19,8 @@ from hoopproxy.protocols.ssh.steps import Steps
 from hoopproxy.protocols.ssh.watch import Gate, Watcher
 from hoopproxy.wire.commands import (
     FORWARD,
+    HOLD,
+    RELEASE,
     WITHHOLD,
     Close,
     Command,
@@ -82,6 +84,9 @@ class Carrying(Partings):
             return
         if size > channel.target_window or size > channel.target_packet:
             raise ProtocolViolation("more data than the window has room for")
+        if channel.ptys and not channel.target_closed:
+            yield HOLD  # whether it is typed on a terminal is for the target to say
+            return
         if channel.watcher is None:
             if not channel.refused:
                 raise ProtocolViolation("data for a channel in which nothing runs")
@@ -234,11 +239,14 @@ class Carrying(Partings):
     def _target_closes(self, frame: Frame) -> Iterator[Command]:
         channel = self._at_end(frame, self.channels.of_target)
         if channel.parting is not None:
-            return self._closed_by_target(channel, channel.parting)
+            yield from self._closed_by_target(channel, channel.parting)
+            return
         channel.target_closed = True
         if channel.steps is not None:
             channel.steps.over()
-        return self._maybe_over(channel)
+        if channel.ptys:
+            yield RELEASE  # it answers nothing any more
+        yield from self._maybe_over(channel)
 
     def _maybe_over(self, channel: Channel) -> Iterator[Command]:
         if channel.closed and (channel.parting is None or channel.parting.over):

@@ -30,7 +30,7 @@ class Owed:
     """An answer that is owed to the client: the target's, or ours once it is its turn.
 
     :ivar ours: what we answer, if it isn't the target's to say; empty for the end of a channel (:class:`Parting`).
-    :ivar what: what the request was.
+    :ivar what: what the request was. :ivar asked: what it asked for, for whoever is told the answer.
     """
 
     __slots__ = ("asked", "ours", "what")
@@ -113,6 +113,8 @@ class Channel:
     :ivar kind: its type (``session``). :ivar op: the operation that runs in it, if one does.
     :ivar refused: the target refused the last program that was asked for, and data for it may be on its way.
     :ivar first: what the client has sent to its program, while that doesn't tell whether it is SFTP; then ``None``.
+    :ivar pty: the terminal that was asked for, as long as the target doesn't refuse it. :ivar granted: the last that it
+        gave. :ivar ptys: requests for one that it has not answered.
     :ivar parting: its end, if the gateway refused its program.
     :ivar credit: bytes that we put into the client's window ourselves, and the target doesn't know of: to be taken off
         the client's next adjustments. :ivar late: what the target said that the client's window had no room for
@@ -130,6 +132,7 @@ class Channel:
         "credit",
         "exit",
         "first",
+        "granted",
         "kind",
         "late",
         "late_bytes",
@@ -137,6 +140,7 @@ class Channel:
         "open",
         "parting",
         "pty",
+        "ptys",
         "refused",
         "replies",
         "stderr",
@@ -171,6 +175,8 @@ class Channel:
         self.watcher: Watcher | None = None
         self.first: bytes | None = None
         self.pty: Mapping[str, object] | None = None
+        self.granted: Mapping[str, object] | None = None
+        self.ptys = 0
         self.steps: Steps | None = None
         self.parting: Parting | None = None
 

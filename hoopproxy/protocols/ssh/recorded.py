@@ -18,10 +18,12 @@ from hoopproxy.protocols.ssh.numbers import (
     CHANNEL_DATA,
     CHANNEL_EOF,
     CHANNEL_EXTENDED_DATA,
+    CHANNEL_FAILURE,
     CHANNEL_OPEN,
     CHANNEL_OPEN_CONFIRMATION,
     CHANNEL_OPEN_FAILURE,
     CHANNEL_REQUEST,
+    CHANNEL_SUCCESS,
 )
 from hoopproxy.protocols.ssh.packets import Malformed, Reader
 from hoopproxy.wire.recorded import RecordedChunk
@@ -38,28 +40,34 @@ MARKED: Final = 200
 """Bytes of a command that a mark keeps."""
 
 _MARKS: Final = 10_000
+_REFUSED: Final = -1
 _FIRST, _LAST = 80, 127
 
 
 @attrs.define
 class Channel:
     """``label``: its number on the client's side, as the events have it; of the second with that number ``0.2``, and
-    so on. ``pty``: columns and rows, if one was asked for. ``what`` is ``shell``, ``exec``, ``subsystem`` or the
-    channel's type; ``text`` the command, or the subsystem's name."""
+    so on. ``pty``: columns and rows, if one was asked for and not refused so far. ``what`` is ``shell``, ``exec``,
+    ``subsystem`` or the channel's type; ``text`` the command, or the subsystem's name."""
 
     kind: str
     label: str = ""
     what: str = ""
     text: bytes = b""
     pty: tuple[int, int] | None = None
+    owed: int = 0
+    """Answers to the client's requests that are to come."""
+    pty_at: int = 0
+    """Which of them is that to the last request for a terminal; 0: none, -1: it was a no."""
 
 
 class Said(NamedTuple):
     """One thing that was said. ``direction`` 0: by the client.
 
-    ``what``: ``open``, ``pty`` and ``size`` (of the channel's ``pty``), ``start`` (shell, exec or subsystem), ``data``,
-    ``stderr``, ``eof``, ``exit`` (``data`` is the status or the signal's name), ``signal``, ``close``, ``lost``
-    (bytes are missing before this; no channel). ``hidden``: stretches of ``data`` that are filled.
+    ``what``: ``open``, ``pty``, ``no pty`` (it was refused) and ``size`` (of the channel's ``pty``), ``start``
+    (shell, exec or subsystem), ``data``, ``stderr``, ``eof``, ``exit`` (``data`` is the status or the signal's name),
+    ``signal``, ``close``, ``lost`` (bytes are missing before this; no channel). ``hidden``: stretches of ``data`` that
+    are filled.
     """
 
     mono: int
@@ -309,6 +317,8 @@ class _Channels:
             )
         if kind == CHANNEL_REQUEST:
             return _request(mono, direction, found, reader)
+        if kind in (CHANNEL_SUCCESS, CHANNEL_FAILURE):
+            return _answer(mono, direction, found, kind == CHANNEL_FAILURE)
         if kind == CHANNEL_EOF:
             return Said(mono, direction, "eof", found)
         if kind == CHANNEL_CLOSE:
@@ -318,13 +328,14 @@ class _Channels:
 
 
 def _request(mono: int, direction: int, channel: Channel, reader: Reader) -> Said | None:
-    name = reader.name()
-    reader.boolean()
+    name, wants = reader.name(), reader.boolean()
+    channel.owed += wants and not direction
     if name == "pty-req":
         reader.string()
+        channel.pty_at = channel.owed if wants else 0
         channel.pty = reader.uint32(), reader.uint32()
         return Said(mono, direction, "pty", channel, b"%dx%d" % channel.pty)
-    if name == "window-change":
+    if name == "window-change" and channel.pty_at != _REFUSED:
         channel.pty = reader.uint32(), reader.uint32()
         return Said(mono, direction, "size", channel, b"%dx%d" % channel.pty)
     if name in ("shell", "exec", "subsystem"):
@@ -338,6 +349,20 @@ def _request(mono: int, direction: int, channel: Channel, reader: Reader) -> Sai
     if name == "signal":
         return Said(mono, direction, "signal", channel, reader.string())
     return None
+
+
+def _answer(mono: int, direction: int, channel: Channel, refused: bool) -> Said | None:
+    """To the oldest of the client's requests: was it that for the terminal, and was it refused?"""
+    if direction == 0 or not channel.owed:
+        return None
+    channel.owed -= 1
+    if channel.pty_at <= 0:
+        return None
+    channel.pty_at -= 1
+    if channel.pty_at or not refused:
+        return None
+    channel.pty, channel.pty_at = None, _REFUSED
+    return Said(mono, direction, "no pty", channel)
 
 
 def _remember(places: dict[Any, Channel], key: object, channel: Channel) -> None:

@@ -24,6 +24,8 @@ MAX_LINE: Final = 64 << 10
 """Bytes of a line without a terminal that are shown in one."""
 
 _ALTERNATE: Final = frozenset((47, 1047, 1049))
+_USED: Final = frozenset(("data", "stderr", "size", "exit", "close"))
+"""What there is on a terminal, or after it: it was not refused then."""
 _TOLD: Final = {
     "command.denied": ("bad", "refused"),
     "command.observed": ("verb", "command"),
@@ -68,6 +70,9 @@ def replay(
             current = shown[of.label] = _Plain(of) if of.pty is None else _Terminal(of, of.pty)
         if each.what == "start":
             yield _heading(of)
+        elif each.what == "no pty":
+            shown[of.label] = _Plain(of)
+            yield (("faint", f"{of.label}| [the terminal was refused]"),)
         elif current is not None:
             yield from current.tell(each)
             if each.what == "close":
@@ -86,14 +91,23 @@ def terminal(
     :param channel: its label in the session (``0``, ``0.2``); ``None``: the first that has a terminal.
     """
     wanted = channel
+    asked: dict[str, Said] = {}  # terminals that may yet be refused: nothing was said on them
     for each in said(pieces):
-        if not isinstance(each, Said) or each.channel is None or each.channel.pty is None:
+        if not isinstance(each, Said) or each.channel is None:
             continue
-        if wanted is None:
-            wanted = each.channel.label
-        if each.channel.label != wanted:
+        label = each.channel.label
+        if each.channel.pty is None or wanted not in (None, label):
+            asked.pop(label, None)
             continue
-        if each.what in ("pty", "size"):
+        if each.what == "pty":
+            asked[label] = each
+            continue
+        if each.what not in _USED:
+            continue
+        wanted, first = label, asked.pop(label, None)
+        if first is not None:
+            yield "r", first.mono, first.data
+        if each.what == "size":
             yield "r", each.mono, each.data
         elif each.what in ("data", "stderr") and each.direction == 1:
             yield "o", each.mono, each.data
@@ -101,6 +115,10 @@ def terminal(
             kept = _kept(each)
             if kept:
                 yield "i", each.mono, kept
+    for label, each in asked.items():
+        if wanted in (None, label):
+            wanted = label
+            yield "r", each.mono, each.data
 
 
 def _kept(each: Said) -> bytes:

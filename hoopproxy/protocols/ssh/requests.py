@@ -17,6 +17,7 @@ from hoopproxy.protocols.ssh.sentences import SENTENCE_MAX
 from hoopproxy.protocols.ssh.x11 import COOKIE
 from hoopproxy.wire.commands import (
     FORWARD,
+    RELEASE,
     Command,
     Completed,
     Decide,
@@ -72,6 +73,7 @@ class Requests(Partings):
         text: object = None,
         is_command: bool = True,
         verbs: tuple[str, ...] = (),
+        asked: object = None,
         allowed: Callable[[Verdict], None] | None = None,
     ) -> Iterator[Command]:
         """Have a request decided: it goes on, or is refused in the order of the answers."""
@@ -80,7 +82,7 @@ class Requests(Partings):
             if not verdict.allowed:
                 return self._say_no(channel, verb, wants, verdict)
             if wants:
-                channel.replies.owe(Owed(verb))
+                channel.replies.owe(Owed(verb, asked=asked))
             if allowed is not None:
                 allowed(verdict)
             return iter((FORWARD,))
@@ -159,12 +161,38 @@ class Requests(Partings):
         reader.end()
         pty: dict[str, object] = {"terminal": terminal, "columns": columns, "rows": rows}
         refused = None if self.permits.pty else "the role permits no terminals"
+        late = bool(channel.op)  # nobody's terminal then
 
         def allowed(verdict: Verdict) -> None:
-            channel.pty = pty
+            if not late:
+                channel.pty = pty
+                if wants:
+                    channel.ptys += 1
+                else:  # nobody will say
+                    channel.granted = pty
 
         yield from self._noted(channel, "pty", pty, refused)
-        yield from self._ask(frame, channel, "PTY", wants, pty, refused, is_command=False, allowed=allowed)
+        asked = None if late else pty
+        yield from self._ask(
+            frame, channel, "PTY", wants, pty, refused, asked=asked, is_command=False, allowed=allowed
+        )
+
+    def _has_terminal(self, channel: Channel, pty: Mapping[str, object], given: bool) -> Iterator[Command]:
+        """The target has given one, or refused it: then what runs there, or will, has none. Nothing that the client
+        sends to it was read yet."""
+        if given:
+            channel.granted = pty
+        else:
+            detail = {"channel": channel.client_id, "refused": True}
+            yield Note(SessionNote(what="pty", detail=detail), op=channel.op or None, outcome="failure")
+        has = pty if given else channel.granted if channel.pty is pty else channel.pty
+        if has is channel.pty:
+            return
+        channel.pty, watcher = has, channel.watcher
+        if watcher is not None and not watcher.gate:
+            yield from watcher.closed(self.now) or ()
+            kind, text = channel.verb.lower(), watcher.command
+            channel.watcher = self._make(kind, text, op=channel.op, channel=channel)
 
     def _noted(
         self, channel: Channel, what: str, detail: Mapping[str, object], refused: str | None = None
@@ -261,6 +289,10 @@ class Requests(Partings):
         if due:
             yield FORWARD
             yield from self._ours(due, channel)
+        if owed.what == "PTY" and isinstance(owed.asked, dict):
+            channel.ptys -= 1
+            yield from self._has_terminal(channel, owed.asked, not failed)
+            yield RELEASE  # what the client sends to a program that may have a terminal
         if failed and owed.what in PROGRAMS and channel.op:
             op, channel.op, channel.refused = channel.op, "", True
             watcher, channel.watcher, channel.first = channel.watcher, None, None

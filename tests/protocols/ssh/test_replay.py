@@ -77,6 +77,31 @@ def test_a_terminal_has_its_sizes_its_output_and_what_was_kept_of_its_input(reco
     assert list(terminal(recording.chunks, "1")) == []
 
 
+def test_a_terminal_that_was_refused_is_none_to_be_shown(recording: Recording) -> None:
+    """The client asked for it and for its program at once; the target gave none, and the program ran without."""
+    recording.chunks.clear()
+    recording.at = [0, 0]
+    recording.opened(0, 7)
+    recording.pty(7)
+    recording.asks(7, "exec", string("id"))
+    recording.say(1, packet(100, uint32(0)), packet(99, uint32(0)))
+    recording.data(1, 0, b"uid=0\n")
+    recording.opened(1, 8)
+    recording.pty(8)
+    recording.asks(8, "shell")
+    recording.say(1, packet(99, uint32(1)), packet(99, uint32(1)))
+    assert texts(recording.chunks) == [
+        "0| exec id, terminal 80x24",
+        "0| [the terminal was refused]",
+        "0| uid=0",
+        "1| shell, terminal 80x24",
+    ]
+    assert [(what, data) for what, _, data in terminal(recording.chunks)] == [("r", b"80x24")]
+    assert list(terminal(recording.chunks, "0")) == []
+    recording.data(1, 1, b"$ ")
+    assert [(what, data) for what, _, data in terminal(recording.chunks)] == [("r", b"80x24"), ("o", b"$ ")]
+
+
 def test_a_connection_is_told_with_its_ends_and_bytes() -> None:
     """Where from, where to, and how much went."""
     ends = {"origin": {"host": "10.0.0.7", "port": 4242}, "destination": {"host": "db", "port": 5432}}

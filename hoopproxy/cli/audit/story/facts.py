@@ -131,6 +131,8 @@ def noted(what: str, detail: Fields) -> str | None:
     """A ``session.note`` about channels, files and repositories in a sentence; ``None``: not one of those."""
     where = f", channel {detail['channel']}" if detail.get("channel") is not None else ""
     text = whole_text
+    if what == "pty" and detail.get("refused"):
+        return f"terminal refused by the target{where}"
     if what == "pty":
         return f"terminal {_terminal(detail)}{where}"
     if what == "window":
