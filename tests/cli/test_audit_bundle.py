@@ -78,6 +78,64 @@ def test_a_bundle_is_whole_and_checks_with_the_key_of_its_journal(house: House, 
     assert sums.returncode == 0, sums.stdout
 
 
+def test_a_file_of_keys_serves_as_well(house: House, folder: Path, tmp_path: Path) -> None:
+    """What an auditor has is a file (`audit keys > gateway.keys`). Its name was taken for a key that signed nothing:
+    all was called wrong that was right."""
+    keys = tmp_path / "gateway.keys"
+    keys.write_text(CliRunner().invoke(main, ["audit", "keys", "--state", str(house.state)]).stdout)
+    code, said = checked(folder, "--key", str(keys))
+    assert code == 0, said
+    assert "no --key was given" not in said
+
+
+@pytest.mark.parametrize("words", [("x+y+z",), ("--key",), ("--kee", "a+b+c"), ("--key", "gateway.keys")])
+def test_what_the_program_does_not_understand_is_no_check(folder: Path, words: tuple[str, ...]) -> None:
+    """A key that was given in the wrong place was passed over, and the bundle's own was believed."""
+    code, said = checked(folder, *words)
+    assert code in (1, 2)
+    assert "are proven" not in said
+
+
+def test_an_event_that_was_taken_out_with_its_proof_is_missed(folder: Path) -> None:
+    """What is left is proven, and the manifest is made to fit: the number is what is missing."""
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    victim = json.loads(lines[3])
+    (folder / "events.jsonl").write_bytes(b"".join(lines[:3] + lines[4:]))
+    (folder / "proofs" / f"{victim['id']}.tlog-proof").unlink()
+    made_to_fit_what_is_left(folder)
+    code, said = checked(folder)
+    assert code == 1
+    assert f"event {victim['seq']} of session {victim['session']} is missing, 1 in all" in said
+
+
+def made_to_fit_what_is_left(folder: Path) -> None:
+    manifest = folder / "manifest-sha256.txt"
+    kept = [line for line in manifest.read_text().splitlines() if (folder / line[66:]).exists()]
+    manifest.write_text("".join(f"{line}\n" for line in kept))
+    made_to_fit(folder)
+
+
+def test_an_end_that_was_taken_out_is_said(folder: Path) -> None:
+    """Nothing follows it, so that no number tells."""
+    lines = (folder / "events.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "events.jsonl").write_bytes(b"".join(lines[:-1]))
+    (folder / "proofs" / f"{json.loads(lines[-1])['id']}.tlog-proof").unlink()
+    made_to_fit_what_is_left(folder)
+    code, said = checked(folder)
+    assert code == 0
+    assert "the session's end is not in here" in said
+
+
+def test_events_without_a_proof_are_no_success(folder: Path) -> None:
+    """Somebody removed the proofs, and the exit code said that all was well."""
+    for proof in list(folder.glob("proofs/*"))[1:]:
+        proof.unlink()
+    made_to_fit_what_is_left(folder)
+    code, said = checked(folder)
+    assert code == 3
+    assert re.search(r"NOT PROVEN: \d+ of the events have no proof in here", said)
+
+
 def test_a_stranger_s_key_is_not_enough(folder: Path, tmp_path: Path) -> None:
     """Whoever made the bundle could have made keys as well."""
     other = House(tmp_path / "other")

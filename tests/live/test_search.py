@@ -73,9 +73,9 @@ def test_what_clients_said_is_found_while_the_gateway_runs_and_after(
         [sys.executable, "-I", "check_bundle.py"], cwd=bundle, capture_output=True, text=True, check=False
     )
     count = len((bundle / "events.jsonl").read_bytes().splitlines())
-    assert done.returncode == 0, done.stdout
     proven = re.search(r"(\d+) of (\d+) events are proven", done.stdout)
-    assert proven is not None
+    assert proven is not None, done.stdout
+    assert done.returncode == (0 if proven[1] == proven[2] else 3), done.stdout
     assert int(proven[2]) == count
     assert int(proven[1]) >= count - 1, "all but perhaps the note, which is a moment old"
     (exported,) = [each for each in running.events("audit.read") if each["event"]["action"] == "export"]

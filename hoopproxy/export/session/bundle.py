@@ -45,9 +45,9 @@ How to check it without hoopproxy
 
 3. Each event was sealed: with Python 3.9 and OpenSSL 3, in this folder,
 
-       python3 check_bundle.py --key 'NAME+ID+BASE64'
+       python3 check_bundle.py --key gateway.keys       (a file of keys, or a key itself: NAME+ID+BASE64)
 
-   It is some 200 lines, to be read; it does what follows, which any other program can do as well.
+   It is some 250 lines, to be read; it does what follows, which any other program can do as well.
 
    * A file in proofs/ has a line `extra` (base 64 of JSON), a line `index`, the inclusion path (base 64, a hash a
      line), and after an empty line the checkpoint.
@@ -64,7 +64,7 @@ How to check it without hoopproxy
      the notes by which each epoch's key was announced, signed by the key before it.
 
 4. Nothing was left out: the events of a session are numbered (`seq`) without gaps; the last one is `session.end` or
-   `session.interrupted`.
+   `session.interrupted`. The program looks at that, too.
 
 What this does not prove: that the gateway recorded the truth; and, unless the checkpoint is also in somebody else's
 hands (a SIEM, a witness, a time stamp), that whoever holds the gateway's current key did not write this history.

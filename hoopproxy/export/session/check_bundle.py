@@ -3,11 +3,15 @@
 Run it in the bundle's folder. It shares no code with the program that wrote the bundle. It checks that every file is
 what the manifest says, that each proof leads from its event to the root of a signed checkpoint (RFC 6962,
 c2sp.org/tlog-proof), that the event in the proof is the one in events.jsonl, and that the checkpoint is signed by the
-key of an epoch that leads back to a key that you have from elsewhere (``--key``; without, to the first in keys/).
+key of an epoch that leads back to a key that you have from elsewhere (``--key``, or a file of such lines; without, to
+the first in keys/), and that no number is missing among the session's events.
+
+Exit codes: 0 all is well; 1 something is not, or is missing; 2 wrong usage; 3 not every event has its proof in here.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import hashlib
 import json
@@ -169,11 +173,47 @@ def is_sealed(body: bytes) -> bool:
     return False
 
 
+def check_numbers(events: list[bytes]) -> None:
+    """The events of a session have numbers without a gap."""
+    numbers: dict[str, list[int]] = {}
+    last = ""
+    for line in events:
+        event = json.loads(line)
+        if "session" in event:
+            numbers.setdefault(event["session"], []).append(event["seq"])
+            last = event["kind"]
+    for session, found in numbers.items():
+        missing = sorted(set(range(1, max(found) + 1)) - set(found))
+        if missing:
+            raise Wrong(
+                f"event {missing[0]} of session {session} is missing, {len(missing)} in all: never recorded (a gap),"
+                " expired, or taken out"
+            )
+    if last not in ("session.end", "session.interrupted"):
+        print("note: the session's end is not in here: it was still going on, or what followed was taken out")
+
+
+def keys_of(word: str) -> list[str]:
+    """A key, or what a file of keys has: empty lines and those that begin with # are passed over."""
+    path = Path(word)
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else [word]
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not keys or any(key.count("+") < 2 for key in keys):
+        raise SystemExit(f"--key {word}: neither a key (NAME+ID+BASE64) nor a file of keys")
+    return keys
+
+
 def main() -> int:
-    """Check everything; 0 if all is well."""
+    """Check everything."""
     folder = Path.cwd()
-    arguments = sys.argv[1:]
-    trusted = [arguments[at + 1] for at, word in enumerate(arguments[:-1]) if word == "--key"]
+    parser = argparse.ArgumentParser(description="Check the bundle in this folder.")
+    parser.add_argument(
+        "--key",
+        action="append",
+        default=[],
+        help="NAME+ID+BASE64, or a file of such lines (`hoopproxy audit keys`)",
+    )
+    trusted = [key for word in parser.parse_args().key for key in keys_of(word)]
     if not trusted:
         trusted = [
             line for path in sorted(folder.glob("keys/*.keys")) for line in path.read_text().splitlines()[:1]
@@ -181,7 +221,9 @@ def main() -> int:
         print("note: no --key was given, so the bundle's own first key is believed")
     try:
         files = check_manifest(folder)
-        events = set((folder / "events.jsonl").read_bytes().splitlines())
+        lines = (folder / "events.jsonl").read_bytes().splitlines()
+        check_numbers(lines)
+        events = set(lines)
         signed: set[bytes] = set()
         proofs = sorted(folder.glob("proofs/*.tlog-proof"))
         compared = 0
@@ -203,6 +245,9 @@ def main() -> int:
             f"{sealed} more were sealed under their ids, and NOT COMPARED: their journal is encrypted, so that"
         )
         print("only its readers can tell whether events.jsonl says what was sealed")
+    if left := len(events) - len(proofs):
+        print(f"NOT PROVEN: {left} of the events have no proof in here")
+        return 3
     return 0
 
 
