@@ -27,9 +27,10 @@ from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.secured import Secured
 from hoopproxy.protocols.ssh.sentences import CLIENT_LEFT, sentence_of
 from hoopproxy.protocols.ssh.upstream import ClientAuth
-from hoopproxy.protocols.ssh.userauth import ServerAuth, Who
+from hoopproxy.protocols.ssh.userauth import ServerAuth
 from hoopproxy.protocols.ssh.watch import Watcher
 from hoopproxy.protocols.ssh.watching import watcher_for
+from hoopproxy.protocols.ssh.who import Who
 from hoopproxy.wire.commands import (
     RELAYING,
     RELEASE,

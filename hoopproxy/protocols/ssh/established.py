@@ -10,7 +10,7 @@ from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.packets import Reader
 from hoopproxy.protocols.ssh.secured import Secured
-from hoopproxy.protocols.ssh.userauth import Who
+from hoopproxy.protocols.ssh.who import Who
 from hoopproxy.wire.commands import Close, Command, LoggedIn, Login, Refusal
 from hoopproxy.wire.frames import Frame
 from hoopproxy.wire.inside import Outer

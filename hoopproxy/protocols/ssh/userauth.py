@@ -7,14 +7,13 @@ that none can forget to. Whose key it is, the Portal says.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
 import attrs
 
 from hoopproxy.errors import ProtocolViolation
-from hoopproxy.events import Identity
 from hoopproxy.interfaces import ISession
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.certs import is_certificate, read_certificate
@@ -31,12 +30,13 @@ from hoopproxy.protocols.ssh.packets import (
 )
 from hoopproxy.protocols.ssh.restrictions import UNRESTRICTED, Contradiction, Restrictions
 from hoopproxy.protocols.ssh.secured import Secured
+from hoopproxy.protocols.ssh.who import Who
 from hoopproxy.wire.commands import Close, Command, LoggedIn, Login, Offered, Proven, Refusal, ToClient
 from hoopproxy.wire.frames import Frame
 from hoopproxy.wire.login import Challenge, Keyboard, KeyOffer, NoPrompts, Password, Prompts, PublicKey
 from hoopproxy.wire.names import Name, parse_name
 
-__all__ = ["METHODS", "ServerAuth", "Who", "problems"]
+__all__ = ["METHODS", "ServerAuth", "problems", "required"]
 
 METHODS: Final = ("publickey", "keyboard-interactive", "password")
 """What a listener's ``login`` may name, best first."""
@@ -54,74 +54,6 @@ ANSWER_BYTES: Final = 1_024
 """Bytes of a password, and of an answer at the keyboard."""
 
 _SERVICE: Final = "ssh-connection"
-
-
-@attrs.frozen(kw_only=True)
-class Who:
-    """Who logged in, what they named, and what their own proofs let them do (:class:`Restrictions`)."""
-
-    identity: Identity
-    account: str | None
-    target: str | None
-    permits: Restrictions = UNRESTRICTED
-
-    def narrowed(self, permits: Any) -> Any:
-        """A role's :class:`~hoopproxy.protocols.ssh.permits.Permits`, less what the proofs don't let.
-
-        A forced command is the one command that may run; what else is asked for is refused.
-        """
-        mine = self.permits
-        changes: dict[str, object] = {}
-        if mine.command is not None:
-            fine = permits.command(mine.command) is None
-            changes |= {
-                "allow": ("exec",) if fine else (),
-                "exec_allow": (_literal(mine.command),),
-            }
-        if not mine.pty:
-            changes["pty"] = False
-        if not mine.agent_forwarding:
-            changes["agent"] = False
-        if not mine.x11_forwarding:
-            changes["x11"] = False
-        if not mine.port_forwarding:
-            changes |= {"forwards": (), "remote_forwards": (), "streamlocal": (), "targets": False}
-        else:
-            if mine.permit_open is not None:
-                changes["forwards"] = tuple(
-                    each for each in map(_place, mine.permit_open) if _covered(each, permits.forwards)
-                )
-                changes["streamlocal"] = ()
-                changes["targets"] = False  # those are named by role, not by place
-            if mine.permit_listen is not None:
-                changes["remote_forwards"] = tuple(
-                    each
-                    for each in map(_place, mine.permit_listen)
-                    if _covered(each, permits.remote_forwards)
-                )
-        return attrs.evolve(permits, **changes) if changes else permits
-
-
-def _literal(text: str) -> str:
-    """A shell's pattern of exactly this text."""
-    return "".join(f"[{each}]" if each in "*?[" else each for each in text)
-
-
-def _place(text: str) -> str:
-    """``host:port`` of permitopen, permitlisten, as a role writes it: literally, with ``*`` for any port."""
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") or "localhost"
-    return f"{host if host == '*' else _literal(host)}:{port}"
-
-
-def _covered(place: str, patterns: Sequence[str]) -> bool:
-    """Whether a role's patterns allow all that ``place`` does; where that can't be told, they don't."""
-    host, _, port = place.rpartition(":")
-    for pattern in patterns:
-        theirs, _, their_port = pattern.rpartition(":")
-        if their_port in ("*", port) and theirs in ("*", host):
-            return True
-    return False
 
 
 def problems(options: Mapping[str, object]) -> list[str]:

@@ -14,7 +14,7 @@ from hoopproxy.errors import ConfigError
 from hoopproxy.events import Identity
 from hoopproxy.protocols.ssh.authorized import AuthorizedKey, parse_authorized
 from hoopproxy.protocols.ssh.restrictions import UNRESTRICTED, Contradiction, Restrictions
-from hoopproxy.protocols.ssh.userauth import Who
+from hoopproxy.protocols.ssh.who import Who
 
 from .made import blob, certificate, line
 

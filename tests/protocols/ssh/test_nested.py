@@ -18,7 +18,7 @@ from hoopproxy.protocols.ssh.nested import FIRST_NUMBER, NESTED_MAX, PACKET, WIN
 from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.restrictions import UNRESTRICTED
-from hoopproxy.protocols.ssh.userauth import Who
+from hoopproxy.protocols.ssh.who import Who
 from hoopproxy.testing import FakeSession
 from hoopproxy.testing.playing import Player
 from hoopproxy.wire.commands import (

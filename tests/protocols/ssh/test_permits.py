@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hoopproxy.events import Identity
 from hoopproxy.protocols.ssh.permits import SHELL, Permits
 from hoopproxy.protocols.ssh.restrictions import Restrictions
-from hoopproxy.protocols.ssh.userauth import Who
+from hoopproxy.protocols.ssh.who import Who
 
 ID = Permits(exec_allow=["uptime", "id *", "tar c * | gzip", "echo [$]HOME", "git-upload-pack '/srv/*'"])
 

@@ -3,6 +3,7 @@
 In reading order: :mod:`~hoopproxy.protocols.ssh.terminal.widths` (cells of a character),
 :mod:`~hoopproxy.protocols.ssh.terminal.grid` (rows and a cursor),
 :mod:`~hoopproxy.protocols.ssh.terminal.screen` (output to a grid),
+:mod:`~hoopproxy.protocols.ssh.terminal.sequences` (what control sequences do there),
 :mod:`~hoopproxy.protocols.ssh.terminal.keys` (what was typed),
 :mod:`~hoopproxy.protocols.ssh.terminal.marks` (what a shell says of itself),
 :mod:`~hoopproxy.protocols.ssh.terminal.prompts` (what looks like a prompt),

@@ -229,7 +229,7 @@ class Stage(Screen):
         if token[-1:] == b"m" and token[2:-1].translate(None, b"0123456789;:") == b"":
             self.grid.style = restyled(self.grid.style, token[2:-1].decode("ascii"))
         elif token == b"\x1bc":
-            self._reset()
+            self.reset()
         elif token[1:2] == b"(":
             self.grid.drawing = token[2:] == b"0"
         else:
@@ -238,20 +238,20 @@ class Stage(Screen):
     def _mode(self, number: int, on: bool, at: int) -> None:
         if number in _ALTERNATE:
             if on and not self.grid.is_alternate:
-                self._save()
+                self.save()
                 self.grid.turn(True)
             elif not on and self.grid.is_alternate:
                 self.grid.turn(False)
-                self._restore()
+                self.restore()
         elif number == _CURSOR:
             self.grid.hidden = not on
         else:
             super()._mode(number, on, at)
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
         self.grid.turn(False)
         self.grid.style, self.grid.drawing, self.grid.hidden = PLAIN, False, False
-        super()._reset()
+        super().reset()
 
 
 def _size(columns: int, lines: int) -> tuple[int, int]:

@@ -7,10 +7,10 @@ at its end is laid out. On the alternate screen nothing is laid out at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final, Protocol
 
 from hoopproxy.protocols.ssh.terminal.grid import Grid
+from hoopproxy.protocols.ssh.terminal.sequences import ESCAPES, SEQUENCES
 
 __all__ = ["MAX_STRING", "Observer", "Screen"]
 
@@ -61,6 +61,8 @@ class Observer(Protocol):
 class Screen:
     """:ivar watched: the observer wants each line feed and change; nothing may be skipped. :ivar limit: the work of its
     grid at which it reads no further, if there is one; :ivar tired: that it has come to that."""
+
+    grid: Grid
 
     def __init__(self, columns: int, lines: int, observer: Observer) -> None:
         self.grid = Grid(columns, lines)
@@ -265,7 +267,7 @@ class Screen:
             self._last = ""
         found = _CSI.fullmatch(token)
         if found is None:
-            act = _ESCAPES.get(token[1:])
+            act = ESCAPES.get(token[1:])
             if act is not None:
                 act(self)
             return
@@ -276,50 +278,42 @@ class Screen:
                 for number in numbers[:16]:
                     self._mode(number, final == b"h", at)
         elif not mark and not between:
-            sequence = _SEQUENCES.get(final)
+            sequence = SEQUENCES.get(final)
             if sequence is not None:
                 sequence(self, numbers)
 
     def _mode(self, number: int, on: bool, at: int) -> None:
         if number in _ALTERNATE:
             if on and not self.alternate:
-                self._save()
+                self.save()
             elif not on and self.alternate:
-                self._restore()
+                self.restore()
             self.alternate = on
         elif number == 7:
             self.grid.autowrap = on
         elif number == 1048:
-            (self._save if on else self._restore)()
+            (self.save if on else self.restore)()
         self._observer.mode_set(number, on, at)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Where the cursor is, for :meth:`restore`."""
         self._saved = (self.grid.row, self.grid.column)
 
-    def _restore(self) -> None:
+    def restore(self) -> None:
+        """Put the cursor back."""
         self.grid.to(*self._saved)
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """As it was at first, but for its size."""
         grid = self.grid
         grid.first, grid.last, grid.autowrap, grid.inserting = 0, grid.lines - 1, True, False
         self.alternate = False
         grid.erase_screen(2)
         grid.to(0, 0)
 
-    def _next_line(self) -> None:
-        self.grid.to(self.grid.row, 0)
-        self.grid.feed()
-
-    def _region(self, numbers: list[int]) -> None:
-        grid = self.grid
-        first = max(numbers[0], 1) - 1
-        last = min((numbers[1] if len(numbers) > 1 else 0) or grid.lines, grid.lines) - 1
-        if first < last:
-            grid.first, grid.last = first, last
-            grid.to(0, 0)
-
-    def _repeat(self, numbers: list[int]) -> None:
-        self.grid.put(self._last * min(_count(numbers), self.grid.columns))
+    def repeat(self, count: int) -> None:
+        """The last character that was printed once more, so often."""
+        self.grid.put(self._last * min(count, self.grid.columns))
 
 
 def _cut_character(data: bytes) -> int:
@@ -336,70 +330,3 @@ def _cut_character(data: bytes) -> int:
 
 def _parameters(digits: bytes) -> list[bytes]:
     return [each.partition(b":")[0][:9] for each in digits.split(b";")]
-
-
-def _count(numbers: list[int]) -> int:
-    return max(numbers[0], 1)
-
-
-def _position(screen: Screen, numbers: list[int]) -> None:
-    screen.grid.to(max(numbers[0], 1) - 1, max(numbers[1] if len(numbers) > 1 else 1, 1) - 1)
-
-
-def _inserting(screen: Screen, numbers: list[int], on: bool) -> None:
-    if 4 in numbers:
-        screen.grid.inserting = on
-
-
-def _moving(rows: int, columns: int, start: bool = False) -> Callable[[Screen, list[int]], None]:
-    def move(screen: Screen, numbers: list[int]) -> None:
-        grid, count = screen.grid, _count(numbers)
-        row = grid.row + rows * count
-        if rows < 0 and grid.row >= grid.first:
-            row = max(row, grid.first)  # who is inside of the region stays there
-        elif rows > 0 and grid.row <= grid.last:
-            row = min(row, grid.last)
-        grid.to(row, 0 if start else grid.column + columns * count)
-
-    return move
-
-
-_SEQUENCES: Final[dict[bytes, Callable[[Screen, list[int]], None]]] = {
-    b"A": _moving(-1, 0),
-    b"B": _moving(1, 0),
-    b"C": _moving(0, 1),
-    b"D": _moving(0, -1),
-    b"E": _moving(1, 0, True),
-    b"F": _moving(-1, 0, True),
-    b"a": _moving(0, 1),
-    b"e": lambda screen, numbers: screen.grid.to(screen.grid.row + _count(numbers), screen.grid.column),
-    b"G": lambda screen, numbers: screen.grid.to(screen.grid.row, _count(numbers) - 1),
-    b"`": lambda screen, numbers: screen.grid.to(screen.grid.row, _count(numbers) - 1),
-    b"d": lambda screen, numbers: screen.grid.to(_count(numbers) - 1, screen.grid.column),
-    b"H": _position,
-    b"f": _position,
-    b"J": lambda screen, numbers: screen.grid.erase_screen(numbers[0]),
-    b"K": lambda screen, numbers: screen.grid.erase_line(numbers[0]),
-    b"X": lambda screen, numbers: screen.grid.erase(_count(numbers)),
-    b"P": lambda screen, numbers: screen.grid.delete(_count(numbers)),
-    b"@": lambda screen, numbers: screen.grid.insert(_count(numbers)),
-    b"L": lambda screen, numbers: screen.grid.scroll_down(_count(numbers), screen.grid.row),
-    b"M": lambda screen, numbers: screen.grid.delete_lines(_count(numbers)),
-    b"S": lambda screen, numbers: screen.grid.scroll_up(_count(numbers)),
-    b"T": lambda screen, numbers: screen.grid.scroll_down(_count(numbers)),
-    b"b": Screen._repeat,
-    b"r": Screen._region,
-    b"s": lambda screen, numbers: screen._save(),
-    b"u": lambda screen, numbers: screen._restore(),
-    b"h": lambda screen, numbers: _inserting(screen, numbers, True),
-    b"l": lambda screen, numbers: _inserting(screen, numbers, False),
-}
-
-_ESCAPES: Final[dict[bytes, Callable[[Screen], None]]] = {
-    b"7": Screen._save,
-    b"8": Screen._restore,
-    b"D": lambda screen: screen.grid.feed(),
-    b"E": Screen._next_line,
-    b"M": lambda screen: screen.grid.feed_back(),
-    b"c": Screen._reset,
-}
