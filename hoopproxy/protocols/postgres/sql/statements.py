@@ -3,6 +3,8 @@
 This reads heads, not grammars: the server is the parser. Where two readings are possible the verbs of
 both are told, and where none is, :data:`UNCLASSIFIED`, which every deny list matches. What a function
 does when it is called (``SELECT dblink_exec(...)``, ``DO``, ``CALL``, triggers) can't be seen in the text.
+
+Short texts of one simple statement are told by one pattern; all others by :mod:`~.heads`.
 """
 
 from __future__ import annotations
@@ -10,39 +12,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from attrs import frozen
-
-from hoopproxy.protocols.postgres.sql import lexer
-from hoopproxy.protocols.postgres.sql.lexer import Text, Unreadable, next_word, skimmer, skip
-from hoopproxy.protocols.postgres.sql.verbs import (
-    CHANGES,
-    EXPLAINED,
-    MODIFIERS,
-    OBJECTS,
-    PAIRS,
-    PLAIN,
-    QUERIES,
-    UNCLASSIFIED,
-)
+from hoopproxy.protocols.postgres.sql.heads import Reader, Statement
+from hoopproxy.protocols.postgres.sql.lexer import Text
+from hoopproxy.protocols.postgres.sql.verbs import PLAIN, UNCLASSIFIED
 
 __all__ = ["UNCLASSIFIED", "Statement", "statements"]
 
-
-@frozen
-class Statement:
-    """One statement of a text.
-
-    ``verbs``: upper case, single spaces; the statement's own kind from the general to the special
-    (``DROP``, ``DROP TABLE``), then those of the statements inside it. ``start``, ``end``: bytes in the
-    text, from its first token to before its ``;``.
-    """
-
-    verbs: tuple[str, ...]
-    start: int
-    end: int
-
-
-_DML: Final = "select|table|insert|update|delete|merge|into|for|key|then"
 _BODY: Final = (
     rb"[^'\"$;\\/\-\0]*+"
     rb"(?:(?:\$\d|-(?!-)|/(?!\*)|\"[^\"\0]*+\"|'[^'\\\0]*+')[^'\"$;\\/\-\0]*+){0,128}"
@@ -56,10 +31,6 @@ _FAST_VERBS: dict[bytes, tuple[tuple[str, ...], bytes, bytes]] = {
     b"ROLLBACK": (("ROLLBACK",), b"PREPARED", b"PREPARED"),
 }
 _FAST_VERBS.update({word.lower(): told for word, told in _FAST_VERBS.items()})
-_BRACKETS: Final = re.compile(rb"\([\s(]*+")
-_EMPTY: Final = re.compile(rb";[\s;]*+")
-_MOST: Final = 65536
-"""Statements of one text that are told apart; the rest is unclassified. Bounds the answer's memory."""
 _FAST_LIMIT: Final = 4096
 """Bytes: longer texts take the general way, whose cost is in proportion anyway."""
 _MEMORY: Final = 4096
@@ -94,9 +65,9 @@ def statements(
     if isinstance(text, memoryview):
         text = bytes(text)
     if standard_conforming_strings is None:
-        on, off = _Reader(text, False).read(), _Reader(text, True).read()
+        on, off = Reader(text, False).read(), Reader(text, True).read()
         return on if on == off else (Statement((UNCLASSIFIED,), 0, len(text)),)
-    return _Reader(text, not standard_conforming_strings).read()
+    return Reader(text, not standard_conforming_strings).read()
 
 
 def _remember(word: bytes, end: int, verbs: tuple[str, ...]) -> tuple[Statement, ...]:
@@ -104,338 +75,3 @@ def _remember(word: bytes, end: int, verbs: tuple[str, ...]) -> tuple[Statement,
         _remembered.clear()
     answer = _remembered[word, end] = (Statement(verbs, 0, end),)
     return answer
-
-
-class _Reader:
-    """One reading of one text. `pos` is where the next token may begin."""
-
-    def __init__(self, text: Text, backslash: bool) -> None:
-        self._text, self._backslash, self._pos = text, backslash, 0
-        self._verbs: list[str] = []
-
-    def read(self) -> tuple[Statement, ...]:
-        found: list[Statement] = []
-        while True:
-            start = self._pos
-            try:
-                start = self._pos = skip(self._text, self._pos)
-                if start >= len(self._text):
-                    return tuple(found)
-                if (empty := _EMPTY.match(self._text, start)) is not None:
-                    self._pos = empty.end()
-                    continue
-                end = self._statement()
-            except Unreadable:
-                found.append(Statement((UNCLASSIFIED,), start, len(self._text)))
-                return tuple(found)
-            found.append(Statement(tuple(dict.fromkeys(self._verbs)), start, end))
-            self._verbs = []
-            if len(found) >= _MOST:
-                return (*found, Statement((UNCLASSIFIED,), end, len(self._text)))
-
-    def _statement(self) -> int:
-        """Read one statement, all of its bodies too. Returns where its ``;`` is."""
-        self._segment()
-        if self._verbs[:1] == ["CREATE"] and "CREATE RULE" in self._verbs:
-            return self._rule()
-        if self._verbs[-1] in ("CREATE FUNCTION", "CREATE PROCEDURE") and self._atomic():
-            return self._routine()
-        return self._finish()
-
-    def _segment(self) -> None:
-        """Read a statement's head and what is of interest in the rest, up to before its ``;``."""
-        self._classify(self._first())
-
-    def _classify(self, word: bytes) -> None:
-        """Add the verbs of the statement that begins with `word`. Loops where statements wrap others."""
-        while True:
-            if word in PLAIN:
-                self._verbs += PLAIN[word]
-            elif word in (b"SELECT", b"TABLE"):
-                self._verbs += ["SELECT"] if word == b"SELECT" else ["TABLE", "SELECT"]
-                self._inner("into")
-            elif word in (b"WITH", b"INSERT", b"MERGE"):
-                self._verbs.append(word.decode())
-                self._inner(_DML if word == b"WITH" else "update|delete|insert|into|then|key|for")
-            elif word in (b"COMMIT", b"ROLLBACK"):
-                self._verbs.append(word.decode())
-                self._second(b"PREPARED")
-            elif word in (b"CREATE", b"ALTER", b"DROP"):
-                self._object(word)
-            elif word in (b"SET", b"RESET"):
-                self._setting(word)
-            elif word == b"COPY":
-                self._copy()
-            elif word in (b"EXPLAIN", b"PREPARE", b"DECLARE"):
-                word = self._wrapped(word)
-                if word:
-                    continue
-            else:
-                self._verbs.append(UNCLASSIFIED)
-            return
-
-    def _next(self) -> tuple[bytes, int]:
-        return next_word(self._text, self._pos)
-
-    def _second(self, *words: bytes) -> None:
-        """Add ``VERB WORD`` if one of `words` comes next."""
-        word, end = self._next()
-        if word in words:
-            self._verbs.append(f"{self._verbs[-1]} {word.decode()}")
-            self._pos = end
-
-    def _finish(self) -> int:
-        """Where the statement ends. What follows its ``;`` is next."""
-        for _, start, end in skimmer(backslash=self._backslash).over(self._text, self._pos):
-            self._pos = end
-            return start
-        self._pos = len(self._text)
-        return self._pos
-
-    def _inner(self, words: str) -> None:
-        """Add what the rest of the statement does besides its first verb: CTEs, MERGE's branches, INTO."""
-        last, last_end = self._verbs[-1].encode(), self._pos
-        for kind, start, end in skimmer(words, backslash=self._backslash).over(self._text, self._pos):
-            self._pos = start
-            if kind == "punct":
-                return
-            word = bytes(self._text[start:end]).upper()
-            before = last if skip(self._text, last_end) == start else b""
-            self._verbs += self._effect(word, before, end)
-            last, last_end = word, end
-            self._pos = end
-        self._pos = len(self._text)
-
-    def _effect(self, word: bytes, before: bytes, end: int) -> tuple[str, ...]:
-        """What an inner `word` does, judged by its neighbours. Doubtful cases count."""
-        if word == b"SELECT":
-            return ("SELECT",)
-        if word == b"TABLE":
-            return ("TABLE", "SELECT")
-        if word == b"INTO":
-            return () if before in (b"INSERT", b"MERGE") else ("SELECT INTO", "CREATE TABLE")
-        if word in (b"FOR", b"KEY", b"THEN"):
-            return ()
-        if before == b"THEN":
-            return (word.decode(),)
-        after, where = self._peek(end)
-        if word == b"UPDATE":
-            named = after or self._text[where : where + 1] in (b'"', b"U", b"u")
-            return ("UPDATE",) if named and before not in (b"FOR", b"KEY") else ()
-        return (word.decode(),) if after == (b"FROM" if word == b"DELETE" else b"INTO") else ()
-
-    def _peek(self, pos: int) -> tuple[bytes, int]:
-        return next_word(self._text, pos)
-
-    def _object(self, verb: bytes) -> None:
-        """CREATE, ALTER, DROP: the kind of object, and what CREATE SCHEMA and CREATE TABLE AS may hold."""
-        self._verbs.append(verb.decode())
-        word, self._pos = self._next()
-        while verb == b"CREATE" and word in MODIFIERS:
-            word, self._pos = self._next()
-        if verb == b"CREATE" and word == b"DEFAULT":  # CREATE DEFAULT CONVERSION
-            word, self._pos = self._next()
-        second, end = self._next()
-        if word in PAIRS and second in PAIRS[word].split(b"|"):
-            self._verbs.append(f"{verb.decode()} {word.decode()} {second.decode()}")
-            self._pos = end
-        elif word in OBJECTS:
-            self._verbs.append(f"{verb.decode()} {word.decode()}")
-        else:
-            self._verbs.append(UNCLASSIFIED)
-        if word in (b"USER", b"GROUP") and second != b"MAPPING":
-            self._verbs.append(f"{verb.decode()} ROLE")
-        if verb == b"CREATE" and word in (b"SCHEMA", b"TABLE", b"MATERIALIZED"):
-            self._elements()
-
-    def _elements(self) -> None:
-        words = "create|grant|execute|with"
-        for kind, start, end in skimmer(words, backslash=self._backslash).over(self._text, self._pos):
-            self._pos = start
-            if kind == "punct":
-                return
-            self._pos = end
-            word = bytes(self._text[start:end]).upper()
-            if word == b"WITH":
-                if self._names_queries(end):
-                    self._verbs.append("WITH")
-                    self._inner("update|delete|insert|merge|then|key|for")
-                    return
-                continue
-            if word != b"CREATE":
-                self._verbs.append(word.decode())
-                continue
-            thing, _ = self._next()
-            while thing in MODIFIERS:
-                thing, self._pos = self._next()
-            self._verbs.append(f"CREATE {thing.decode()}" if thing in OBJECTS else "CREATE")
-        self._pos = len(self._text)
-
-    def _names_queries(self, pos: int) -> bool:
-        """Whether the WITH that ends at `pos` is a query's, not one of storage parameters, time zone or data."""
-        name, end = self._peek(pos)
-        if not name:
-            return self._text[end : end + 1] == b'"'
-        after, where = self._peek(end)
-        follows = self._text[where : where + 1]
-        return name in (b"RECURSIVE", b"U") or after == b"AS" or (not after and follows == b"(")
-
-    def _setting(self, verb: bytes) -> None:
-        """SET and RESET: whether it changes who one is."""
-        self._verbs.append(verb.decode())
-        word, end = self._next()
-        while word in (b"SESSION", b"LOCAL"):
-            self._pos = end
-            if word == b"SESSION" and self._next()[0] == b"AUTHORIZATION":
-                word = b"SESSION_AUTHORIZATION"
-                break
-            word, end = self._next()
-        if not word:
-            opening = bytes(self._text[end : end + 1])
-            if opening != b'"':  # not even a name
-                self._verbs.append(UNCLASSIFIED)
-                return
-            close = lexer.quoted_end(self._text, end)
-            word = bytes(self._text[end + 1 : max(end, close - 1)]).upper()
-        elif word == b"U" and bytes(self._text[end : end + 2]) == b'&"':
-            self._verbs += [f"{verb.decode()} ROLE", f"{verb.decode()} SESSION AUTHORIZATION"]
-        names = {b"ROLE": "ROLE", b"SESSION_AUTHORIZATION": "SESSION AUTHORIZATION"}
-        if word in names:
-            self._verbs.append(f"{verb.decode()} {names[word]}")
-
-    def _copy(self) -> None:
-        """COPY: which way, and to whom: the client, a file, or a program."""
-        self._verbs.append("COPY")
-        opening = skip(self._text, self._pos)
-        query = self._text[opening : opening + 1] == b"("
-        words = f"to|{_DML}" if query else "from|to"
-        last, last_end = b"", -1
-        for kind, start, end in skimmer(words, backslash=self._backslash).over(self._text, self._pos):
-            self._pos = start
-            if kind == "punct":
-                break
-            self._pos = end
-            word = bytes(self._text[start:end]).upper()
-            before = last if last_end >= 0 and skip(self._text, last_end) == start else b""
-            if word in (b"TO", b"FROM"):
-                self._verbs += self._endpoint(word.decode(), end)
-                if not query:
-                    break
-            else:
-                self._verbs += self._effect(word, before, end)
-            last, last_end = word, end
-        else:
-            self._pos = len(self._text)
-        if not any(verb.startswith("COPY ") for verb in self._verbs):
-            self._verbs.append(UNCLASSIFIED)
-
-    def _endpoint(self, way: str, end: int) -> tuple[str, ...]:
-        word, _ = self._peek(end)
-        if word in (b"STDIN", b"STDOUT"):  # either word is legal in either direction
-            return (f"COPY {way} {'STDIN' if way == 'FROM' else 'STDOUT'}",)
-        if word == b"PROGRAM":
-            return ("COPY PROGRAM", f"COPY {way} PROGRAM")
-        if self._literal_at(end):
-            return ("COPY FILE", f"COPY {way} FILE")
-        return ()
-
-    def _wrapped(self, verb: bytes) -> bytes:
-        """EXPLAIN, PREPARE, DECLARE: step to the statement inside. Returns its first word; empty if none."""
-        self._verbs.append(verb.decode())
-        if verb == b"EXPLAIN":
-            return self._explained()
-        word, end = self._next()
-        if verb + word == b"PREPARETRANSACTION" and self._literal_at(end):
-            self._verbs.append("PREPARE TRANSACTION")
-            return b""
-        wanted = "as" if verb == b"PREPARE" else "for"
-        for kind, _, end in skimmer(wanted, backslash=self._backslash).over(self._text, self._pos):
-            if kind == "word":
-                self._pos = end
-                return self._inside(QUERIES | CHANGES if verb == b"PREPARE" else QUERIES)
-            break
-        self._verbs.append(UNCLASSIFIED)
-        return b""
-
-    def _literal_at(self, pos: int) -> bool:
-        return lexer.read_literal(self._text, skip(self._text, pos), self._backslash) is not None
-
-    def _explained(self) -> bytes:
-        """Step to what an EXPLAIN runs: only with ANALYZE does it run anything."""
-        runs = False
-        word, end = self._next()
-        while word in (b"ANALYZE", b"ANALYSE", b"VERBOSE"):
-            runs = runs or word != b"VERBOSE"
-            self._pos = end
-            word, end = self._next()
-        if not word and self._text[end : end + 1] == b"(":
-            name, after = self._peek(end + 1)
-            if name in QUERIES or self._text[after : after + 1] == b"(":
-                return self._inside(EXPLAINED) if runs else b""
-            options = skimmer(brackets=")", backslash=self._backslash).over(self._text, end + 1)
-            close = next(options, ("", 0, len(self._text)))
-            listed = bytes(self._text[end + 1 : close[1]]).lower()
-            runs = runs or b"anal" in listed or b'"' in listed  # ANALYZE FALSE is taken for a run
-            self._pos = close[2]
-        return self._inside(EXPLAINED) if runs else b""
-
-    def _inside(self, allowed: frozenset[bytes]) -> bytes:
-        word = self._first()
-        return word if word in allowed else b"?"
-
-    def _first(self) -> bytes:
-        """The first word of the statement that begins here, brackets around a query left out."""
-        while True:
-            word, self._pos = self._next()
-            brackets = _BRACKETS.match(self._text, self._pos)
-            if word or brackets is None:
-                return word
-            self._pos = brackets.end()
-
-    def _rule(self) -> int:
-        """CREATE RULE: a ``;`` in brackets belongs to the rule."""
-        depth = 0
-        for _, start, end in skimmer(brackets="()", backslash=self._backslash).over(self._text, self._pos):
-            mark = self._text[start]
-            depth += (mark == 0x28) - (mark == 0x29)
-            self._pos = end
-            if mark == 0x3B and depth <= 0:
-                return start
-        self._pos = len(self._text)
-        return self._pos
-
-    def _atomic(self) -> bool:
-        """Step behind ``BEGIN ATOMIC`` if this routine has such a body."""
-        for kind, start, end in skimmer("begin", backslash=self._backslash).over(self._text, self._pos):
-            self._pos = start
-            if kind == "punct":
-                return False
-            self._pos = end
-            word, after = self._next()
-            if word == b"ATOMIC":
-                self._pos = after
-                return True
-        return False
-
-    def _routine(self) -> int:
-        """The statements of a SQL body, up to the END that follows a ``;``.
-
-        Their verbs count as the routine's: ``BEGIN ATOMIC`` may also be a parameter's name and type, and
-        then what we take for a body is run.
-        """
-        while True:
-            word, end = self._next()
-            if word == b"END":
-                self._pos = end
-                return self._finish()
-            if not word and end >= len(self._text):
-                return end
-            if self._text[end : end + 1] == b";":
-                self._pos = end + 1
-                continue
-            if word == b"RETURN":
-                self._verbs.append("SELECT")
-                self._pos = end
-            else:
-                self._segment()
-            self._finish()
