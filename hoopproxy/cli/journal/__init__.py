@@ -11,7 +11,7 @@ from hoopproxy.cli.late import LateGroup, one_module_each
 
 __all__ = ["journal"]
 
-_COMMANDS = ("stat", "check", "compact", "hold", "erase", "accept-loss")
+_COMMANDS = ("stat", "check", "compact", "hold", "erase", "backup", "accept-loss")
 
 
 @click.group(cls=LateGroup, places=one_module_each(__name__, _COMMANDS))
