@@ -108,6 +108,7 @@ class Journaling(Service):
             folder,
             call_from_thread=self._doorbell.call,
             call_later=reactor.callLater,
+            at_rest=getattr(reactor, "call_at_rest", None),
             options=self._journal_options(),
             on_commit=self._committed,
             on_alarm=self._alarm,

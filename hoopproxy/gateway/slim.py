@@ -21,6 +21,7 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import epollreactor, error
@@ -55,6 +56,22 @@ class SlimEPollReactor(epollreactor.EPollReactor):
 
     seconds = staticmethod(time.monotonic)
 
+    def __init__(self) -> None:
+        self._before_rest: list[Callable[[], None]] = []
+        super().__init__()
+
+    def call_at_rest(self, function: Callable[[], None]) -> None:
+        """Call ``function`` once, when all that is at hand is done: before the next wait for events."""
+        self._before_rest.append(function)
+
+    def _rest(self) -> None:
+        due, self._before_rest = self._before_rest, []
+        for function in due:
+            try:
+                function()
+            except Exception:
+                self._log.failure("unhandled error in what waited for the end of a turn")
+
     def mainLoop(self) -> None:
         while self._started:
             try:
@@ -79,6 +96,10 @@ class SlimEPollReactor(epollreactor.EPollReactor):
             self.doPoll(self.running and self.timeout())
 
     def doPoll(self, timeout: float | None) -> None:
+        if self._before_rest:
+            self._rest()
+            if self._newTimedCalls or self._before_rest:  # they asked for more, which may be due before that
+                timeout = 0
         selectables = self._selectables
         try:
             events = self._poller.poll(-1 if timeout is None else timeout, len(selectables))

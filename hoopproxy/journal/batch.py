@@ -82,7 +82,12 @@ class Batch:
         self.turns: dict[int, tuple[Envelope, Turn]] = {}
         self.count = len(codes)
         plain = flat
-        if TURN in codes:
+        turns = codes.count(TURN)
+        if turns == self.count:  # by far the most, and so not one by one
+            heads, plain = flat[4::WIDTH], []
+            self.turns = dict(zip(flat[1::WIDTH], zip(flat[3::WIDTH], heads, strict=True), strict=True))
+            self.count = sum([RECORDS[turn[0]] for turn in heads])
+        elif turns:
             plain = []
             for at, code in enumerate(codes):
                 at *= WIDTH

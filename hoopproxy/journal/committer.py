@@ -19,7 +19,7 @@ from hoopproxy.journal.blocks import BlockMaker
 from hoopproxy.journal.compress import Compressor
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import AES_256_GCM, PLAIN, SALT_SIZE, SegmentHeader
-from hoopproxy.journal.inbox import NEVER, Inbox, Trouble
+from hoopproxy.journal.inbox import Inbox, Trouble
 from hoopproxy.journal.keys import Key, KeyFile
 from hoopproxy.journal.options import CommitFacts, JournalOptions
 from hoopproxy.journal.recovery import Before, Position
@@ -33,7 +33,7 @@ __all__ = ["Committer"]
 
 _WRITE_BYTES: Final = 1 << 20  # of a large batch, bytes handed to the system at once
 _CROWD: Final = 4  # sessions from which on it pays to wait for them
-_GATHERING_SECONDS: Final = 0.001  # at most
+_EVERYBODY: Final = 1 << 62
 _HOPEFUL: Final = 8  # times that those who were waited for came, before one more is waited for
 _MOST_BEHIND: Final = 32  # commits whose bookkeeping is left for later
 _MOST_BYTES_BEHIND: Final = 1 << 20  # of their records, about
@@ -69,13 +69,15 @@ class Committer:
         self._state = position.state
         self._compressor = Compressor(options.compress)
         self._batch: Batch | None = None
-        self.gather: Callable[[int, float], object] | None = None
-        """Waits until so many asked for a commit, or so many seconds; ``None``: this thread is the others' own."""
+        self.is_shared = False
+        """Others go on while this works: a commit may wait for more of them, and what can be put off is."""
         self.on_batch: Callable[[int], object] | None = None
         """Told of the bytes of each batch before it is written, on this thread."""
         self._last: set[int] = set()  # key ids of the last commit's turns
-        self._crowd = 0  # sessions of the last two
-        self._came, self._times = NEVER, 0  # how many can be waited for, and how often in a row they came
+        self._came, self._times = (
+            _EVERYBODY,
+            0,
+        )  # how many can be waited for, and how often in a row they came
         self._news = False  # something that the reactor's thread was not told of
         self._behind: list[Batch] = []  # durable, and not yet looked through
         self._bytes_behind = 0
@@ -132,11 +134,9 @@ class Committer:
         """Make durable what was asked for, batch after batch; return when that is done, or can't be."""
         inbox = self._inbox
         self._news = True
-        while inbox.want or inbox.stop:
+        while inbox.is_time or inbox.stop:
             retried = self._batch is not None
-            if not retried and not inbox.stop:
-                self._gather()
-            inbox.want = retried  # what was asked for while the disk refused is still owed
+            inbox.want = inbox.hurry = retried  # what was asked for while the disk refused is still owed
             if not retried and not self._take():
                 break
             if not self._commit():
@@ -148,39 +148,41 @@ class Committer:
         if self._news:
             self._notify()
 
-    def _gather(self) -> None:
+    def _expect(self, came: int, batch: Batch) -> None:
         """Many sessions are at work: let all of them in whose next command is about to come. A commit costs as much as
         several commands, whatever is in it; but who is busy with something else is not waited for again and again."""
-        enough = min(self._crowd, self._came)
-        if self.gather is None or enough < _CROWD:
+        inbox = self._inbox
+        if not inbox.enough:
             self._came = max(self._came, _CROWD)
-            return
-        self.gather(enough, _GATHERING_SECONDS)
-        came = self._inbox.asked
-        if came < enough:
+        elif came < inbox.enough:
             self._came, self._times = came, 0
         else:
             self._times += 1
             if self._times >= _HOPEFUL:
-                self._came, self._times = enough + 1, 0
+                self._came, self._times = inbox.enough + 1, 0
+        before, self._last = self._last, set(batch.turns)
+        enough = min(len(before | self._last), self._came)
+        inbox.enough = enough if enough >= _CROWD else 0
 
     def _take(self) -> bool:
         inbox = self._inbox
         waiting = len(inbox.flat) // WIDTH
-        inbox.asked = 0
+        came, inbox.asked = inbox.asked, 0
+        inbox.takes += 1
         self.flight_mark, inbox.mark = inbox.mark, None
         room = self._options.batch_bytes
         if waiting and inbox.appended - self.durable_bytes > room:
             _, count = next(cuts(inbox.flat[2 : waiting * WIDTH : WIDTH], room, waiting))
             if count < waiting:
-                inbox.want, inbox.mark, waiting = True, self.flight_mark, count
+                inbox.want = inbox.hurry = True
+                inbox.mark, waiting = self.flight_mark, count
         taken = inbox.take(waiting)
         while inbox.keys:  # after the records: by now the key of each of them is in there
             self._new_keys.append(inbox.keys.popleft())
         if taken:
             self._batch = batch = Batch(taken)
-            before, self._last = self._last, set(batch.turns)
-            self._crowd = len(before | self._last)
+            if self.is_shared:
+                self._expect(came, batch)
             if self.on_batch is not None:
                 self.on_batch(batch.size)
         return bool(taken)
@@ -352,7 +354,7 @@ class Committer:
         self._unlooked += facts.stored_bytes
         self._bytes_behind += batch.size
         if (
-            self.gather is None
+            not self.is_shared
             or self.refusal is not None
             or len(self._behind) >= _MOST_BEHIND
             or self._bytes_behind >= _MOST_BYTES_BEHIND

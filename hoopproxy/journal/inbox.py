@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Final
+from typing import Any
 
 from hoopproxy.journal.batch import WIDTH
 from hoopproxy.journal.keys import Key
 
-__all__ = ["NEVER", "Inbox", "Trouble"]
-
-NEVER: Final = 1 << 62
-"""More often than anybody asks."""
+__all__ = ["Inbox", "Trouble"]
 
 
 class Trouble(Exception):
@@ -34,21 +31,30 @@ class Inbox:
     ``lost`` has what was closed by an event that had to be dropped: the gap's ``jseq``, key id, what it was.
     ``roll`` asks for a new segment before anything more is written.
     ``mark`` is the monotonic time in ns of the first record that waits.
-    ``asked``: how often somebody asked for a commit since the last take; ``enough`` such wake the writer's thread.
+    ``want``: a commit was asked for, ``asked`` times since the last take (of which there were ``takes``). It is time
+    for it when that is ``enough``, or when those who didn't come were waited for in vain (``hurry``).
     """
 
-    __slots__ = ("appended", "asked", "enough", "flat", "keys", "lost", "mark", "roll", "stop", "want")
+    __slots__ = (
+        "appended", "asked", "enough", "flat", "hurry", "keys", "lost", "mark", "roll", "stop", "takes", "want",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.flat: list[Any] = []
         self.keys: deque[Key] = deque()
         self.lost: deque[tuple[int, int, bytes]] = deque()
         self.appended = 0
-        self.asked, self.enough = 0, NEVER
+        self.asked = self.enough = self.takes = 0
+        self.hurry = False
         self.mark: int | None = None
         self.roll = False
         self.want = False
         self.stop = False
+
+    @property
+    def is_time(self) -> bool:
+        """Whether the writer should begin."""
+        return self.want and (self.hurry or self.asked >= self.enough)
 
     def take(self, count: int) -> list[Any]:
         """Remove and give the entries of the first ``count`` records. On the writer's thread."""

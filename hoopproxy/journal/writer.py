@@ -1,9 +1,10 @@
 """The journal as the data path sees it: append, ask for durability, learn what is durable.
 
 Two threads. The reactor's appends to a queue and reads results; the writer's takes batches, makes blocks,
-syncs. The hand-over is one flag and, if the writer sleeps, one release of a lock; the way back is one
-``call_from_thread`` for however many results came in the meantime. What the writer does for its books alone it puts
-off while it is wanted: it would do it with the interpreter's lock held, just when the reactor's thread wakes to send.
+syncs. The hand-over is one flag and, if the writer sleeps, one release of a lock (:mod:`.pace` says when); the
+way back is one ``call_from_thread`` for however many results came in the meantime. What the writer does for its
+books alone it puts off while it is wanted: it would do it with the interpreter's lock held, just when the
+reactor's thread wakes to send.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 import attrs
@@ -29,10 +28,11 @@ from hoopproxy.journal.committer import Committer
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import CLOSES, MAX_BODY, OPENS, Kind
 from hoopproxy.journal.gap import Gap
-from hoopproxy.journal.inbox import NEVER, Inbox, Trouble
+from hoopproxy.journal.inbox import Inbox, Trouble
 from hoopproxy.journal.keyring import Keyring
 from hoopproxy.journal.keys import Key
 from hoopproxy.journal.options import CommitFacts, JournalOptions
+from hoopproxy.journal.pace import AtRest, Pace
 from hoopproxy.journal.recovery import Recovered, recover
 from hoopproxy.journal.refusals import CallLater, Refusals, Timer
 from hoopproxy.journal.segment import is_full
@@ -59,6 +59,7 @@ class Journal:
     :param call_from_thread: runs a function on the reactor's thread, soon.
     :param call_later: ``call_later(seconds, function)``, on the reactor's thread; gives what has
         ``cancel()``.
+    :param at_rest: calls a function on the reactor's thread once, before that waits for the next event.
     :param threaded: false: no thread; ``commit_now`` does the writer's work itself, at once.
     :param on_commit: told of each commit, for the metrics.
     :param on_alarm: told, in a sentence, of each failure of the disk that was survived.
@@ -74,6 +75,7 @@ class Journal:
         wall: Callable[[], int] = time.time_ns,
         call_from_thread: Callable[[Callable[[], None]], object] = lambda function: function(),
         call_later: CallLater | None = None,
+        at_rest: AtRest | None = None,
         options: JournalOptions | None = None,
         threaded: bool = True,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -102,8 +104,7 @@ class Journal:
         self._waiters = Waiters()
         self._gap: Gap | None = None
         self._batch_timer: Timer | None = None
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        self._idle = False
+        self._pace = Pace(self._inbox, call_later, at_rest, None if threaded else self._work)
         self._notified = False
         self._stopped: Callable[[JournalRefused | None], None] | None = None
         self._working = False
@@ -144,7 +145,7 @@ class Journal:
         self._next_key = committer.next_key
         self._refusals.judge(committer.refusal, committer.session_refusal, 0)
         if self._threaded:
-            committer.gather, committer.on_batch = self._gather, self._on_batch
+            committer.is_shared, committer.on_batch = True, self._on_batch
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
         if recovered.lost is not None:
@@ -177,6 +178,7 @@ class Journal:
         self._refusals.close()
         self._inbox.stop = True
         self.commit_now()
+        self._pace.hurry()
 
     def ended(self, seconds: float) -> bool:
         """Wait so long for the writer's thread, after :meth:`stop`: whether it is done. What it left to be called on
@@ -188,19 +190,13 @@ class Journal:
     # -- the writer's thread
 
     def _run(self) -> None:
-        committer, inbox = self._committer, self._inbox
+        committer, inbox, wait = self._committer, self._inbox, self._pace.wait
         assert committer is not None
-        wait = self._wake.get
         while not inbox.stop:
-            self._idle = True
-            if not inbox.want:
-                try:
-                    wait(timeout=_SOON_SECONDS if committer.is_behind else None)
-                except Empty:
-                    self._guarded(committer, committer.rest)
-                    continue
-            self._idle = False
-            self._turn(committer)
+            if wait(_SOON_SECONDS if committer.is_behind else None):
+                self._turn(committer)
+            else:
+                self._guarded(committer, committer.rest)
         self._turn(committer)  # what came before the stop, after the last turn had looked
         self._call_from_thread(self._finish)
 
@@ -214,15 +210,6 @@ class Journal:
             committer.refusal = Trouble("io", f"the journal's writer failed ({type(error).__name__})")
             committer.alarms.append(committer.refusal.sentence)
             self._notify()
-
-    def _gather(self, enough: int, seconds: float) -> None:
-        """Wait until a commit was asked for ``enough`` times, or that long."""
-        inbox = self._inbox
-        inbox.enough = enough
-        if inbox.asked < enough and not inbox.stop:
-            with suppress(Empty):
-                self._wake.get(timeout=seconds)
-        inbox.enough = NEVER
 
     def _notify(self) -> None:
         if not self._notified:
@@ -251,6 +238,7 @@ class Journal:
             self._learn_more(committer)
             if waiters.is_due(self.durable):  # one failed: that is its own affair
                 self._call_from_thread(self._learn)
+            self._pace.look()  # what was asked for while the writer looked for how many to wait
 
     def _learn_more(self, committer: Committer) -> None:
         while committer.facts:
@@ -491,26 +479,23 @@ class Journal:
         """Have what waits made durable as soon as the commit that is under way, if any, is done."""
         inbox = self._inbox
         inbox.want = True
-        inbox.asked = asked = inbox.asked + 1
-        if self._idle:
-            self._idle = False
-            self._wake.put(None)
-        elif asked >= inbox.enough:
-            inbox.enough = NEVER
-            self._wake.put(None)
-        elif not self._threaded and not self._working and self._committer is not None:
-            self._work(self._committer)
+        inbox.asked += 1
+        self._pace.ask()
 
-    def _work(self, committer: Committer) -> None:
+    def _work(self) -> None:
         """The writer's work, without its thread; callbacks that ask for more are served by the same loop."""
-        self._working = True
+        committer = self._committer
         try:
-            while self._inbox.want:
-                self._turn(committer)
-                self._call_from_thread(self._learn)
+            while not self._working and committer is not None and self._inbox.is_time:
+                self._working = True
+                try:
+                    self._turn(committer)
+                    self._call_from_thread(self._learn)
+                finally:
+                    self._working = False
         finally:
-            self._working = False
-        if self._inbox.stop:
+            self._pace.sleeps = True
+        if self._inbox.stop and self._committer is not None and not self._working:
             self._finish()
 
     def roll(self) -> None:

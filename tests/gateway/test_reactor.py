@@ -213,6 +213,42 @@ def test_a_bug_in_a_timer_stops_neither_the_loop_nor_the_next_timer() -> None:
     assert said == "still here"
 
 
+def test_what_is_to_be_called_at_rest_is_called_once_before_the_next_wait() -> None:
+    """Asked for by a timer, by another such call, beside a bug; and a timer that it sets is not slept through."""
+    said = python(
+        """
+        import time
+        import hoopproxy.gateway.reactor
+        hoopproxy.gateway.reactor.install()
+        from twisted.internet import reactor
+        order = []
+
+        def first():
+            order.append("first")
+            reactor.call_at_rest(lambda: 1 / 0)
+            reactor.call_at_rest(lambda: order.append("second"))
+            reactor.call_at_rest(set_timer)
+
+        def set_timer():
+            reactor.callLater(0.01, last, time.monotonic())
+
+        def last(began):
+            order.append("in time" if time.monotonic() - began < 1 else "late")
+            reactor.stop()
+
+        def timer():
+            reactor.call_at_rest(first)
+            order.append("timer")
+
+        reactor.callLater(0.01, timer)
+        reactor.callLater(5, order.append, "never")
+        reactor.run()
+        print(" ".join(order))
+        """
+    )
+    assert said == "timer first second in time"
+
+
 def test_it_provides_what_endpoints_ask_for(reactor: Turned) -> None:
     """Plugins look at the interfaces."""
     for interface in (IReactorTCP, IReactorUNIX, IReactorSocket, IReactorTime, IReactorFDSet):
