@@ -40,7 +40,7 @@ influence stands only under `event` and in `reason`.
 | `session`, `seq` | the session, and the event's number in it, counted without gaps |
 | `kind` | one of those below |
 | `protocol`, `decoder` | the session's protocol; the decoder's name and version |
-| `outcome` | `success`, `failure`, `denied`, or `unknown` where the end was not seen; where one of them applies |
+| `outcome` | `success`, `failure`, `denied`, `skipped` or `unknown` (its end was not seen), where one applies |
 | `reason` | a sentence for people, at most {reason} characters |
 | `identity` | who it is, as the log-in established it |
 | `client` | where the connection came from |

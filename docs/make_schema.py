@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 
 from hoopproxy import events
-from hoopproxy.events import CATALOGUE, REASON_MAX
+from hoopproxy.events import CATALOGUE, OUTCOMES, REASON_MAX
 
 FILE = Path(__file__).with_name("events.schema.json")
 GOLDEN = FILE.parents[1] / "tests/export/golden/events.schema.json"
@@ -42,7 +42,7 @@ ENVELOPE: Mapping[str, tuple[bool, Any]] = {
     "kind": (True, {"type": "string", "pattern": "^[a-z0-9_]+\\.[a-z0-9_]+$"}),
     "protocol": (True, _NAME),
     "decoder": (False, {"type": "object", "required": ["name", "version"]}),
-    "outcome": (False, {"enum": ["success", "failure", "denied", "unknown"]}),
+    "outcome": (False, {"enum": list(OUTCOMES)}),
     "reason": (False, {"type": "string", "maxLength": REASON_MAX}),
     "identity": (False, {"$ref": "#/$defs/Identity"}),
     "client": (False, {"$ref": "#/$defs/ClientFacts"}),

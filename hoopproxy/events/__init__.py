@@ -28,7 +28,7 @@ from hoopproxy.events.audit import (
     AuditWitnessed,
     AuditWitnessFailed,
 )
-from hoopproxy.events.catalogue import CATALOGUE, CLOSING, OPENING, Event, catalogued
+from hoopproxy.events.catalogue import CATALOGUE, CLOSING, OPENING, OUTCOMES, Event, catalogued
 from hoopproxy.events.command import (
     CommandCancelCompleted,
     CommandCancelRequested,
@@ -80,6 +80,7 @@ __all__ = [
     "CATALOGUE",
     "CLOSING",
     "OPENING",
+    "OUTCOMES",
     "REASON_MAX",
     "REDACTIONS",
     "AuditCheckpoint",

@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 
 from hoopproxy.events.values import canonical
 
-__all__ = ["CATALOGUE", "CLOSING", "OPENING", "Event", "catalogued"]
+__all__ = ["CATALOGUE", "CLOSING", "OPENING", "OUTCOMES", "Event", "catalogued"]
 
 
 OPENING = frozenset({"command.requested", "transfer.opened", "forward.opened"})
@@ -25,6 +25,11 @@ CLOSING = frozenset(
     }
 )
 """Kinds that close the operation that they belong to."""
+
+
+OUTCOMES = ("success", "failure", "denied", "skipped", "unknown")
+"""All that an envelope's ``outcome`` may say, where it says anything. ``skipped``: the target discarded it;
+``unknown``: the end was not seen."""
 
 
 class Event:

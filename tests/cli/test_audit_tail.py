@@ -67,7 +67,7 @@ def test_a_mistyped_filter_is_not_taken_for_nothing_found(trail: Trail, command:
     assert "is no kind" not in audit(*command, *where, "--kind", "command", "--kind", "*.denied").stderr
     bad = audit(*command, *where, "--outcome", "denyed")
     assert bad.exit_code == 2
-    assert "'denyed' is no outcome; say success, failure, denied or unknown" in bad.stderr
+    assert "'denyed' is no outcome; say success, failure, denied, skipped or unknown" in bad.stderr
     assert audit(*command, *where, "--outcome", "denied", "--outcome", "f*").exit_code == 0
 
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hoopproxy.events import OUTCOMES
 from hoopproxy.export import FORMATS, Join, Operation, alone, render
 from hoopproxy.export.ocsf import PLACES
 from hoopproxy.export.ocsf.classes import CLASSES, activity_of
@@ -388,7 +389,7 @@ NAMES = sorted(kind for kind, _ in OPERATIONS[:-1])
             ),
             "target": st.fixed_dictionaries({"name": TEXT}, optional={"account": TEXT}),
             "reason": TEXT,
-            "outcome": st.sampled_from(["success", "failure", "denied", "unknown"]),
+            "outcome": st.sampled_from(OUTCOMES),
             "decision": st.fixed_dictionaries(
                 {"effect": st.sampled_from(["allow", "deny"])},
                 optional={"rules": st.lists(TEXT, max_size=2)},

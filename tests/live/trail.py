@@ -8,8 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+
 __all__ = [
     "Event",
+    "assert_as_published",
     "assert_balanced",
     "assert_no_secret",
     "assert_whole",
@@ -22,10 +25,14 @@ Event = dict[str, Any]
 
 closing_kinds = frozenset({"command.completed", "command.denied", "command.skipped", "command.unfinished"})
 _OPENED = "command.requested"
+_PUBLISHED = jsonschema.Draft202012Validator(
+    json.loads((Path(__file__).parents[2] / "docs/events.schema.json").read_text("utf-8"))
+)
 
 
 def assert_whole(events: Sequence[Event], *, all_over: bool = True) -> None:
-    """Ids unique, ``jseq`` rising in each journal, ``seq`` without a gap in each session, nothing left open.
+    """Ids unique, ``jseq`` rising in each journal, ``seq`` without a gap in each session, nothing left open, and each
+    kind as its published schema has it.
 
     :param all_over: the gateway has ended (or recovered), so every session and command must be closed.
     """
@@ -43,6 +50,18 @@ def assert_whole(events: Sequence[Event], *, all_over: bool = True) -> None:
         assert numbers == list(range(first, first + len(numbers))), f"gap in the seq of {session}: {numbers}"
         if all_over:
             assert_over(session, own)
+    assert_as_published(events)
+
+
+def assert_as_published(events: Iterable[Event]) -> None:
+    """Two events of each kind, outcome and set of fields are valid by docs/events.schema.json."""
+    looked = Counter[tuple[str, ...]]()
+    for event in events:
+        shape = (event["kind"], str(event.get("outcome")), *event, *event["event"])
+        looked[shape] += 1
+        if looked[shape] <= 2:
+            wrong = [f"{list(each.path)}: {each.message[:200]}" for each in _PUBLISHED.iter_errors(event)]
+            assert not wrong, f"{event['kind']} is not as docs/events.schema.json says: {wrong}"
 
 
 def assert_over(session: str, own: Sequence[Event]) -> None:

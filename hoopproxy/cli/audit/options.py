@@ -14,7 +14,7 @@ import click
 from hoopproxy.cli.audit.source import AtRest, Gateway, Opening, Source
 from hoopproxy.cli.place import socket_of
 from hoopproxy.errors import HoopproxyError
-from hoopproxy.events import CATALOGUE
+from hoopproxy.events import CATALOGUE, OUTCOMES
 from hoopproxy.inert import inert
 from hoopproxy.journal.age import BadKey, identities_of
 from hoopproxy.journal.folder import Folder
@@ -85,9 +85,6 @@ _WHO_AND_WHERE = (
     click.option("--protocol", "protocols", multiple=True, metavar="NAME", help="Over which protocol."),
 )
 
-OUTCOMES = ("success", "failure", "denied", "unknown")
-"""All that an event's envelope may say."""
-
 _EVENTS = (
     click.option(
         "--since", default="", metavar="WHEN", help="Not before: 45s, 30m, 1h, 2d, 1w ago, or RFC 3339."
@@ -101,7 +98,11 @@ _EVENTS = (
         help="Kind of event (command.denied) or family (command).",
     ),
     click.option(
-        "--outcome", "outcomes", multiple=True, metavar="WORD", help="success, failure, denied or unknown."
+        "--outcome",
+        "outcomes",
+        multiple=True,
+        metavar="WORD",
+        help=f"{', '.join(OUTCOMES[:-1])} or {OUTCOMES[-1]}.",
     ),
 )
 
