@@ -14,8 +14,9 @@ from hoopproxy.gateway.inside import Channel
 from hoopproxy.gateway.lending import LENT_BYTES
 from hoopproxy.gateway.stock import StockConnection
 from hoopproxy.gateway.transport import READ_BYTES
+from tests.producer import Producer
 
-from .turns import Producer, Seen, Turned, adopt, raw_pair, take, turned
+from .turns import Seen, Turned, adopt, raw_pair, take, turned
 
 
 @pytest.fixture

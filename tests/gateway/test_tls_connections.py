@@ -14,9 +14,10 @@ from hoopproxy.gateway.clear import AT_ONCE
 from hoopproxy.gateway.stock import StockConnection, uniform
 from hoopproxy.gateway.tls import TLSFacts, TLSFailed
 from hoopproxy.gateway.tls_stream import TLSStream
+from tests.producer import Producer
 
 from .tls_ends import CLIENT, SERVER, client
-from .turns import HalfSeen, Producer, Seen, Turned, adopt, raw_pair, take, turned
+from .turns import HalfSeen, Seen, Turned, adopt, raw_pair, take, turned
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from hoopproxy.gateway import transport as module
 from hoopproxy.gateway.ending import FLUSH_SECONDS, LINGER_SECONDS
 from hoopproxy.gateway.stock import uniform
 from hoopproxy.gateway.transport import HIGH_WATER, LOW_WATER, READ_BYTES
+from tests.producer import Producer
 
-from .turns import HalfSeen, Producer, Seen, Turned, adopt, raw_pair, take, turned
+from .turns import HalfSeen, Seen, Turned, adopt, raw_pair, take, turned
 
 
 @pytest.fixture

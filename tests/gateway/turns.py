@@ -132,19 +132,3 @@ def take(sock: socket.socket, size: int = 65536) -> bytes | None:
         return sock.recv(size)
     except BlockingIOError:
         return None
-
-
-class Producer:
-    """A producer that writes down what it is told."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.calls.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.calls.append("resume")
-
-    def stopProducing(self) -> None:
-        self.calls.append("stop")

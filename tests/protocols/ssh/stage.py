@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.codec import PayloadCodec
 from hoopproxy.protocols.ssh.connection import Connection
+from hoopproxy.protocols.ssh.conversation import SSHConversation
 from hoopproxy.protocols.ssh.nested import Nested
 from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.permits import Permits
 from hoopproxy.protocols.ssh.secured import Secured
 from hoopproxy.protocols.ssh.watch import Watcher
+from hoopproxy.protocols.ssh.watching import watcher_for
 from hoopproxy.testing import FakeSession, Player
 from hoopproxy.wire.commands import (
     RELAYING,
@@ -66,6 +69,20 @@ LOG_IN = log_in("alice")
 
 def plain_watcher(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
     return Watcher(op, channel.client_id, text)
+
+
+def watching(**options: object) -> MakeWatcher:
+    """What reads programs in a session: by what was asked for, and the target's options."""
+    return partial(watcher_for, options=options)
+
+
+def arriving(session: FakeSession, **options: Any) -> Player:
+    """A session at its beginning, the key exchanges of both legs done. Options as of :class:`Player`."""
+    client, server = PayloadCodec(), PayloadCodec()
+    conversation = SSHConversation(session, client, server)
+    for leg in ("client", "target"):
+        conversation.secured(leg, secured())
+    return Player((client, server, conversation), **options)
 
 
 class Straight(Conversation):
@@ -182,11 +199,27 @@ def global_request(what: str, *parts: bytes, wants: bool = True) -> bytes:
     return framed(packet(n.GLOBAL_REQUEST, string(what), boolean(wants), *parts))
 
 
-def running(command: str = "cat", **options: Any) -> Player:
-    """A session with channel 0 (10 at the target), in which a command runs."""
-    player = begun(**options)
-    player.client(open_session())
+def opened(
+    permits: Mapping[str, Any] | None = None,
+    make: MakeWatcher = plain_watcher,
+    *,
+    window: int = WINDOW,
+    size: int = PACKET,
+    **options: Any,
+) -> Player:
+    """A session with a channel for a program, 0 (10 at the target), in which nothing was asked for yet.
+
+    :param window: and ``size``: what the client takes in it.
+    """
+    player = begun(permits, make, **options)
+    player.client(open_session(window=window, size=size))
     player.target(confirm())
+    return player
+
+
+def running(command: str = "cat", **options: Any) -> Player:
+    """As :func:`opened`; in the channel a command runs."""
+    player = opened(**options)
     player.client(execute(command))
     player.target(plain(n.CHANNEL_SUCCESS, 0))
     return player

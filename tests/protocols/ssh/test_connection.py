@@ -25,6 +25,7 @@ from .stage import (
     global_request,
     kinds,
     open_session,
+    opened,
     payloads,
     plain,
     request,
@@ -172,9 +173,7 @@ def test_what_no_peer_may_say_ends_the_session(what: str) -> None:
 
 def test_data_before_a_program_is_refused() -> None:
     """What nothing was admitted for has no place to go."""
-    player = begun()
-    player.client(open_session())
-    player.target(confirm())
+    player = opened()
     player.client(data(b"x", 10))
     assert player.journal.of("session.violation")
     assert kinds(player.relay.server) == [n.CHANNEL_OPEN]
@@ -182,9 +181,7 @@ def test_data_before_a_program_is_refused() -> None:
 
 def test_our_answer_waits_for_those_of_the_target() -> None:
     """Answers have no number: the order is all that tells whose they are."""
-    player = begun({"env": ["GOOD"]})
-    player.client(open_session())
-    player.target(confirm())
+    player = opened({"env": ["GOOD"]})
     player.client(
         request("env", string("GOOD"), string("1"))
         + request("env", string("BAD"), string("1"))
@@ -203,9 +200,7 @@ def test_our_answer_waits_for_those_of_the_target() -> None:
 @pytest.mark.parametrize("denied", [False, True])
 def test_twenty_thousand_requests_in_one_go(denied: bool) -> None:
     """Answers by recursion end at a thousand."""
-    player = begun({"env": [] if denied else ["*"]})
-    player.client(open_session())
-    player.target(confirm())
+    player = opened({"env": [] if denied else ["*"]})
     count = 20_000
     player.client(request("env", string("A"), string("1")) * count)
     answers = kinds(player.relay.client)[1:]
@@ -217,9 +212,7 @@ def test_twenty_thousand_requests_in_one_go(denied: bool) -> None:
 
 def test_a_flood_of_unanswered_requests_ends() -> None:
     """Each costs memory until the target answers."""
-    player = begun({"env": ["*"]})
-    player.client(open_session())
-    player.target(confirm())
+    player = opened({"env": ["*"]})
     player.client(request("env", string("A"), string("1")) * (OWED_MAX + 1))
     assert player.journal.of("session.violation")
 
@@ -294,9 +287,7 @@ def test_nothing_is_answered_behind_the_targets_close() -> None:
 
 def test_data_on_its_way_to_a_program_that_the_target_refused_goes_nowhere() -> None:
     """``cat file | ssh host denied``: the other channels of the connection must not die of what was sent ahead."""
-    player = begun()
-    player.client(open_session())
-    player.target(confirm())
+    player = opened()
     player.client(execute("x"))
     player.target(plain(n.CHANNEL_FAILURE, 0))
     sent = len(player.relay.server)

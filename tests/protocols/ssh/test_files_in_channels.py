@@ -20,7 +20,15 @@ from hoopproxy.testing import Player
 from hoopproxy.wire.commands import Command, Decide, Refusal, ToClient, Verdict, Withhold
 from tests.protocols.ssh.sftp.stage import INIT, VERSION, packet, u64
 
-from .stage import adjust, assert_accounted, begun, confirm, data, open_session, payloads, plain, request
+from .stage import (
+    adjust,
+    assert_accounted,
+    data,
+    opened,
+    payloads,
+    plain,
+    request,
+)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +119,7 @@ def streaming(window: int) -> tuple[Player, bytes]:
     def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
         return Sftp(op, channel.client_id)
 
-    player = begun(make=make, decide=no_removing)
-    player.client(open_session(window=window))
-    player.target(confirm())
+    player = opened(make=make, decide=no_removing, window=window)
     player.client(request("subsystem", string("sftp")))
     player.target(plain(n.CHANNEL_SUCCESS, 0))
     player.client(data(INIT + packet(3, 1, b"/f", 1, 0), 10))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.dialogue import LISTENING_MAX
 from hoopproxy.protocols.ssh.packets import framed, packet, string, uint32
-from hoopproxy.protocols.ssh.watching import watcher_for
 from hoopproxy.protocols.ssh.x11 import COOKIE, COOKIE_MAX, X11
 from hoopproxy.wire.commands import Redact
 from hoopproxy.wire.frames import Span
@@ -29,10 +27,12 @@ from .stage import (
     kinds,
     open_direct,
     open_session,
+    opened,
     payloads,
     plain,
     request,
     running,
+    watching,
 )
 
 
@@ -96,9 +96,7 @@ def test_a_screens_cookie_is_in_no_recording(order: Any, cuts: list[int], name: 
     numbers = b"".join(each.to_bytes(2, order) for each in (11, 0, len(name), len(cookie), 0))
     first = order[:1].replace("b", "B").encode() + b"\0" + numbers
     said = first + name + bytes(-len(name) % 4) + cookie + b"drawn"
-    player = begun({"x11": True}, make=partial(watcher_for, options={}))
-    player.client(open_session())
-    player.target(confirm())
+    player = opened({"x11": True}, make=watching())
     player.client(request("x11-req", b"\0", string("MIT-MAGIC-COOKIE-1"), string("5ec1e7"), uint32(0)))
     player.target(plain(n.CHANNEL_SUCCESS, 0))
     player.target(from_target("x11", string("192.0.2.1"), uint32(6010)))
@@ -211,9 +209,7 @@ def test_no_more_sessions_means_it() -> None:
 def test_agent_and_x11_are_refused_by_default(what: str) -> None:
     """Both open a way back into the client."""
     parts = (b"\0", string("c"), string("d"), uint32(0)) if what == "x11-req" else ()
-    player = begun()
-    player.client(open_session())
-    player.target(confirm())
+    player = opened()
     player.client(request(what, *parts))
     assert kinds(player.relay.client)[-1] == n.CHANNEL_FAILURE
     assert kinds(player.relay.server) == [n.CHANNEL_OPEN]
@@ -223,9 +219,7 @@ def test_agent_and_x11_are_refused_by_default(what: str) -> None:
 @pytest.mark.parametrize("permitted", [True, False])
 def test_the_cookie_of_x11_is_not_in_the_recording(permitted: bool) -> None:
     """Whoever has it reads what is typed on the client's screen. The target gets it where the role permits that."""
-    player = begun({"x11": permitted})
-    player.client(open_session())
-    player.target(confirm())
+    player = opened({"x11": permitted})
     player.client(request("x11-req", b"\0", string("MIT-MAGIC-COOKIE-1"), string("5ec1e7"), uint32(0)))
     assert (b"5ec1e7" in player.relay.server) == permitted
     assert b"5ec1e7" not in player.journal.everything

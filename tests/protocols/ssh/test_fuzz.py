@@ -14,13 +14,16 @@ import pytest
 
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.protocols.ssh import numbers as n
-from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.sftp import Sftp
-from hoopproxy.protocols.ssh.watch import Answer, Ask, Pass, Watcher
-from hoopproxy.protocols.ssh.watching import watcher_for
+from hoopproxy.protocols.ssh.watch import Answer, Ask, Pass
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
-from .stage import assert_accounted, begun, payloads
+from .stage import (
+    assert_accounted,
+    begun,
+    payloads,
+    watching,
+)
 from .test_model import Match
 
 Said = list[tuple[bool, bytes]]
@@ -42,10 +45,6 @@ def test_there_are_recordings_of_all_kinds() -> None:
     assert NAMES == ["command", "forward", "input", "sftp", "terminal"]
 
 
-def real(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
-    return watcher_for(kind, text, op=op, channel=channel, options={})
-
-
 def everything(decide: Decide) -> Verdict:
     return Verdict(True)
 
@@ -59,8 +58,8 @@ class Replayed(Match):
     """Both connections of a session that what was recorded passes through, each with its referee."""
 
     def __init__(self, decide: object = everything) -> None:
-        super().__init__(real)
-        self.player = begun(ALL, real, decide=decide)
+        super().__init__(watching())
+        self.player = begun(ALL, watching(), decide=decide)
 
 
 def play(said: Said, match: Replayed) -> None:
@@ -142,7 +141,7 @@ def test_with_something_wrong_in_the_stream_it_passes_or_ends(path: Path) -> Non
     whole = recorded(path)
     for seed in range(40):
         draw = random.Random(seed)
-        player = begun(ALL, real, decide=everything)
+        player = begun(ALL, watching(), decide=everything)
         for client, payload in whole:
             wire = bytearray(len(payload).to_bytes(4, "big") + payload)
             if draw.randrange(20) == 0:

@@ -31,6 +31,7 @@ from .stage import (
     exit_status,
     kinds,
     open_session,
+    opened,
     payloads,
     plain,
     running,
@@ -57,9 +58,7 @@ def wordy(window: int = WINDOW) -> Any:
     def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
         return Wordy(100)
 
-    player = begun(make=make)
-    player.client(open_session(window=window))
-    player.target(confirm())
+    player = opened(make=make, window=window)
     player.client(execute("x"))
     player.target(plain(n.CHANNEL_SUCCESS, 0))
     player.client(data(b"?", 10))
@@ -186,9 +185,7 @@ def test_a_client_that_reads_no_answers_gets_no_more_room_and_in_the_end_none() 
     def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
         return Wordy(1000)
 
-    player = begun(make=make)
-    player.client(open_session(window=2000))
-    player.target(confirm())
+    player = opened(make=make, window=2000)
     player.client(execute("x"))
     player.target(plain(n.CHANNEL_SUCCESS, 0))
     player.client(data(b"ab", 10))
@@ -212,9 +209,7 @@ def test_a_program_that_the_target_refuses_while_policy_thinks_leaves_nothing_op
     def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
         return Sftp(op, 0)
 
-    player = begun(make=make, decide=later)
-    player.client(open_session())
-    player.target(confirm())
+    player = opened(make=make, decide=later)
     player.client(execute("x"))
     player.client(data(INIT, 10))
     player.client(data(sftp_packet(13, 3, b"/x"), 10))

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from hoopproxy.events import Identity
 from hoopproxy.protocols.ssh import numbers as n
-from hoopproxy.protocols.ssh.codec import PayloadCodec
-from hoopproxy.protocols.ssh.conversation import SSHConversation
 from hoopproxy.protocols.ssh.established import EstablishedAuth
 from hoopproxy.protocols.ssh.nested import FIRST_NUMBER, NESTED_MAX, PACKET, WINDOW
 from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
@@ -40,7 +38,7 @@ from hoopproxy.wire.frames import Frame
 from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.login import Established
 
-from .stage import log_in, payloads, secured
+from .stage import arriving, log_in, payloads
 
 OURS = FIRST_NUMBER
 LOBBY, WAITS = {"lobby": True}, {"waits": True}
@@ -57,10 +55,6 @@ def player(*, lobby: bool = False, waits: bool = False, outer: Outer | None = No
         secrets=options.pop("secrets", {"host_ca": (b"key",)}),
         outer=outer,
     )
-    client, server = PayloadCodec(), PayloadCodec()
-    conversation = SSHConversation(session, client, server)
-    conversation.secured("client", secured())
-    conversation.secured("target", secured())
     answers = {
         Connect: Connected(
             target="box",
@@ -75,7 +69,7 @@ def player(*, lobby: bool = False, waits: bool = False, outer: Outer | None = No
         Admit: Granted(permits={"forwards": []}),
         **options.pop("answers", {}),
     }
-    made = Player((client, server, conversation), answers=answers, **options)
+    made = arriving(session, answers=answers, **options)
     made.exchange.open()
     made.client(log_in("alice") if lobby or waits else log_in("alice=box"))
     if not lobby and not waits:
@@ -473,10 +467,6 @@ OUTER = Outer(
 
 def inside(user: str) -> Player:
     session = FakeSession(targets=("box",), outer=OUTER)
-    client, server = PayloadCodec(), PayloadCodec()
-    conversation = SSHConversation(session, client, server)
-    conversation.secured("client", secured())
-    conversation.secured("target", secured())
 
     def log_in(question: Login) -> object:
         assert isinstance(question.credentials, Established)
@@ -484,7 +474,7 @@ def inside(user: str) -> Player:
             return Refusal("login", "the log-in was refused")
         return LoggedIn(OUTER.identity)
 
-    played = Player((client, server, conversation), answers={Login: log_in})
+    played = arriving(session, answers={Login: log_in})
     played.exchange.open()
     played.client(framed(packet(n.USERAUTH_REQUEST, string(user), string("ssh-connection"), string("none"))))
     return played

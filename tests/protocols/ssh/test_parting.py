@@ -12,8 +12,10 @@ from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.packets import Reader, framed, packet, string, uint32
 from hoopproxy.protocols.ssh.parting import EXIT_STATUS
 from hoopproxy.protocols.ssh.sentences import SENTENCE_MAX, sentence_of
+from hoopproxy.testing import Player
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
+from . import stage
 from .stage import (
     WINDOW,
     adjust,
@@ -38,13 +40,9 @@ FAREWELL = [
 ]  # fmt: skip
 
 
-def opened(
-    permits: dict[str, Any] | None = None, window: int = WINDOW, size: int = 32_768, **more: Any
-) -> Any:
-    player = begun(DENY_RM if permits is None else permits, **more)
-    player.client(open_session(0, window, size))
-    player.target(confirm())
-    return player
+def opened(permits: dict[str, Any] | None = None, **more: Any) -> Player:
+    """Where ``rm`` may not run."""
+    return stage.opened(DENY_RM if permits is None else permits, **more)
 
 
 def told(player: Any) -> list[bytes]:

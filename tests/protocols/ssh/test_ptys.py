@@ -5,29 +5,27 @@ from __future__ import annotations
 import pytest
 
 from hoopproxy.protocols.ssh import numbers as n
-from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.packets import string, uint32
 from hoopproxy.protocols.ssh.recorded import Said, said
 from hoopproxy.protocols.ssh.scp import Scp
 from hoopproxy.protocols.ssh.sftp import Sftp
 from hoopproxy.protocols.ssh.terminal.shell import Shell
 from hoopproxy.protocols.ssh.watch import Watcher
-from hoopproxy.protocols.ssh.watching import watcher_for
 from hoopproxy.testing import Player
 
 from .recording import Recording
 from .stage import (
     assert_accounted,
-    begun,
     channel_data,
-    confirm,
     data,
     execute,
     exit_status,
     kinds,
     open_session,
+    opened,
     plain,
     request,
+    watching,
 )
 
 YES, NO = plain(n.CHANNEL_SUCCESS, 0), plain(n.CHANNEL_FAILURE, 0)
@@ -38,18 +36,6 @@ ANSWERS = b"\0\0\0"
 def pty(wants: bool = True, columns: int = 80) -> bytes:
     size = (uint32(each) for each in (columns, 24, 0, 0))
     return request("pty-req", string("vt100"), *size, string(""), wants=wants)
-
-
-def opened() -> Player:
-    """One channel (10 at the target), with what reads programs."""
-
-    def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
-        return watcher_for(kind, text, op=op, channel=channel, options={})
-
-    player = begun(make=make)
-    player.client(open_session())
-    player.target(confirm())
-    return player
 
 
 def watcher_of(player: Player) -> Watcher | None:
@@ -75,7 +61,7 @@ def follow(player: Player, order: tuple[str, ...], program: bytes, sent: bytes) 
 @pytest.mark.parametrize("order", list(ORDERS.values()), ids=list(ORDERS))
 def test_a_terminal_that_the_target_refuses_is_none(order: tuple[str, ...]) -> None:
     """Asking a target for one that gives nobody any (``PermitTTY no``) had files go unseen, as if they were typed."""
-    player = opened()
+    player = opened(make=watching())
     follow(player, order, execute("scp -t /tmp"), UPLOAD)
     player.target(data(ANSWERS, 0) + exit_status(0) + plain(n.CHANNEL_EOF, 0) + plain(n.CHANNEL_CLOSE, 0))
     player.client(plain(n.CHANNEL_CLOSE, 10))
@@ -93,7 +79,7 @@ def test_a_terminal_that_the_target_refuses_is_none(order: tuple[str, ...]) -> N
 @pytest.mark.parametrize("order", list(ORDERS.values()), ids=list(ORDERS))
 def test_one_that_it_gives_is_one(order: tuple[str, ...], program: bytes) -> None:
     """What is typed there is kept out of the recording, from the first key on."""
-    player = opened()
+    player = opened(make=watching())
     follow(player, tuple("yes" if each == "no" else each for each in order), program, b"typed by hand")
     assert channel_data(player.relay.server, 10) == b"typed by hand"
     assert b"typed by hand" not in player.journal.everything
@@ -105,7 +91,7 @@ def test_one_that_it_gives_is_one(order: tuple[str, ...], program: bytes) -> Non
 
 def test_one_that_nobody_is_to_answer_counts_as_given() -> None:
     """dropbear's client wants no answer. What is typed may be a password: that it is none is for the target to say."""
-    player = opened()
+    player = opened(make=watching())
     player.client(pty(wants=False) + request("shell") + data(b"typed by hand", 10))
     player.target(NO)  # to the shell
     assert b"typed by hand" not in player.journal.everything
@@ -113,7 +99,7 @@ def test_one_that_nobody_is_to_answer_counts_as_given() -> None:
 
 def test_only_the_first_data_waits_and_no_longer_than_for_the_answer() -> None:
     """Nothing else of the client is held up, nor is anything of the target."""
-    player = opened()
+    player = opened(make=watching())
     player.client(pty() + request("shell"))
     assert kinds(player.relay.server) == [n.CHANNEL_OPEN, n.CHANNEL_REQUEST, n.CHANNEL_REQUEST]
     player.client(data(b"ls\r", 10))
@@ -127,7 +113,7 @@ def test_only_the_first_data_waits_and_no_longer_than_for_the_answer() -> None:
 
 def test_a_target_that_closes_instead_of_answering_keeps_nobody_waiting() -> None:
     """Its answer will never come, and the client may go on with other channels."""
-    player = opened()
+    player = opened(make=watching())
     player.client(pty() + request("shell") + data(b"ls\r", 10) + open_session(7))
     assert kinds(player.relay.server).count(n.CHANNEL_OPEN) == 1
     player.target(plain(n.CHANNEL_CLOSE, 0))
@@ -139,7 +125,7 @@ def test_a_target_that_closes_instead_of_answering_keeps_nobody_waiting() -> Non
 
 def test_one_that_is_asked_for_late_changes_nothing() -> None:
     """A program has the terminal that it began with, or none."""
-    player = opened()
+    player = opened(make=watching())
     player.client(execute("scp -t /tmp") + pty())
     player.target(YES + NO)
     assert type(watcher_of(player)) is Scp
@@ -153,7 +139,7 @@ def test_of_several_the_last_that_was_given_counts(
     first: bytes, second: bytes, has: int, early: bool
 ) -> None:
     """A client may ask again; its program has what the target says."""
-    player = opened()
+    player = opened(make=watching())
     player.client(pty() + pty(columns=132) + (request("shell") if early else b""))
     player.target(first + second)
     if not early:
@@ -166,7 +152,7 @@ def test_of_several_the_last_that_was_given_counts(
 
 def test_sftp_stays_what_it_is_with_or_without_one() -> None:
     """Its gate has a state that a second one would not have."""
-    player = opened()
+    player = opened(make=watching())
     player.client(pty() + execute("sftp-server"))
     before = watcher_of(player)
     player.target(NO)

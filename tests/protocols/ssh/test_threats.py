@@ -9,8 +9,7 @@ import pytest
 
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import CHANNELS_MAX
-from hoopproxy.protocols.ssh.codec import PAYLOAD_BYTES, PayloadCodec
-from hoopproxy.protocols.ssh.conversation import SSHConversation
+from hoopproxy.protocols.ssh.codec import PAYLOAD_BYTES
 from hoopproxy.protocols.ssh.lobby import REFUSALS_MOST
 from hoopproxy.protocols.ssh.packets import boolean, framed, packet, string, uint32
 from hoopproxy.testing import FakeSession
@@ -20,6 +19,7 @@ from hoopproxy.wire.commands import Connect, Connected, Decide, Login, Refusal, 
 from .stage import (
     LOG_IN,
     adjust,
+    arriving,
     assert_accounted,
     begun,
     confirm,
@@ -30,11 +30,11 @@ from .stage import (
     kinds,
     open_direct,
     open_session,
+    opened,
     payloads,
     plain,
     request,
     running,
-    secured,
 )
 
 # --- nothing before admission -------------------------------------------------------------------------------
@@ -71,16 +71,12 @@ def at(stage: str) -> Player:
     """A session that is not admitted yet, or not through."""
     targets = ("a", "b") if stage == "in the lobby" else ("a",)
     session = FakeSession(targets=targets)
-    client, server = PayloadCodec(), PayloadCodec()
-    conversation = SSHConversation(session, client, server)
-    conversation.secured("client", secured())
-    conversation.secured("target", secured())
     answers: dict[type, object] = {
         Connect: Connected(target="a", account="x", user="x", password=b"up", role="r", tls=False)
     }
     if stage == "after a failure":
         answers[Login] = Refusal("login", "no")
-    player = Player((client, server, conversation), answers=answers)
+    player = arriving(session, answers=answers)
     if stage == "while somebody thinks about the log-in":
         del player.relay.answers[Login]
     if stage == "while the target is dialled":
@@ -154,9 +150,7 @@ def test_what_is_sent_while_an_approval_is_pending_is_decided_and_on_record_like
         pending.append(decide)
         return None
 
-    player = begun({"forwards": ["*:*"], "remote_forwards": ["*:*"]}, decide=later)
-    player.client(open_session())
-    player.target(confirm())
+    player = opened({"forwards": ["*:*"], "remote_forwards": ["*:*"]}, decide=later)
     player.client(execute("first"))
     sent = bytes(player.relay.server)
     listen = global_request("tcpip-forward", string(""), uint32(8080))
@@ -191,9 +185,7 @@ def test_a_command_of_any_length_is_decided_and_on_record_whole(size: int) -> No
         seen.append(asked)
         return Verdict(True)
 
-    player = begun(decide=decide)
-    player.client(open_session())
-    player.target(confirm())
+    player = opened(decide=decide)
     player.client(execute("x" * size))
     assert payloads(player.relay.server)[-1] == payloads(execute("x" * size))[0]
     assert [each.fields["text"] for each in seen] == ["x" * size]
@@ -218,9 +210,7 @@ def test_one_that_is_longer_than_any_packet_ends_the_session(more: int) -> None:
 def test_a_refused_command_of_any_length_leaves_nothing_at_the_target() -> None:
     """On the other side of every limit, too."""
     for size in (0, 70_000, PAYLOAD_BYTES - HEAD):
-        player = begun({"exec_deny": ["*"]})
-        player.client(open_session())
-        player.target(confirm())
+        player = opened({"exec_deny": ["*"]})
         player.client(execute("x" * size))
         assert kinds(player.relay.server) == [n.CHANNEL_OPEN]
         (denied,) = player.journal.of("command.denied")

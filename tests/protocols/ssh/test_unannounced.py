@@ -12,27 +12,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoopproxy.protocols.ssh import numbers as n
-from hoopproxy.protocols.ssh.channels import Channel
 from hoopproxy.protocols.ssh.packets import string, uint32
 from hoopproxy.protocols.ssh.sftp.numbers import MAX_PACKET
 from hoopproxy.protocols.ssh.sftp.stream import PREFIX, begins
-from hoopproxy.protocols.ssh.watch import Watcher
-from hoopproxy.protocols.ssh.watching import watcher_for
 from hoopproxy.testing import Player, every_split
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
 from .sftp.stage import INIT, VERSION, packet
 from .stage import (
     assert_accounted,
-    begun,
     channel_data,
-    confirm,
     data,
     exit_status,
-    open_session,
+    opened,
     payloads,
     plain,
     request,
+    watching,
 )
 
 PTY = request("pty-req", string("vt100"), *map(uint32, (80, 24, 0, 0)), string(""), wants=False)
@@ -64,12 +60,7 @@ def running(
 ) -> Player:
     """A session with one channel (10 at the target) in which this runs, as far as the client said."""
 
-    def make(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
-        return watcher_for(kind, text, op=op, channel=channel, options=options)
-
-    player = begun({"allow": allow}, make, decide=decide)
-    player.client(open_session())
-    player.target(confirm())
+    player = opened({"allow": allow}, watching(**options), decide=decide)
     for asked in PROGRAMS[program]:
         player.client(asked)
     player.target(plain(n.CHANNEL_SUCCESS, 0))
@@ -142,9 +133,7 @@ def test_policy_may_take_its_time_over_it(meanwhile: bytes) -> None:
             return None
         return Verdict(True, ())
 
-    player = begun({"allow": ALLOW}, _watcher, decide=decide)
-    player.client(open_session())
-    player.target(confirm())
+    player = opened({"allow": ALLOW}, watching(), decide=decide)
     player.client(PROGRAMS["a command"][0])
     if not meanwhile:
         player.target(plain(n.CHANNEL_SUCCESS, 0))
@@ -159,10 +148,6 @@ def test_policy_may_take_its_time_over_it(meanwhile: bytes) -> None:
         assert payloads(player.relay.client)[-1][0] == n.CHANNEL_WINDOW_ADJUST
     assert player.relay.closed is None
     assert_accounted(player)
-
-
-def _watcher(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
-    return watcher_for(kind, text, op=op, channel=channel, options={})
 
 
 def test_contents_that_are_kept_by_digest_only_stay_so() -> None:

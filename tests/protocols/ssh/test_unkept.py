@@ -24,7 +24,16 @@ from hoopproxy.wire.commands import Command, Decide, Redact, Refusal, ToClient, 
 from hoopproxy.wire.frames import Span, within
 
 from .sftp.stage import INIT, VERSION, packet, u64
-from .stage import assert_accounted, begun, confirm, data, open_session, payloads, plain, request, running
+from .stage import (
+    assert_accounted,
+    data,
+    opened,
+    payloads,
+    plain,
+    request,
+    running,
+    watching,
+)
 from .test_git import A, B, band, pkt
 from .test_rsync import DOWNLOAD, DOWNLOADED, UPLOAD, UPLOADED
 
@@ -194,13 +203,9 @@ def recorded(player: Player) -> bytes:
     return b"".join(chunk.data for chunk in player.journal.chunks)
 
 
-def making(kind: str, text: bytes | None, *, op: str, channel: Channel) -> Watcher:
-    return watcher_for(kind, text, op=op, channel=channel, options=DIGEST)
-
-
 def test_what_a_command_carried_is_counted_as_redacted() -> None:
     """The balance is that of any session: what is filled is not lost."""
-    player = running("scp -t d", make=making)
+    player = running("scp -t d", make=watching(**DIGEST))
     for who, said in SCP:
         if who == "source":
             player.client(data(said, 10))
@@ -227,9 +232,7 @@ def assert_accounted_but_filled(player: Player) -> None:
 def test_contents_that_go_on_in_messages_of_our_own_are_filled_there(cut: int) -> None:
     """A header that ends in the next message is kept, and goes on with the content behind it: in a message that the
     gateway makes, of which nothing was marked when it came."""
-    player = begun(make=making)
-    player.client(open_session(window=10 << 20))
-    player.target(confirm())
+    player = opened(make=watching(**DIGEST), window=10 << 20)
     player.client(request("subsystem", string("sftp")))
     player.target(plain(n.CHANNEL_SUCCESS, 0))
     player.client(data(INIT + packet(3, 1, b"/f", 3, 0), 10))
@@ -287,9 +290,7 @@ def test_contents_behind_a_request_that_policy_thinks_about_are_filled(allowed: 
     def later(decide: Decide) -> Verdict | None:
         return None if "SFTP REMOVE" in decide.verbs else Verdict(True)
 
-    player = begun(make=making, decide=later)
-    player.client(open_session(window=10 << 20))
-    player.target(confirm())
+    player = opened(make=watching(**DIGEST), decide=later, window=10 << 20)
     player.client(request("subsystem", string("sftp")))
     player.target(plain(n.CHANNEL_SUCCESS, 0))
     player.client(data(INIT + packet(3, 1, b"/f", 3, 0), 10))

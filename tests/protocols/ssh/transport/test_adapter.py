@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from twisted.internet.interfaces import IProtocol, IPushProducer
 from zope.interface import classImplementsOnly
 
+from tests.producer import Producer
+
 from .house import Pair, Stream, frame
 
 
@@ -19,20 +21,6 @@ class Bare(Stream):
 
 classImplementsOnly(Bare, IProtocol)
 ONE = frame(b"\x50" * 100)
-
-
-class Producer:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.said.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.said.append("resume")
-
-    def stopProducing(self) -> None:
-        self.said.append("stop")
 
 
 def test_many_payloads_are_one_write_below_and_one_read_above() -> None:
@@ -203,10 +191,10 @@ def test_a_producer_is_told_what_the_connection_below_says() -> None:
         pair.up.transport.registerProducer(Producer(), True)
     pair.server_wire.stuck = True
     pair.up.transport.write(frame(bytes((80,)) * 70_000))
-    assert producer.said == ["pause"]
+    assert producer.calls == ["pause"]
     pair.server_wire.stuck = False
     pair.run()
-    assert producer.said == ["pause", "resume"]
+    assert producer.calls == ["pause", "resume"]
     pair.up.transport.unregisterProducer()
     assert pair.server_wire.producer is None
     pair.up.transport.unregisterProducer()
@@ -221,14 +209,14 @@ def test_two_reasons_to_wait_are_one_pause() -> None:
     pair.server.rekey()
     for _ in range(3):
         pair.up.transport.write(frame(bytes((80,)) * 60_000))
-    assert producer.said == ["pause"]
+    assert producer.calls == ["pause"]
     pair.step(pair.server_wire, pair.client_wire, 100_000)
     pair.step(pair.client_wire, pair.server_wire, 100_000)
     pair.step(pair.server_wire, pair.client_wire, 100_000)
     pair.step(pair.client_wire, pair.server_wire, 100_000)
     pair.run()
-    assert producer.said in (["pause", "resume"], ["pause", "resume", "pause", "resume"])
-    assert producer.said[-1] == "resume"
+    assert producer.calls in (["pause", "resume"], ["pause", "resume", "pause", "resume"])
+    assert producer.calls[-1] == "resume"
 
 
 def test_a_producer_hears_that_the_connection_is_gone() -> None:
@@ -237,7 +225,7 @@ def test_a_producer_hears_that_the_connection_is_gone() -> None:
     pair.server_wire.lose()
     late = Producer()
     pair.up.transport.registerProducer(late, True)
-    assert late.said == ["stop"]
+    assert late.calls == ["stop"]
 
 
 def test_it_says_where_it_is_connected_and_is_no_tls() -> None:

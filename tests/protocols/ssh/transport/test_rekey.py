@@ -16,6 +16,7 @@ from hoopproxy.protocols.ssh.transport.limits import (
     REKEY_SECONDS,
     REKEY_WAIT_SECONDS,
 )
+from tests.producer import Producer
 
 from .house import Pair, frame
 
@@ -38,20 +39,6 @@ class Counting(Pair):
 
         self.up.transport.__class__ = Adapter
         return self
-
-
-class Producer:
-    def __init__(self) -> None:
-        self.said: list[str] = []
-
-    def pauseProducing(self) -> None:
-        self.said.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.said.append("resume")
-
-    def stopProducing(self) -> None:
-        self.said.append("stop")
 
 
 def payload(number: int, size: int) -> bytes:
@@ -140,14 +127,14 @@ def test_what_is_written_meanwhile_waits_with_back_pressure() -> None:
     pair.server.rekey()
     before = pair.server_wire.writes
     pair.up.transport.write(frame(payload(1, HIGH_WATER // 2)))
-    assert producer.said == []
+    assert producer.calls == []
     pair.up.transport.write(frame(payload(2, HIGH_WATER // 2)))
     pair.up.transport.write(frame(payload(3, 10)))
-    assert producer.said == ["pause"]
+    assert producer.calls == ["pause"]
     assert pair.server_wire.writes == before
     assert pair.up.transport.buffered >= HIGH_WATER
     pair.run()
-    assert producer.said == ["pause", "resume"]
+    assert producer.calls == ["pause", "resume"]
     assert [each[4] for each in pair.down.payloads] == [1, 2, 3]
     assert pair.up.transport.buffered == 0
 
