@@ -5,13 +5,16 @@ Nothing else of the file is looked at: who asks the gateway need not be able to 
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.keyring import Keyring
+from hoopproxy.journal.sealing import secret_of
 
-__all__ = ["CONTROL", "section", "socket_of", "state_of"]
+__all__ = ["CONTROL", "keyring_of", "section", "socket_of", "state_of"]
 
 _STATE: Final = "/var/lib/hoopproxy"
 CONTROL: Final = "control.sock"
@@ -40,3 +43,20 @@ def section(config: Path, name: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise HoopproxyError(f"{config}: [{name}] must be a table")
     return table
+
+
+def keyring_of(config: Path | None) -> Keyring | None:
+    """What opens events, where ``[encryption] key`` names a file or a variable; else the state directory has it.
+
+    :raises HoopproxyError: it can't be read.
+    """
+    reference = str(section(config, "encryption").get("key", "")) if config is not None else ""
+    scheme, _, rest = reference.partition(":")
+    try:
+        if config is not None and scheme == "file":
+            return Keyring(secret_of((config.absolute().parent / rest).read_bytes()))
+        if scheme == "env" and rest in os.environ:
+            return Keyring(secret_of(os.environb[rest.encode()]))
+    except (OSError, HoopproxyError) as problem:
+        raise HoopproxyError(f"{config}: encryption.key can't be used: {problem}") from None
+    return None

@@ -42,8 +42,8 @@ def asker_of(uid: int, own_uid: int | None = None) -> Asker:
         entry = pwd.getpwuid(uid)
         user = entry.pw_name
         groups = _groups_of(user, entry.pw_gid)
-    names = (f"unix:{user}", *(f"unix:{group}" for group in groups))
-    return Asker(uid=uid, user=user, groups=names, owner=uid in (0, own))
+    names = dict.fromkeys((f"unix:{user}", *(f"unix:{group}" for group in groups)))
+    return Asker(uid=uid, user=user, groups=tuple(names), owner=uid in (0, own))
 
 
 def _groups_of(user: str, gid: int) -> list[str]:

@@ -34,10 +34,12 @@ class Keyring:
     :param secret: of the events (:data:`READER_KEY`). :param identities: of auditors (``age.identities_of``).
     """
 
-    def __init__(self, secret: bytes | None = None, identities: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, secret: bytes | None = None, identities: Sequence[Any] = (), *, events_only: bool = False
+    ) -> None:
         if secret is not None and len(secret) != KEY_SIZE:
             raise HoopproxyError(f"the readers' key must have {KEY_SIZE} bytes; it has {len(secret)}")
-        self._secret, self._identities = secret, tuple(identities)
+        self._secret, self._identities, self._events_only = secret, tuple(identities), events_only
         self._found: dict[tuple[bytes, int], bytes | None] = {}
 
     def __repr__(self) -> str:
@@ -52,6 +54,10 @@ class Keyring:
         """The same, and these."""
         return Keyring(self._secret, (*self._identities, *identities))
 
+    def for_events(self, identities: Sequence[Any]) -> Keyring:
+        """The same, and these to open events with, and no recording: each of those costs a key to be unwrapped."""
+        return Keyring(self._secret, (*self._identities, *identities), events_only=True)
+
     def seal(self, folder: Folder, header: SegmentHeader) -> SegmentSeal | None:
         """What opens that segment's bodies, as far as this keyring can; ``None``: they aren't sealed."""
         if header.cipher == PLAIN:
@@ -61,7 +67,7 @@ class Keyring:
     def _data_key(self, folder: Folder, key_id: int) -> bytes | None:
         if not key_id and self._secret is not None:
             return events_key(self._secret, folder.id)
-        if not self._identities:
+        if not self._identities or (key_id and self._events_only):
             return None
         place = folder.id, key_id
         if place not in self._found:

@@ -138,6 +138,7 @@ def test_who_asks_is_told_by_the_kernel() -> None:
     me = asker_of(os.getuid())
     assert me.owner
     assert me.identity == Identity(id=f"unix:{me.user}", issuer="unix", method="peercred", groups=me.groups)
+    assert len(set(me.groups)) == len(me.groups), "most users have a group of their own name"
     assert asker_of(0).owner
     nobody = asker_of(65534, own_uid=1)
     assert not nobody.owner

@@ -36,7 +36,7 @@ from hoopproxy.ledger.salts import Salts
 from hoopproxy.ledger.tiles import decode_bundle, encode_bundle
 from hoopproxy.ledger.tree import Tree
 from tests.ending import at_end
-from tests.ledger.sealed import House, edited, rewritten_segment
+from tests.ledger.sealed import House, edited, encrypted, rewritten_segment
 
 
 @pytest.fixture
@@ -503,3 +503,39 @@ def test_a_journal_without_a_ledger_is_not_fine(tmp_path: Path) -> None:
     result = audit("verify", "--state", tmp_path)
     assert result.exit_code == 1
     assert "there is no ledger for this journal" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "how", ["an auditor's identity", "the configuration's key", "neither", "a stranger's"]
+)
+def test_the_checkpoints_of_an_encrypted_journal_are_looked_at_with_a_key_from_elsewhere(
+    tmp_path: Path, how: str
+) -> None:
+    """An auditor has her identity, and the gateway's own key may lie elsewhere: their events were called closed."""
+    pyrage = pytest.importorskip("pyrage")
+    state = tmp_path / "state"
+    house = House(state, encrypted(state))
+    house.work(3)
+    house.work(3)
+    house.trail.stop()
+    (state / "reader-key").rename(tmp_path / "reader.key")
+    (tmp_path / "reader.key").chmod(0o600)
+    config, words = tmp_path / "gateway.toml", []
+    config.write_text('[gateway]\nstate = "state"\n')
+    if how == "the configuration's key":
+        config.write_text('[gateway]\nstate = "state"\n[encryption]\nkey = "file:reader.key"\n')
+    elif how == "an auditor's identity":
+        words = ["--identity-file", state / "auditor.txt"]
+    elif how == "a stranger's":
+        (tmp_path / "stranger.txt").write_text(str(pyrage.x25519.Identity.generate()))
+        words = ["--identity-file", tmp_path / "stranger.txt"]
+    result = audit("verify", "--config", config, *words, "--json")
+    assert result.exit_code == 0, result.output
+    said = json.loads(result.stdout)
+    assert said["checked"] == said["sealed"] > 20
+    if how in ("neither", "a stranger's"):
+        assert said["closed"] > 10
+        assert said["checkpoints"] == 0
+    else:
+        assert said["closed"] == 0
+        assert said["checkpoints"] > 0

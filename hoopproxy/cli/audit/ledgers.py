@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hoopproxy.cli.audit.options import ARCHIVE, archive_named, journals_in
-from hoopproxy.cli.place import state_of
+from hoopproxy.cli.audit.options import ARCHIVE, archive_named, identities_given, journals_in
+from hoopproxy.cli.place import keyring_of, state_of
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
 from hoopproxy.ledger.folder import LedgerFolder, ledgers, ledgers_root
@@ -58,12 +58,20 @@ def places(state: Path | None, config: Path | None) -> list[tuple[Folder, Ledger
             "say where the trail is, once: --state DIR or --config FILE, or --archive PLACE"
         )
     if archive is not None:
-        return [
+        found = [
             (folder, LedgerFolder(ledgers_root(Path("/")) / folder.path.name, folder.files))
             for folder in journals_in(archive)
         ]
-    root = state if state is not None else state_of(config)  # type: ignore[arg-type]  # one of them is given
-    return [(folder, LedgerFolder(ledgers_root(root) / folder.path.name)) for folder in at_rest(root)]
+    else:
+        root = state if state is not None else state_of(config)  # type: ignore[arg-type]  # one of them is given
+        keyring = keyring_of(config)
+        found = [
+            (folder, LedgerFolder(ledgers_root(root) / folder.path.name)) for folder in at_rest(root, keyring)
+        ]
+    identities = identities_given()
+    for folder, _ in found if identities else ():
+        folder.keyring = folder.keyring.for_events(identities)
+    return found
 
 
 def left_alone(state: Path | None, config: Path | None) -> list[LedgerFolder]:

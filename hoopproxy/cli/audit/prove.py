@@ -19,7 +19,12 @@ __all__ = ["prove"]
 @click.command()
 @click.argument("event")
 @place_options
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Default: EVENT.tlog-proof.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Default: EVENT.tlog-proof.",
+)
 @click.option(
     "--without-record", is_flag=True, help="Leave out what the event says: only that it was sealed."
 )

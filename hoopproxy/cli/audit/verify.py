@@ -11,7 +11,7 @@ import click
 import orjson
 
 from hoopproxy.cli.audit.ledgers import key_options, keys_given, left_alone, place_options, places
-from hoopproxy.cli.audit.options import archive_named, as_json
+from hoopproxy.cli.audit.options import archive_named, as_json, identity_option
 from hoopproxy.cli.audit.screen import Bar
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.inert import inert
@@ -44,6 +44,7 @@ _EVERY = 64
     metavar="JOURNAL:RECORD",
     help="You know of the loss that an operator accepted and this record tells of. Can be given often.",
 )
+@identity_option
 @as_json
 @click.pass_context
 def verify(
@@ -63,6 +64,9 @@ def verify(
     \b
       hoopproxy audit verify --state /var/lib/hoopproxy --key gateway.keys
       hoopproxy audit verify --config gateway.toml --checkpoint yesterday.note
+
+    Where a journal is encrypted, the checkpoints in it are looked at by who opens its events: with the readers' key, of
+    the state directory or as --config says, or with --identity-file.
 
     \b
     Exit codes: 0 all is what was sealed; 1 something is not, and the first of it is named; 2 wrong usage.

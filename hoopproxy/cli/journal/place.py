@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from hoopproxy.cli.place import CONTROL, section, socket_of
+from hoopproxy.cli.place import CONTROL, keyring_of, socket_of
 from hoopproxy.cli.place import state_of as named_by
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.keyring import Keyring
-from hoopproxy.journal.sealing import secret_of
 from hoopproxy.reading.journals import at_rest
 
 __all__ = ["chosen", "control_of", "place_options", "state_of", "state_options"]
@@ -53,23 +50,6 @@ def state_of(config: Path | None, state: Path | None) -> Path:
     return named_by(config)
 
 
-def _keyring(config: Path | None) -> Keyring | None:
-    """What opens events, where ``[encryption] key`` names a file or a variable; else the state directory has it.
-
-    :raises HoopproxyError: it can't be read.
-    """
-    reference = str(section(config, "encryption").get("key", "")) if config is not None else ""
-    scheme, _, rest = reference.partition(":")
-    try:
-        if config is not None and scheme == "file":
-            return Keyring(secret_of((config.absolute().parent / rest).read_bytes()))
-        if scheme == "env" and rest in os.environ:
-            return Keyring(secret_of(os.environb[rest.encode()]))
-    except (OSError, HoopproxyError) as problem:
-        raise HoopproxyError(f"{config}: encryption.key can't be used: {problem}") from None
-    return None
-
-
 def control_of(config: Path | None, state: Path | None) -> Path:
     """Where the gateway of that place has its control socket."""
     return socket_of(config) if config is not None else state_of(config, state) / CONTROL
@@ -80,7 +60,7 @@ def chosen(state: Path, journal_id: str | None, config: Path | None = None) -> l
 
     :param config: says where the key is that opens their events, if they are sealed.
     """
-    found = at_rest(state, _keyring(config))
+    found = at_rest(state, keyring_of(config))
     if journal_id is None:
         return found
     matching = [folder for folder in found if folder.path.name.startswith(journal_id)]
