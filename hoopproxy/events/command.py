@@ -107,7 +107,8 @@ class CommandUnfinished(Event):
 @catalogued("command.cancel_requested")
 @attrs.frozen(kw_only=True)
 class CommandCancelRequested(Event):
-    """Somebody showed the cancel key of this session. ``from_addr`` is where that connection came from.
+    """Somebody showed the cancel key of this session. ``from_addr`` is where that connection came from, or ``gateway``:
+    it ended the session while a command was under way.
 
     What became of it is in ``command.cancel_completed``, under the same ``op``.
     """

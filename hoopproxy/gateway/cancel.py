@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, cast
 from typing import Protocol as TypingProtocol
 
@@ -25,12 +25,23 @@ from hoopproxy.gateway.tls import ClientTLS, TLSFacts, TLSFailed
 from hoopproxy.identity.throttle import Throttle
 from hoopproxy.wire.commands import StartTLS, ToServer
 
-__all__ = ["CANCEL_SECONDS", "KEYS", "CancelOwner", "Cancels", "Steps", "deliver", "plain_steps"]
+__all__ = [
+    "BY_GATEWAY",
+    "CANCEL_SECONDS",
+    "KEYS",
+    "CancelOwner",
+    "Cancels",
+    "Steps",
+    "deliver",
+    "plain_steps",
+]
 
 KEYS = 100_000
 """Keys that are remembered. Sessions are bounded far below; a plugin that registers more is cut off here."""
 CANCEL_SECONDS = 10.0
 """How long passing a cancel request on may take."""
+BY_GATEWAY = "gateway"
+"""Who asks, where it is no connection."""
 WRONG_KEYS_PER_MINUTE = 60
 """Keys that no session has, by address: guessing is not for free."""
 
@@ -61,6 +72,8 @@ class Cancels:
     def __init__(self, clock: IReactorTime, figures: Figures) -> None:
         self._figures = figures
         self._keys: dict[bytes, tuple[CancelOwner, bytes]] = {}
+        self._sending = 0
+        self._waiting: list[Deferred[None]] = []
         self._wrong = Throttle(clock, delay=0, per_address=WRONG_KEYS_PER_MINUTE, per_user=0)
 
     def __len__(self) -> int:
@@ -90,6 +103,31 @@ class Cancels:
             return succeed(None)
         owner, request = found
         return owner.cancel_requested(address, request).addErrback(self._failed)
+
+    def end(self, keys: Iterable[bytes]) -> None:
+        """The gateway ends the session of these keys while a command of it is under way at the target.
+
+        :raises JournalRefused: it can't be recorded; then nothing is passed on.
+        """
+        for owner, request in [self._keys[key] for key in keys if key in self._keys]:
+            sending = owner.cancel_requested(BY_GATEWAY, request)
+            self._sending += 1
+            sending.addErrback(self._failed).addCallback(self._sent)
+
+    def settled(self) -> Deferred[None]:
+        """Fires when what :meth:`end` began is over: ``CANCEL_SECONDS`` after it at the latest."""
+        if not self._sending:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def _sent(self, _: object) -> None:
+        self._sending -= 1
+        if not self._sending:
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                each.callback(None)
 
     def _failed(self, failure: Failure) -> None:
         self.log.warn("a cancel request was not passed on: {what}", what=described(failure))

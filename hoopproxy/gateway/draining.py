@@ -22,6 +22,9 @@ __all__ = ["drain"]
 GOODBYE_SECONDS: Final = 5.0
 """At the end of draining: how long the clients may take to read why they are closed."""
 
+STOP_SECONDS: Final = 2.0
+"""And then: how long the targets may take to hear that what they are still at work on isn't wanted any more."""
+
 _WHY: Final = Refusal("shutdown", "the gateway is shutting down")
 
 
@@ -43,6 +46,7 @@ def drain(shared: Shared, reactor: IReactorTime, seconds: float) -> Generator[De
     for depth in range(deepest, -1, -1):
         yield from _end(shared, reactor, depth, GOODBYE_SECONDS / (1 + deepest))
     yield _until(shared, reactor, 1.0, lambda: not sessions)
+    yield _within(reactor, STOP_SECONDS, shared.cancels.settled())
     return closed
 
 
@@ -71,6 +75,21 @@ def _let_go(shared: Shared) -> None:
     for session in list(shared.sessions.values()):
         if session.under_way and not session.started and session.id not in around:
             session.refuse(_WHY)
+
+
+def _within(reactor: IReactorTime, seconds: float, wanted: Deferred[Any]) -> Deferred[None]:
+    """Wait for that, so long at the most."""
+    waiting: Deferred[None] = Deferred()
+
+    def done(_: object = None) -> None:
+        if timer.active():
+            timer.cancel()
+        if not waiting.called:
+            waiting.callback(None)
+
+    timer = reactor.callLater(seconds, done)
+    wanted.addBoth(done)
+    return waiting
 
 
 def _until(shared: Shared, reactor: IReactorTime, seconds: float, over: Callable[[], bool]) -> Deferred[None]:

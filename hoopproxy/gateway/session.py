@@ -9,6 +9,7 @@ Identity and grant are bound once. The session owns no bytes: those are the rela
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import attrs
 from twisted.internet.defer import Deferred, succeed
@@ -122,10 +123,19 @@ class Session(LoggingIn, Admitting, Around):
         relay = self._relay
         if relay is None:
             return
+        exchange = relay.exchange
+        first = not exchange.ended and exchange.closing is None
         try:
-            relay.exchange.refuse(refusal)
+            exchange.refuse(refusal)
+            if first and self._keys and exchange.conversation.is_running():
+                self._stop_what_runs()
         except Exception as problem:
             relay.failed(problem)
+
+    def _stop_what_runs(self) -> None:
+        """A server that ends a session ends its statement, too; one that only loses a client finishes it."""
+        with suppress(JournalRefused):  # no record, no action
+            self._shared.cancels.end(self._keys)
 
     def abort(self) -> None:
         """End this session without a word: its time for words is over."""
@@ -237,7 +247,8 @@ class Session(LoggingIn, Admitting, Around):
             self.log.warn("session {session}: a cancel key can't be remembered", session=self.id)
 
     def cancel_requested(self, from_addr: str, request: bytes) -> Deferred[None]:
-        """Somebody showed a key of this session: put that on record, pass the request on, record what came of it.
+        """Somebody showed a key of this session, or it is ended: put that on record, pass the request on, record what
+        came of it.
 
         :raises JournalRefused: it can't be recorded; then nothing is passed on.
         """

@@ -90,6 +90,11 @@ class Conversation:
         """The gateway ends this session; say so in the protocol's own words. Called at most once, at any time."""
         return (ToClient(refusal.sentence.encode() + b"\n", "refusal"),)
 
+    def is_running(self) -> bool:
+        """Whether the target is at work on a command of this session. If so when the gateway ends the session, the
+        target is asked to cancel it, with what ``RegisterCancel`` said."""
+        return False
+
     def rest(self) -> None:
         """Nothing has passed for some seconds: let go of what the next frame makes again, so that an idle
         session costs little memory. It may be called at any time between two frames; doing nothing is right."""

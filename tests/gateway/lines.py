@@ -132,6 +132,9 @@ class Talk(Conversation):
     def client_lost(self) -> Commands:
         return None if self.half_close else (Close("client closed"),)
 
+    def is_running(self) -> bool:
+        return bool(self.open)
+
     def refused(self, refusal: Refusal) -> list[Command]:
         return [ToClient(f"REFUSED {refusal.code}: {refusal.sentence}\n".encode(), "refusal")]
 

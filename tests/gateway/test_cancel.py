@@ -14,6 +14,7 @@ from hoopproxy.gateway import cancel
 from hoopproxy.gateway.cancel import Cancels
 from hoopproxy.gateway.figures import Figures
 from hoopproxy.gateway.tls import ClientTLS
+from hoopproxy.wire.commands import Refusal
 
 from .house import Client, House, Target
 from .turns import Turned
@@ -48,6 +49,45 @@ def test_a_shown_key_reaches_the_target_on_a_connection_of_its_own(reactor: Turn
     assert house.figures.cancels == 1
     assert not client.ended
     assert target.read() == b"USER upstream_user upstream-env:PW\n"
+
+
+@pytest.mark.parametrize("code", ["killed", "idle", "lifetime", "shutdown"])
+def test_what_runs_at_the_target_ends_with_a_session_that_the_gateway_ends(
+    reactor: Turned, code: str
+) -> None:
+    """The client hears what a server says whose statement is over; it went on, and what it changed was committed."""
+    house = House(reactor)
+    client, target = with_key(house, "k1")
+    client.say("DELETE everything\n")
+    assert b"DELETE everything" in target.until(b"everything\n")
+    (session,) = house.shared.sessions.values()
+    session.refuse(Refusal(code, "it is over"))
+    settled = house.shared.cancels.settled()
+    session.refuse(Refusal("shutdown", "a second reason"))
+    delivery = house.reached()
+    assert delivery.until(b"\n") == b"CANCEL k1\n"
+    assert b"REFUSED " + code.encode() in client.until_end()
+    reactor.turn(3)
+    assert settled.called
+    (event,) = house.journal.of("command.cancel_requested")
+    assert event["event"] == {"from_addr": cancel.BY_GATEWAY}
+    assert len(house.target.sockets) == 0, "asked once"
+
+
+def test_a_session_that_is_ended_at_rest_asks_nothing_of_its_target(reactor: Turned) -> None:
+    """A gateway that stops would dial once for each of a thousand idle sessions."""
+    house = House(reactor)
+    client, target = with_key(house, "k1")
+    client.say("READ\n")
+    target.until(b"READ\n")
+    target.say("done\n")
+    client.until(b"done")
+    (session,) = house.shared.sessions.values()
+    session.refuse(Refusal("killed", "it is over"))
+    client.until_end()
+    reactor.turn(3)
+    assert house.shared.cancels.settled().called
+    assert not house.journal.of("command.cancel_requested")
 
 
 def test_an_unknown_key_gets_the_same_nothing(reactor: Turned) -> None:

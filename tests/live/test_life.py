@@ -179,7 +179,7 @@ def test_what_a_client_sent_before_it_left_is_carried_out(gateway: Any, postgres
     assert_balanced(through.events())
 
 
-def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any) -> None:
+def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any, postgres15: Postgres) -> None:
     """``drain_seconds`` is a promise in both directions."""
 
     def hasty(settings: Configuration) -> None:
@@ -206,6 +206,9 @@ def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any) 
     assert len(failed) == 1
     assert_whole(through.events())
     assert through.events("command.unfinished")
+    assert [each["event"]["from_addr"] for each in through.events("command.cancel_requested")] == ["gateway"]
+    asking = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'"
+    until(lambda: not postgres15.execute(asking), seconds=10, what="the server's end of it")
 
 
 def test_sighup_applies_to_new_sessions_and_leaves_the_old(gateway: Any) -> None:

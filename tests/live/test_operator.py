@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from .gateway import Gateway
+from .postgres import Postgres
+from .processes import until
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -62,6 +65,31 @@ def test_a_reload_tells_what_changed_and_a_bad_file_changes_nothing(gateway: Any
     assert bad.stderr.splitlines()[-1] == "not reloaded: the old configuration stays in force"
     with psycopg.connect(through.dsn("writer").conninfo) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_what_an_ended_session_had_running_ends_at_the_server(gateway: Any, postgres15: Postgres) -> None:
+    """Whoever ends a session means the DELETE in it; the server finished and committed it."""
+    through: Gateway = gateway()
+    asking = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(3456)'"
+    failed: list[psycopg.Error] = []
+
+    def work() -> None:
+        with psycopg.connect(through.dsn("writer").conninfo, autocommit=True) as busy:
+            try:
+                busy.execute("SELECT pg_sleep(3456)")
+            except psycopg.Error as error:
+                failed.append(error)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    until(lambda: postgres15.execute(asking), seconds=20, what="it runs")
+    (found,) = _told(through, "sessions", "list")[1]
+    assert _told(through, "sessions", "kill", found["session"])[0] == 0
+    worker.join()
+    assert [each.sqlstate for each in failed] == ["57P01"]
+    until(lambda: not postgres15.execute(asking), seconds=20, what="the server's end of it")
+    (asked,) = through.wait_for_events("command.cancel_requested", session=found["session"])
+    assert asked["event"]["from_addr"] == "gateway"
 
 
 def test_a_session_is_found_and_ended_in_the_protocols_words(gateway: Any) -> None:

@@ -117,6 +117,9 @@ class PostgresConversation(Conversation):
             return self._startup.refused(refusal)
         return (ToClient(say(refusal), "refusal"),)
 
+    def is_running(self) -> bool:
+        return any(sent.op for sent in self._pipeline.queue)
+
     def rest(self) -> None:
         if self._startup is None:
             self._commanding.rest()

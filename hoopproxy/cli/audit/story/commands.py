@@ -103,7 +103,9 @@ class Commands:
         yield plain(text, "bad")
 
     def _cancel_asked(self, event: Envelope, said: Fields) -> Iterator[Line]:
-        yield (("time", at(event)), ("warn", f"cancel asked for from {said.get('from_addr', '?')}"))
+        by = str(said.get("from_addr", "?"))
+        asked = "cancel asked for by the gateway" if by == "gateway" else f"cancel asked for from {by}"
+        yield (("time", at(event)), ("warn", asked))
 
     def _cancel_passed(self, event: Envelope, said: Fields) -> Iterator[Line]:
         reason = f": {event['reason']}" if "reason" in event else ""
