@@ -32,14 +32,21 @@ __all__ = ["Listener", "peer_facts"]
 _HANDSHAKE = 0x16
 """The first byte of a TLS ClientHello's record (RFC 8446 section 5.1)."""
 _HEADERS = (SIGNATURE, b"PROXY ")
+_MAPPED = "::ffff:"
 
 
 def peer_facts(address: object) -> ClientFacts:
     """Where a connection comes from: an IP address and port, or a Unix socket."""
     host = getattr(address, "host", None)
     if host is not None:
-        return ClientFacts(addr=sys.intern(str(host)), port=int(getattr(address, "port", 0)))
+        return ClientFacts(addr=sys.intern(_plain(str(host))), port=int(getattr(address, "port", 0)))
     return ClientFacts(addr="unix")
+
+
+def _plain(host: str) -> str:
+    """An IPv4 address as such, also where the kernel of a listener on ``::`` says ``::ffff:192.0.2.1``: whoever looks
+    for a client, or has a rule about one, looks for one address."""
+    return host.removeprefix(_MAPPED) if host.startswith(_MAPPED) and "." in host else host
 
 
 class Listener(Factory):
@@ -250,7 +257,7 @@ class _Doorway(Protocol):
     def _believe(self, header: ProxyHeader) -> None:
         if not header.local and header.source is not None:
             self._facts = ClientFacts(
-                addr=header.source or "unix", port=header.source_port, via_proxy=self._facts.addr
+                addr=_plain(header.source) or "unix", port=header.source_port, via_proxy=self._facts.addr
             )
 
     def _first(self, data: bytes) -> None:

@@ -135,6 +135,20 @@ def test_sessions_are_limited_by_listener_and_by_address(
     house.client(addresses[-1]).until(b"READY\n")
 
 
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [("::ffff:192.0.2.9", "192.0.2.9"), ("::ffff:5:6", "::ffff:5:6"), ("2001:db8::9", "2001:db8::9")],
+)
+def test_a_client_has_one_address_whatever_the_listener(reactor: Turned, said: str, known: str) -> None:
+    """A listener on ``::`` is told IPv4 in IPv6 clothes: rules about the client, and searches, went past it."""
+    house = House(reactor)
+    house.client(said).say("LOGIN alice pw\nTARGET\n")
+    house.reached().say("OK\n")
+    reactor.turn(3)
+    (event,) = house.journal.of("login.succeeded")
+    assert event["client"]["addr"] == known
+
+
 def test_sessions_of_one_identity_are_limited_and_the_refusal_is_on_record(reactor: Turned) -> None:
     """Who it is is known, so this is an event of a session."""
     house = House(reactor, limits=limits(sessions_per_identity=1))
