@@ -23,7 +23,7 @@ seed that only the segment's header holds, so recorded bytes can't imitate a blo
 
 **How much is read.** The header of every segment (one read each; the chain of numbers and digests must
 hold), then only the last segment: each starts with a STATE block that says what was open. After a clean stop
-the file ends with an END block, and nothing is scanned.
+the file ends with an END block: all before it was acknowledged, so that only the checksums are looked at.
 """
 
 from __future__ import annotations
@@ -184,7 +184,10 @@ def recover(folder: Folder, accept_loss: bool = False) -> tuple[Recovered, Posit
         return Recovered(next_jseq=1), Position()
     last = headers[-1]
     end = ended(folder, last)
-    if end is not None:
+    damage = None if end is None else _damage_before(folder, last)
+    if damage is not None and not accept_loss:
+        raise damage
+    if end is not None and damage is None:
         return Recovered(next_jseq=end.last + 1), _after(last, end, end.last + 1, OpenState(), folder)
     scan = _Scan(folder, headers, mark)
     loss: Loss | None = None
@@ -243,6 +246,16 @@ def ended(folder: Folder, last: SegmentHeader) -> Before | None:
         return Before(
             number=last.number, digest=segment.payload(size, block), size=size, last=block.first - 1
         )
+    finally:
+        segment.close()
+
+
+def _damage_before(folder: Folder, last: SegmentHeader) -> Damaged | None:
+    """Damage in a segment that ends with an END block."""
+    segment = SegmentReader(folder.files, folder.segment(last.number))
+    try:
+        at = segment.unsound(segment.size - _END_SIZE)
+        return None if at is None else segment.damaged(at, "a block of durable records was expected")
     finally:
         segment.close()
 

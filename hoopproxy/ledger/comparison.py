@@ -125,7 +125,8 @@ class Comparison:
         for loss in self._report.lost:
             if not loss.sealed:
                 continue
-            what = f"{loss.sealed:,} sealed records before record {loss.gap} are lost"
+            count = "1 sealed record" if loss.sealed == 1 else f"{loss.sealed:,} sealed records"
+            what = f"{count} before record {loss.gap} {'is' if loss.sealed == 1 else 'are'} lost"
             first = loss.first
             if loss.gap > self._sealed_to:
                 raise Unfit(

@@ -246,6 +246,62 @@ def test_a_stop_with_something_open_is_not_clean() -> None:
     assert len(recovered.open_sessions) == 1
 
 
+def stopped(count: int = 5) -> tuple[MemoryFiles, Folder]:
+    """The same, stopped in order."""
+    files = MemoryFiles()
+    journal = opened(files)
+    for number in range(count):
+        journal.append_event(b"record %d " % number * 20)
+        journal.commit_now()
+    journal.stop()
+    return files, journal.folder
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+@pytest.mark.parametrize("where", ["mark", "header", "keys", "payload", "end"])
+def test_damage_before_an_end_in_order_is_refused_too(number: int, where: str) -> None:
+    """Every record there was acknowledged: the gateway started as if nothing were wrong, where it was stopped in
+    order."""
+    files, folder = stopped()
+    path = last_segment(files, folder)
+    start, end = blocks(files, folder)[number]  # 0 is the state
+    at = {"mark": start, "header": start + 20, "keys": start + 50, "payload": start + 80, "end": end - 1}[
+        where
+    ]
+    before = files.content(path)
+    changed(files, path, at, bytes([before[at] ^ 0x10]))
+    damaged = files.content(path)
+    with pytest.raises(Damaged) as found:
+        restarted(files)
+    assert found.value.offset == start
+    assert files.content(path) == damaged, "and nothing was changed"
+
+
+def test_a_journal_that_was_stopped_in_order_is_continued_behind_damage() -> None:
+    """As one that was not."""
+    files, folder = stopped()
+    start, _ = blocks(files, folder)[3]
+    changed(files, last_segment(files, folder), start + 80, b"\xff" * 9)
+    recovered, journal = restarted(files, accept_loss=True)
+    assert recovered.lost is not None
+    assert (recovered.lost.offset, recovered.lost.first, recovered.next_jseq) == (start, 3, 6)
+    journal.append_event(b"after")
+    journal.commit_now()
+    assert [record.jseq for record in records(files)] == [1, 2, 6, 7]
+    journal.stop()
+    assert restarted(files)[0].clean
+
+
+def test_an_end_in_order_without_damage_is_just_gone_on_from() -> None:
+    """With the records of the segment folded or compressed, of several segments, and with none at all."""
+    for count in (0, 1, 40):
+        files, _ = stopped(count)
+        for _ in range(3):
+            recovered, journal = restarted(files)
+            assert (recovered.clean, recovered.next_jseq) == (True, count + 1)
+            journal.stop()
+
+
 def test_accepted_loss_leaves_the_evidence_and_says_what_is_gone() -> None:
     """The damaged file stays; a gap says what nobody can read any more; numbers are not used twice."""
     files, folder = crashed(5)
