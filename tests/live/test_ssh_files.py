@@ -489,8 +489,11 @@ aside.add_int(channel.remote_chanid)
 aside.add_int(1)
 aside.add_string(struct.pack(">I", len(write) + len(rmdir)) + write)
 transport._send_user_message(aside)
-channel.sendall(rmdir)
-print("answer", channel.recv(1000))
+try:
+    channel.sendall(rmdir)
+    print("answer", channel.recv(1000))
+except OSError:  # it is over already
+    print("answer", b"")
 """
 
 
