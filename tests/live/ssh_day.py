@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import socket
 import socketserver
-import subprocess
 import threading
 from pathlib import Path
-from typing import Any
 
 from . import need
 from .certificates import Certificates
 from .gateway import Configuration
 from .processes import free_port, listening, until, work_folder
-from .ssh_gateway import SSHGateway
+from .ssh_gateway import Held, SSHGateway
 from .ssh_shell import SECRET, driven_bash, page, resize, type_a_secret
-from .sshd import Sshd
+from .sshd import Sshd, let_in
 
 __all__ = ["SECRET", "Day"]
 
@@ -56,11 +54,7 @@ class Day:
             each.mkdir(mode=0o777)
         (self.local / "one").write_bytes(b"one line\n")
         (self.local / "two").write_bytes(b"2" * 40_000)
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o777 if path.is_dir() else 0o666)
-        for parent in folder.parents:
-            if parent.owner() == folder.owner() and parent != Path("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o011)
+        let_in(folder)
 
     def work(self) -> None:
         """All of it, and the gateway ends."""
@@ -124,40 +118,24 @@ class Day:
 
     def forwards(self) -> None:
         """A connection through ``-L`` that is permitted, and one that isn't."""
-        ssh = self.through.ssh
         here, elsewhere = free_port(), free_port()
         with socketserver.ThreadingTCPServer(("127.0.0.1", self.answers), _Doubled) as server:
             threading.Thread(target=server.serve_forever, daemon=True).start()
-            program = need.command("ssh", name="OpenSSH client", package="openssh-client")
-            argv = [program, *ssh.options, "-N", "-p", str(ssh.port)]
-            argv += ["-L", f"{here}:127.0.0.1:{self.answers}", "-L", f"{elsewhere}:127.0.0.1:{self.refused}"]
-            client = subprocess.Popen([*argv, "writer@127.0.0.1"], env=ssh.environment("writer"))
+            ways = ("-L", f"{here}:127.0.0.1:{self.answers}", "-L", f"{elsewhere}:127.0.0.1:{self.refused}")
             try:
-                until(lambda: listening("127.0.0.1", here), seconds=15, what="ssh -L listens")
-                with socket.create_connection(("127.0.0.1", here), timeout=10) as through:
-                    through.sendall(b"ping")
-                    assert through.recv(8) == b"pingping"
-                with socket.create_connection(("127.0.0.1", elsewhere), timeout=10) as through:
-                    assert through.recv(8) == b""
+                with Held(self.through.ssh, "writer", *ways):
+                    until(lambda: listening("127.0.0.1", here), seconds=15, what="ssh -L listens")
+                    with socket.create_connection(("127.0.0.1", here), timeout=10) as through:
+                        through.sendall(b"ping")
+                        assert through.recv(8) == b"pingping"
+                    with socket.create_connection(("127.0.0.1", elsewhere), timeout=10) as through:
+                        assert through.recv(8) == b""
             finally:
-                client.terminate()
-                client.wait(10)
                 server.shutdown()
 
     def _run(self, program: str, *arguments: str, package: str, stdin: str = "") -> None:
         tool = need.command(program, name=program, package=package)
-        environment: dict[str, Any] = self.through.ssh.environment("writer")
-        done = subprocess.run(
-            [tool, *arguments],
-            cwd=self.folder,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        self.through.ssh.ran("writer", tool, *arguments, folder=self.folder, stdin=stdin)
 
     def audit(self, *words: str) -> str:
         """``hoopproxy audit`` on the state directory at rest."""

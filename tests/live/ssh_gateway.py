@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 
@@ -20,7 +21,7 @@ from .processes import free_port, on_real_disk, until, work_folder
 from .sshd import Sshd
 from .trail import assert_balanced, assert_whole
 
-__all__ = ["SSHGateway", "Ssh", "hang_up", "over", "ssh_configuration"]
+__all__ = ["Held", "SSHGateway", "Ssh", "hang_up", "over", "ssh_configuration"]
 
 SSH = "ssh"
 
@@ -120,19 +121,92 @@ class Ssh:
             ),
         ]
 
+    def argv(self, user: str, *arguments: str, program: str = "ssh", port: int | None = None) -> list[str]:
+        """``ssh USER@gateway ARGUMENTS``: its command line. It takes options behind the name as well."""
+        tool = need.command(program, name="OpenSSH client", package="openssh-client")
+        return [tool, *self.options, "-p", str(port or self.port), f"{user}@127.0.0.1", *arguments]
+
+    def begin(
+        self, user: str, *arguments: str, port: int | None = None, **more: Any
+    ) -> subprocess.Popen[bytes]:
+        """``ssh USER@gateway ARGUMENTS``, not waited for. Options as of ``Popen``; nobody types unless they say so."""
+        more = {"stdin": subprocess.DEVNULL, "env": self.environment(user), **more}
+        return subprocess.Popen(self.argv(user, *arguments, port=port), **more)
+
+    def ran(
+        self,
+        user: str,
+        *command: str,
+        folder: Path,
+        stdin: str = "",
+        code: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
+        """What another client program said (of both kinds), with the password of ``user`` at hand, in a folder.
+
+        :param code: how it must have ended.
+        """
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**self.environment(user), **(environment or {})},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def run(
         self, user: str, *arguments: str, input: bytes = b"", timeout: float = 60, program: str = "ssh"
     ) -> subprocess.CompletedProcess[bytes]:
         """``ssh USER@gateway ARGUMENTS``."""
-        tool = need.command(program, name="OpenSSH client", package="openssh-client")
         return subprocess.run(
-            [tool, *self.options, "-p", str(self.port), f"{user}@127.0.0.1", *arguments],
+            self.argv(user, *arguments, program=program),
             input=input,
             capture_output=True,
             env=self.environment(user),
             timeout=timeout,
             check=False,
         )
+
+
+class Held:
+    """``ssh -N OPTIONS``: a connection that is there for its forwards, for as long as the block."""
+
+    def __init__(self, ssh: Ssh, user: str, *options: str) -> None:
+        self._log = ssh.folder / f"ssh-{time.monotonic_ns()}.log"
+        tool, *rest = ssh.argv(user, "-N", *options)
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [tool, "-o", "LogLevel=INFO", *rest],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=ssh.environment(user),
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        hang_up(self._process)
+
+    def kill(self) -> None:
+        """Without a word."""
+        self._process.kill()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it ended by itself."""
+        return self._process.poll() is not None
+
+    @property
+    def said(self) -> str:
+        """What it told the person who began it."""
+        return self._log.read_text()
 
 
 @attrs.define

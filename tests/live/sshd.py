@@ -12,7 +12,7 @@ from pathlib import Path
 from . import need
 from .processes import Spawned, free_port, listening, until, work_folder
 
-__all__ = ["Sshd", "keygen", "ssh_account"]
+__all__ = ["Sshd", "keygen", "let_in", "ssh_account"]
 
 ACCOUNT = "hoopproxy-ssh"
 
@@ -44,6 +44,15 @@ def keygen(folder: Path, *arguments: str) -> None:
     """``ssh-keygen`` in a folder."""
     program = need.command("ssh-keygen", name="OpenSSH client", package="openssh-client")
     subprocess.run([program, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def let_in(folder: Path) -> None:
+    """Let the account at the target read and write all that is in a folder of ours."""
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)
+    for parent in folder.parents:
+        if parent.owner() == folder.owner() and parent != Path("/tmp"):  # ours, below it
+            parent.chmod(parent.stat().st_mode | 0o011)
 
 
 class Sshd:

@@ -12,9 +12,8 @@ import pytest
 
 from .gateway import Configuration
 from .processes import free_port, until
-from .ssh_gateway import hang_up
+from .ssh_gateway import Held, over
 from .ssh_servers import Make
-from .trail import assert_balanced, assert_whole
 
 pytestmark = pytest.mark.live
 
@@ -24,9 +23,7 @@ def test_a_command_runs_and_is_on_record(make: Make) -> None:
     through = make()
     done = through.ssh.run("writer", "cat; echo out; echo err >&2; exit 7", input=b"typed\n")
     assert (done.stdout, done.stderr, done.returncode) == (b"typed\nout\n", b"err\n", 7), done.stderr
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
-    assert_whole(events)
+    events = over(through)
     (asked,) = [each for each in events if each["kind"] == "command.requested"]
     (ended,) = [each for each in events if each["kind"] == "command.completed"]
     assert asked["event"]["text"] == "cat; echo out; echo err >&2; exit 7"
@@ -41,7 +38,6 @@ def test_a_command_runs_and_is_on_record(make: Make) -> None:
         "exit_status": 7,
     }
     assert ended["outcome"] == "failure"
-    assert_balanced([each for each in events if each["kind"] == "session.end"])
 
 
 def test_a_refused_command_says_why_and_does_not_run(make: Make, tmp_path: Path) -> None:
@@ -53,12 +49,10 @@ def test_a_refused_command_says_why_and_does_not_run(make: Make, tmp_path: Path)
     assert b"hoopproxy: the role permits other commands only" in done.stderr
     assert through.ssh.run("alice", "id -u").returncode == 0
     assert not proof.exists()
-    assert through.gateway.terminate() == 0
-    (denied,) = through.gateway.events("command.denied")
+    (denied,) = [each for each in over(through) if each["kind"] == "command.denied"]
     assert denied["event"]["text"] == f"touch {proof}"
     assert denied["reason"] == "the role permits other commands only"
     assert denied["id"].encode() in done.stderr
-    assert_balanced(through.gateway.events("session.end"))
 
 
 def test_much_passes_both_ways_and_the_end_of_input_arrives(make: Make) -> None:
@@ -68,13 +62,11 @@ def test_much_passes_both_ways_and_the_end_of_input_arrives(make: Make) -> None:
     done = through.ssh.run("writer", "cat; printf end", input=sent, timeout=120)
     assert done.returncode == 0, done.stderr
     assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(sent + b"end").digest()
-    assert through.gateway.terminate() == 0
-    (ended,) = through.gateway.events("command.completed")
+    (ended,) = [each for each in over(through) if each["kind"] == "command.completed"]
     assert (ended["event"]["detail"]["stdin"], ended["event"]["detail"]["stdout"]) == (
         len(sent),
         len(sent) + 3,
     )
-    assert_balanced(through.gateway.events("session.end"))
 
 
 def test_forwards_go_where_the_role_says(make: Make) -> None:
@@ -88,33 +80,21 @@ def test_forwards_go_where_the_role_says(make: Make) -> None:
 
     here, elsewhere, back = free_port(), free_port(), free_port()
     through = make(change=change)
-    ssh = through.ssh
     listener = subprocess.Popen(
         ["python3", "-c", _ECHO, str(there)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
     )
     assert listener.stdout is not None
     listener.stdout.readline()
-    tunnel = subprocess.Popen(
-        [
-            *("ssh", *ssh.options, "-N", "-L", f"{here}:127.0.0.1:{there}"),
-            *("-L", f"{elsewhere}:127.0.0.1:{through.sshd.port}", "-R", f"{back}:127.0.0.1:{there}"),
-            *("-p", str(ssh.port), "writer@127.0.0.1"),
-        ],
-        env=ssh.environment("writer"),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    ways = ("-L", f"{here}:127.0.0.1:{there}", "-L", f"{elsewhere}:127.0.0.1:{through.sshd.port}")
     try:
-        until(lambda: _asked(here, b"ping") == b"ping", seconds=30, what="the tunnel is there")
-        assert _asked(elsewhere, b"ping") == b""
-        until(lambda: _asked(back, b"pong") == b"pong", seconds=30, what="the way back is there")
+        with Held(through.ssh, "writer", *ways, "-R", f"{back}:127.0.0.1:{there}"):
+            until(lambda: _asked(here, b"ping") == b"ping", seconds=30, what="the tunnel is there")
+            assert _asked(elsewhere, b"ping") == b""
+            until(lambda: _asked(back, b"pong") == b"pong", seconds=30, what="the way back is there")
     finally:
-        hang_up(tunnel)
-        tunnel.communicate(timeout=20)
         listener.kill()
         listener.communicate()
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
+    events = over(through)
     opened = {each["op"]: each["event"] for each in events if each["kind"] == "forward.opened"}
     closed = {each["op"]: each["event"] for each in events if each["kind"] == "forward.closed"}
     assert opened.keys() == closed.keys()
@@ -123,19 +103,13 @@ def test_forwards_go_where_the_role_says(make: Make) -> None:
     assert {"sent": 4, "received": 4}.items() <= carried[-1].items()
     (denied,) = [each for each in events if each["kind"] == "command.denied"]
     assert denied["event"]["detail"]["destination"] == {"host": "127.0.0.1", "port": through.sshd.port}
-    assert_balanced([each for each in events if each["kind"] == "session.end"])
 
 
 def test_a_killed_gateway_leaves_the_command_unfinished(make: Make) -> None:
     """The record was there before the command ran; the next start says that nobody saw its end."""
     through = make()
-    ssh = through.ssh
-    client = subprocess.Popen(
-        ["ssh", *ssh.options, "-p", str(ssh.port), "writer@127.0.0.1", "echo begun; sleep 30"],
-        env=ssh.environment("writer"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    client = through.ssh.begin(
+        "writer", "echo begun; sleep 30", stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert client.stdout is not None
     assert client.stdout.readline() == b"begun\n"

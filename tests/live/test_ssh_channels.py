@@ -11,7 +11,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from .gateway import Configuration
 from .postgres import Postgres
 from .processes import free_port, taken, until, work_folder
 from .ssh_database import psql, with_database
-from .ssh_gateway import SSHGateway, hang_up, over
+from .ssh_gateway import Held, SSHGateway, over
 from .ssh_servers import Make
 from .sshd import Sshd
 from .trail import by_session
@@ -52,36 +51,6 @@ def make_eager(certificates: Certificates) -> Iterator[Make]:
     for each in made:
         each.gateway.end()
     server.end()
-
-
-@contextlib.contextmanager
-def connected(through: SSHGateway, *options: str) -> Iterator[Callable[[], str]]:
-    """``ssh -N`` with these options, as ``writer``; gives what it says on standard error."""
-    tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
-    ssh = through.ssh
-    log = ssh.folder / f"ssh-{time.monotonic_ns()}.log"
-    with log.open("wb") as said:
-        client = subprocess.Popen(
-            [
-                tool,
-                "-o",
-                "LogLevel=INFO",
-                *ssh.options,
-                "-N",
-                *options,
-                "-p",
-                str(ssh.port),
-                "writer@127.0.0.1",
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=said,
-            env=ssh.environment("writer"),
-        )
-    try:
-        yield log.read_text
-    finally:
-        hang_up(client)
 
 
 @contextlib.contextmanager
@@ -180,11 +149,11 @@ def test_socks_to_a_target_is_read_and_to_elsewhere_opaque(
 
         through, proxy, port = make(change=change), free_port(), free_port()
         data = os.urandom(300_000)
-        with connected(through, "-D", f"127.0.0.1:{proxy}") as said:
+        with Held(through.ssh, "writer", "-D", f"127.0.0.1:{proxy}") as client:
             until(lambda: taken(proxy), seconds=15, what="the proxy listens")
             with led(port, lambda: by_socks(proxy, "app", 5432)):
                 done = psql(port, "writer", "SELECT 'by socks'")
-            assert done.stdout == "by socks\n", done.stderr + said()
+            assert done.stdout == "by socks\n", done.stderr + client.said
             answer = said_to(by_socks(proxy, "localhost", elsewhere), data)
             assert answer == hashlib.sha256(data).hexdigest().encode()
             with pytest.raises(ConnectionError):
@@ -213,11 +182,11 @@ def test_a_remote_forward_by_a_port_that_the_target_chooses(make: Make) -> None:
     through, data = make(change=change), os.urandom(300_000)
     with socket.create_server(("127.0.0.1", free_port())) as server, answering(server) as heard:
         place = f"0:127.0.0.1:{server.getsockname()[1]}"
-        with connected(through, "-R", place) as said:
+        with Held(through.ssh, "writer", "-R", place) as client:
             found: list[str] = []
 
             def allocated() -> bool:
-                found[:] = re.findall(r"Allocated port (\d+) for remote forward", said())
+                found[:] = re.findall(r"Allocated port (\d+) for remote forward", client.said)
                 return bool(found)
 
             until(allocated, seconds=15, what="the target listens")
@@ -250,7 +219,7 @@ def test_sockets_of_files_both_ways(make: Make, sshd: Sshd) -> None:
     at_target.chmod(0o777)
     with answering(server) as heard:
         options = ("-L", f"{at_client}:{at_target}", "-L", f"{here / 'no'}:{here / 'unnamed'}")
-        with connected(through, *options, "-R", f"{back}:{at_target}") as said:
+        with Held(through.ssh, "writer", *options, "-R", f"{back}:{at_target}") as client:
             until(lambda: at_client.exists() and back.exists(), seconds=15, what="both listen")
             for path in (at_client, back):
                 peer = socket.socket(socket.AF_UNIX)
@@ -260,7 +229,7 @@ def test_sockets_of_files_both_ways(make: Make, sshd: Sshd) -> None:
             peer.connect(str(here / "no"))
             with contextlib.suppress(OSError):
                 assert said_to(peer, b"anybody?") == b""
-            until(lambda: "prohibited" in said(), seconds=10, what="the refusal is shown")
+            until(lambda: "prohibited" in client.said, seconds=10, what="the refusal is shown")
         assert heard == [data, data]
     events = over(through)
     opened = [each for each in events if each["kind"] == "forward.opened"]
@@ -279,7 +248,7 @@ def test_fifty_commands_share_a_connection(make: Make) -> None:
     control = Path(tempfile.mkdtemp(prefix="c-", dir=work_folder())) / "c"
     through = make()
     shared = [tool, "-F", "none", "-S", str(control), "writer@127.0.0.1"]
-    with connected(through, "-M", "-S", str(control)):
+    with Held(through.ssh, "writer", "-M", "-S", str(control)):
         until(control.exists, seconds=30, what="the master is there")
         clients = [
             subprocess.Popen(
@@ -321,18 +290,15 @@ def test_100_mib_each_way(make: Make, rekey: str, tmp_path: Path) -> None:
         for number in range(BULK >> 20):
             file.write(number.to_bytes(8, "big") + block[8:])
     log = tmp_path / "log"
-    tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
-    ssh, got, ended = through.ssh, hashlib.sha256(), b""
+    got, ended = hashlib.sha256(), b""
     with sent.open("rb") as file, log.open("wb") as said:
+        tool, *rest = through.ssh.argv("writer", "cat; printf end; exit 9")
         client = subprocess.Popen(
-            [
-                *(tool, "-o", "LogLevel=DEBUG1", "-o", f"RekeyLimit={rekey}", *ssh.options),
-                *("-p", str(ssh.port), "writer@127.0.0.1", "cat; printf end; exit 9"),
-            ],
+            [tool, "-o", "LogLevel=DEBUG1", "-o", f"RekeyLimit={rekey}", *rest],
             stdin=file,
             stdout=subprocess.PIPE,
             stderr=said,
-            env=ssh.environment("writer"),
+            env=through.ssh.environment("writer"),
         )
         assert client.stdout is not None
         while data := client.stdout.read(1 << 20):

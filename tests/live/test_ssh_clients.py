@@ -22,9 +22,8 @@ from .certificates import Certificates
 from .gateway import Configuration
 from .people import PEOPLE
 from .processes import until, work_folder
-from .ssh_gateway import SSHGateway
+from .ssh_gateway import SSHGateway, over
 from .sshd import Sshd, keygen
-from .trail import assert_balanced, assert_whole
 
 SECONDS = 60
 FED = b"data" * 100_000
@@ -133,10 +132,7 @@ def house(
     through = SSHGateway.make(certificates, sshd, change=change)
     try:
         yield House(through, folder)
-        assert through.gateway.terminate() == 0
-        events = through.gateway.events()
-        assert_whole(events)
-        assert_balanced(events)
+        over(through)
     finally:
         through.gateway.end()
 

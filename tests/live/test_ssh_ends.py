@@ -107,16 +107,8 @@ def test_a_signal_reaches_the_program_and_is_on_record(make: Make) -> None:
 def test_one_of_them_is_killed_while_bytes_flow(make: Make, who: str) -> None:
     """The command has its end on record as one that nobody saw, every byte has its place, the other side is told."""
     through = make()
-    tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
-    client = subprocess.Popen(
-        [
-            *(tool, *through.ssh.options, "-p", str(through.ssh.port), "writer@127.0.0.1"),
-            "echo $PPID; exec cat /dev/zero",
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=through.ssh.environment("writer"),
+    client = through.ssh.begin(
+        "writer", "echo $PPID; exec cat /dev/zero", stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
         assert client.stdout is not None

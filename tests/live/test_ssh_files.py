@@ -22,7 +22,7 @@ from .gateway import Configuration
 from .people import PEOPLE
 from .processes import work_folder
 from .ssh_gateway import SSHGateway
-from .sshd import Sshd
+from .sshd import Sshd, let_in
 from .trail import assert_balanced, recordings
 
 pytestmark = pytest.mark.live
@@ -60,35 +60,21 @@ class Through:
         }
         for name, content in self.files.items():
             (self.local / name).write_bytes(content)
-        for path in (folder, *folder.rglob("*")):
-            path.chmod(0o777 if path.is_dir() else 0o666)
-        for parent in folder.parents:
-            if parent.owner() == folder.owner() and parent != Path("/tmp"):  # ours, below it
-                parent.chmod(parent.stat().st_mode | 0o011)
+        let_in(folder)
 
     def run(self, *command: str, stdin: str = "", code: int = 0) -> str:
         """A client program, as the person ``writer``; what it said."""
         ssh = self.gateway.ssh
         environment = {
-            **ssh.environment("writer"),
             "GIT_SSH_COMMAND": " ".join(["ssh", *ssh.options]),
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_CONFIG_COUNT": "1",
             "GIT_CONFIG_KEY_0": "safe.directory",
             "GIT_CONFIG_VALUE_0": "*",
         }
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
+        return ssh.ran(
+            "writer", *command, folder=self.folder, stdin=stdin, code=code, environment=environment
         )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
 
     def sftp(self, batch: str, user: str = "writer=box") -> str:
         """A batch of OpenSSH's sftp."""

@@ -15,7 +15,7 @@ from .gateway import Configuration
 from .postgres import Postgres
 from .processes import free_port, listening, taken, until
 from .ssh_database import psql, with_database
-from .ssh_gateway import SSHGateway, hang_up
+from .ssh_gateway import Held, SSHGateway, over
 from .ssh_servers import Make
 from .sshd import keygen
 from .trail import assert_balanced, assert_whole, by_session
@@ -23,53 +23,13 @@ from .trail import assert_balanced, assert_whole, by_session
 pytestmark = pytest.mark.live
 
 
-class Tunnel:
+class Tunnel(Held):
     """``ssh -N -L``: a port here that leads to a place behind the gateway."""
 
     def __init__(self, through: SSHGateway, user: str, place: str) -> None:
-        tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
         self.port = free_port()
-        ssh = through.ssh
-        forward = f"127.0.0.1:{self.port}:{place}"
-        self._log = ssh.folder / f"tunnel-{self.port}.log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [
-                    tool,
-                    "-o",
-                    "LogLevel=INFO",
-                    *ssh.options,
-                    "-N",
-                    "-L",
-                    forward,
-                    "-p",
-                    str(ssh.port),
-                    f"{user}@127.0.0.1",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=ssh.environment(user),
-            )
-        until(
-            lambda: taken(self.port) or self._process.poll() is not None,
-            seconds=15,
-            what="the tunnel is open",
-        )
-
-    def __enter__(self) -> Tunnel:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        hang_up(self._process)
-
-    def kill(self) -> None:
-        """Without a word."""
-        self._process.kill()
-
-    @property
-    def said(self) -> str:
-        return self._log.read_text()
+        super().__init__(through.ssh, user, "-L", f"127.0.0.1:{self.port}:{place}")
+        until(lambda: taken(self.port) or self.is_over, seconds=15, what="the tunnel is open")
 
 
 def test_a_database_behind_a_tunnel_is_read_as_one(make: Make, postgres15: Postgres, tmp_path: Path) -> None:
@@ -84,10 +44,7 @@ def test_a_database_behind_a_tunnel_is_read_as_one(make: Make, postgres15: Postg
         assert denied.returncode == 1
         stranger = psql(tunnel.port, "alice+app_rw", "SELECT 1")
         assert "authentication failed" in stranger.stderr
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
-    assert_whole(events)
-    assert_balanced(events)
+    events = over(through)
     opened = [each for each in events if each["kind"] == "forward.opened"]
     assert [each["event"]["destination"] for each in opened] == [
         {"host": "app", "port": 5432, "target": "app"}
@@ -128,10 +85,7 @@ def test_a_killed_client_ends_what_is_inside(make: Make, postgres15: Postgres, t
             seconds=15,
             what="both sessions are over",
         )
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
-    assert_whole(events)
-    assert_balanced(events)
+    events = over(through)
     (closed,) = [each for each in events if each["kind"] == "forward.closed"]
     assert closed["outcome"] == "failure"
     assert [each["event"]["because"] for each in events if each["kind"] == "command.unfinished"]
@@ -150,13 +104,11 @@ def test_what_no_role_gives_is_no_place_to_go(make: Make, postgres15: Postgres, 
         done = psql(tunnel.port, "alice", "SELECT 1")
         assert done.returncode == 2
         assert "administratively prohibited" in tunnel.said
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
+    events = over(through)
     (denied,) = [each for each in events if each["kind"] == "command.denied"]
     assert denied["event"]["verb"] == "FORWARD direct-tcpip"
     assert denied["identity"]["id"] == "alice"
     assert not [each for each in events if each["kind"] == "forward.opened"]
-    assert_balanced(events)
 
 
 def jumping(settings: Configuration, folder: Path, *targets: str) -> None:
@@ -217,10 +169,7 @@ def test_what_needs_the_target_has_it_behind_a_host_ca_too(make: Make, tmp_path:
     done = through.ssh.run("writer", "cat; exit 3", input=b"typed\n")
     assert (done.stdout, done.returncode) == (b"typed\n", 3), done.stderr
     assert log_ins(through) - before == 1
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
-    assert_whole(events)
-    assert_balanced(events)
+    events = over(through)
     kinds = [each["kind"] for each in events if each.get("session")]
     assert [each for each in kinds if not each.startswith("session.note")] == [
         "login.succeeded",
@@ -254,10 +203,7 @@ def test_a_host_behind_a_jump_is_read_as_one(make: Make, tmp_path: Path, others:
     wrong = jump(through, tmp_path, "writer", "root@box", "true")
     assert wrong.returncode == 255
     assert b"no role gives writer the account root on box" in wrong.stderr
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
-    assert_whole(events)
-    assert_balanced(events)
+    events = over(through)
     opened = [each for each in events if each["kind"] == "forward.opened"]
     assert len(opened) == 2
     inside = by_session(events)[opened[0]["event"]["decoded_as"]]
@@ -274,11 +220,9 @@ def test_no_jump_without_a_host_ca(make: Make, tmp_path: Path) -> None:
     done = jump(through, tmp_path, "writer", "ops@box", "true")
     assert done.returncode == 255
     assert b"host CA" in done.stderr
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
+    events = over(through)
     (denied,) = [each for each in events if each["kind"] == "command.denied"]
     assert denied["event"]["detail"]["destination"] == {"host": "box", "port": 22, "target": "box"}
-    assert_balanced(events)
 
 
 @pytest.mark.parametrize("others", [(), ("other",)], ids=["one target", "several targets"])

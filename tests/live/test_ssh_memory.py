@@ -125,12 +125,7 @@ def _transfer(through: SSHGateway, command: str, size: int, down: bool, source: 
     feed = subprocess.Popen(
         ["head", "-c", str(0 if down else size), f"/dev/{source}"], stdout=subprocess.PIPE
     )
-    client = subprocess.Popen(
-        ["ssh", *through.ssh.options, "-p", str(through.ssh.port), "writer@127.0.0.1", command],
-        stdin=feed.stdout,
-        stdout=subprocess.PIPE,
-        env=through.ssh.environment("writer"),
-    )
+    client = through.ssh.begin("writer", command, stdin=feed.stdout, stdout=subprocess.PIPE)
     assert feed.stdout is not None
     assert client.stdout is not None
     feed.stdout.close()

@@ -23,7 +23,7 @@ from .certificates import Certificates
 from .gateway import Configuration
 from .people import PEOPLE
 from .processes import Spawned, free_port, until, work_folder
-from .ssh_gateway import SSHGateway, hang_up
+from .ssh_gateway import Held, SSHGateway
 from .sshd import Sshd
 from .trail import assert_balanced, assert_whole, recordings
 
@@ -355,21 +355,14 @@ def test_sockets_by_path(house: House) -> None:
     inside, outside = Answers(house.socket), Answers(house.folder / "secret")
     ports = free_port(), free_port()
     ways = str(house.socket), f"{house.folder}/app/../secret"
-    ssh = house.ssh
     forwards = [
         part for port, path in zip(ports, ways, strict=True) for part in ("-L", f"127.0.0.1:{port}:{path}")
     ]
-    tunnel = subprocess.Popen(
-        ["ssh", *ssh.options, "-N", *forwards, "-p", str(ssh.port), "writer@127.0.0.1"],
-        env=ssh.environment("writer"),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     try:
-        until(lambda: asked(ports[0]) == b"got x", seconds=30, what="the tunnel is there")
-        assert asked(ports[1]) == b""
+        with Held(house.ssh, "writer", *forwards):
+            until(lambda: asked(ports[0]) == b"got x", seconds=30, what="the tunnel is there")
+            assert asked(ports[1]) == b""
     finally:
-        hang_up(tunnel)
         inside.server.close()
         outside.server.close()
     (denied,) = house.denied(verb="FORWARD direct-streamlocal@openssh.com")

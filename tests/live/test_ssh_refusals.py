@@ -24,9 +24,8 @@ from .certificates import Certificates
 from .gateway import Configuration
 from .people import PEOPLE
 from .processes import until
-from .ssh_gateway import SSH, SSHGateway, hang_up
+from .ssh_gateway import SSH, Held, SSHGateway, over
 from .sshd import Sshd, keygen
-from .trail import assert_balanced, assert_whole
 
 pytestmark = pytest.mark.live
 
@@ -70,11 +69,7 @@ def busy() -> Iterator[None]:
 
 def ended(through: SSHGateway) -> None:
     """The trail is whole, every byte has its place, and nobody said what was not legal."""
-    assert through.gateway.terminate() == 0
-    events = through.gateway.events()
-    assert_whole(events)
-    assert not [each for each in events if each["kind"] == "session.violation"]
-    assert_balanced([each for each in events if each["kind"] == "session.end"])
+    assert not [each for each in over(through) if each["kind"] == "session.violation"]
 
 
 def test_every_refused_command_is_shown_on_a_busy_machine(through: SSHGateway, busy: None) -> None:
@@ -108,15 +103,9 @@ def test_a_terminal_that_was_asked_for_shows_it_too(through: SSHGateway) -> None
     done = through.ssh.run("alice", "-tt")
     assert done.returncode == EXIT_STATUS
     assert b"hoopproxy: the role permits no shells" in done.stderr
-    ssh = through.ssh
     mine, theirs = pty.openpty()
-    client = subprocess.Popen(
-        ["ssh", *ssh.options, "-t", "-p", str(ssh.port), "alice@127.0.0.1", "touch x"],
-        env=ssh.environment("alice"),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
+    client = through.ssh.begin(
+        "alice", "-t", "touch x", stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
     )
     os.close(theirs)
     shown = b""
@@ -134,12 +123,7 @@ def test_a_shared_connection_lives_on(through: SSHGateway) -> None:
     """ControlMaster: refused and permitted commands one after the other, in channels that have the same number."""
     with tempfile.TemporaryDirectory(prefix="cm-") as folder:
         control, ssh = ["-o", f"ControlPath={folder}/s"], through.ssh
-        master = subprocess.Popen(
-            ["ssh", *ssh.options, *control, "-M", "-N", "-p", str(ssh.port), "alice@127.0.0.1"],
-            env=ssh.environment("alice"),
-            stdin=subprocess.DEVNULL,
-        )
-        try:
+        with Held(ssh, "alice", *control, "-M"):
             until(Path(folder, "s").exists, seconds=30, what="the master is there")
 
             def one(number: int) -> subprocess.CompletedProcess[bytes]:
@@ -147,8 +131,6 @@ def test_a_shared_connection_lives_on(through: SSHGateway) -> None:
 
             with ThreadPoolExecutor(4) as pool:
                 results = list(pool.map(one, range(60)))
-        finally:
-            hang_up(master)
     for number, done in enumerate(results):
         if number % 3 == 0:
             assert (done.returncode, done.stderr) == (0, b""), number

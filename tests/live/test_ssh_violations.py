@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from . import need
 from .ssh_servers import Make
 
 
@@ -67,12 +66,8 @@ def test_a_packet_that_was_tampered_with_is_a_violation_of_a_session(make: Make)
     """Somebody between client and gateway, or a broken client: not the same as somebody who left."""
     through = make()
     between = Flipping(through.ssh.port)
-    tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
-    client = subprocess.Popen(
-        [tool, *through.ssh.options, "-p", str(between.port), "writer@127.0.0.1", "cat"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=through.ssh.environment("writer"),
+    client = through.ssh.begin(
+        "writer", "cat", port=between.port, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
         assert client.stdin is not None
@@ -107,12 +102,7 @@ def test_a_packet_that_was_tampered_with_is_a_violation_of_a_session(make: Make)
 def test_a_limit_is_told_to_the_client(make: Make, limit: str, said: bytes) -> None:
     """OpenSSH's client shows what a DISCONNECT says."""
     through = make(change=lambda settings: settings["limits"].update({limit: 1}))
-    tool = need.command("ssh", name="OpenSSH client", package="openssh-client")
-    first = subprocess.Popen(
-        [tool, *through.ssh.options, "-p", str(through.ssh.port), "writer@127.0.0.1", "sleep 30"],
-        stderr=subprocess.PIPE,
-        env=through.ssh.environment("writer"),
-    )
+    first = through.ssh.begin("writer", "sleep 30", stderr=subprocess.PIPE)
     try:
         through.gateway.wait_for_events("command.requested")
         if limit == "idle_seconds":
