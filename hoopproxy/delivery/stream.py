@@ -112,19 +112,25 @@ class _Reading:
         found: list[Entry] = []
         size = 0
         folder, session_of = self._stream.folder, self._stream.session_of
-        for block in self._blocks:
-            for entry in block:
-                if isinstance(entry, Told):
-                    found.append(TakenTurn(entry, folder, session_of))
-                    lines = entry.lines
-                    size += len(entry.chunk) + len(lines[0]) * len(lines) + _TURN_OVERHEAD
-                else:
-                    found.append(Taken(entry, folder, session_of))
-                    size += len(entry.body) + _RECORD_OVERHEAD
-            if len(found) >= BATCH_ENTRIES or size >= BATCH_BYTES:
-                break
-        else:
+        try:
+            for block in self._blocks:
+                for entry in block:
+                    if isinstance(entry, Told):
+                        found.append(TakenTurn(entry, folder, session_of))
+                        lines = entry.lines
+                        size += len(entry.chunk) + len(lines[0]) * len(lines) + _TURN_OVERHEAD
+                    else:
+                        found.append(Taken(entry, folder, session_of))
+                        size += len(entry.body) + _RECORD_OVERHEAD
+                if len(found) >= BATCH_ENTRIES or size >= BATCH_BYTES:
+                    break
+            else:
+                self._blocks = None
+        except Damaged:
             self._blocks = None
+            if not found:
+                raise
+            # What was read before it is as sound as ever; whoever reads on comes to the damage again.
         return Batch(tuple(found), size) if found else None
 
 

@@ -13,6 +13,8 @@ from hoopproxy.delivery.faults import Moved
 from hoopproxy.events import AuditCursorDamaged, AuditGap
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.memory import MemoryFiles
+from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.journal.writer import Journal
 
 from .following import CURSORS, STATE, Following, Taker, opened, write
@@ -199,6 +201,35 @@ def test_damage_in_the_middle_is_passed_over_and_told(files: MemoryFiles, journa
     assert gap.last is not None
     assert one.numbers() == [*range(1, gap.first), *range(gap.last + 1, 201)]
     assert any("damaged" in sentence for sentence in following.told)
+
+
+@pytest.mark.parametrize("has_more", [True, False], ids=["in the middle", "at the end"])
+def test_what_is_sound_before_damage_is_delivered(
+    files: MemoryFiles, journal: Journal, has_more: bool
+) -> None:
+    """What had been read in one batch with the damage was left out, too."""
+    write(journal, 1)
+    for _ in range(60):
+        write(journal, 1, size=100)  # a block each
+    victim = records_of(journal)[40]
+    if has_more:
+        for _ in range(20):
+            write(journal, 10, size=3000)
+    path = journal.folder.segment(victim.segment)
+    data = bytearray(files.content(path))
+    data[victim.offset + 60] ^= 1
+    files.replace(path, bytes(data))
+    one = Taker()
+    following = Following(files, one).start()
+    assert one.numbers()[:40] == list(range(1, 41))
+    assert (max(one.numbers()) == 261) == has_more
+    gaps = [each for each in following.emitted if isinstance(each, AuditGap)]
+    assert [each.first for each in gaps] == [41] * has_more
+
+
+def records_of(journal: Journal) -> list[Record]:
+    with JournalReader(journal.folder) as reader:
+        return list(reader)
 
 
 def test_damage_at_the_end_stops_this_journal_only(files: MemoryFiles, journal: Journal) -> None:
