@@ -15,6 +15,7 @@ from hoopproxy.config import Config, SecretRef, load
 from hoopproxy.config.tls_files import expiry
 from hoopproxy.discovery import installed
 from hoopproxy.errors import ConfigError, SecretUnavailable
+from hoopproxy.gateway.state import VOLATILE, file_system_of
 from hoopproxy.secrets import read_now
 
 __all__ = ["check"]
@@ -109,6 +110,13 @@ def _notes(config: Config) -> Iterator[str]:
             yield f"listener[{listener.name}].tls.certificate is valid until {ends:%Y-%m-%d %H:%M} UTC"
         if listener.insecure_cleartext:
             yield f"listener[{listener.name}] takes passwords in cleartext"
+    kind = file_system_of(Path(config.gateway.state))
+    strict = any(target.mode == "strict" for target in config.targets)
+    if strict and kind in VOLATILE and not config.gateway.allow_volatile_state:
+        yield (
+            f"gateway.state ({config.gateway.state}) is on {kind} here, where a gateway with a strict target doesn't"
+            " start unless gateway.allow_volatile_state is true"
+        )
     if any(each.type == "totp" for each in config.checkers):
         yield from _without_codes(config)
     for reference in _references(config):

@@ -45,6 +45,14 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> str:
     return "line"
 
 
+@pytest.fixture(autouse=True)
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
+    """What holds the state directory, whatever the machine of the tests has; the first is taken."""
+    found: list[str | None] = ["ext4"]
+    monkeypatch.setattr("hoopproxy.cli.check.file_system_of", lambda path: found[0])
+    return found
+
+
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
@@ -69,6 +77,32 @@ def test_a_fine_file_is_called_fine_with_its_counts_and_notes(tmp_path: Path, pr
         "listener[pg] takes passwords in cleartext",
         "env:HOOPPROXY_TEST_IS_NOT_SET is not set in this environment",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "noted"),
+    [
+        ("tmpfs", "", True),
+        ("overlay", "", True),
+        ("nfs4", "", True),
+        ("ext4", "", False),
+        (None, "", False),
+        ("tmpfs", "[gateway]\nallow_volatile_state = true\n", False),
+    ],
+)
+def test_a_state_directory_that_will_not_do_here_is_noted(
+    tmp_path: Path, protocol: str, disk: list[str | None], kind: str | None, more: str, noted: bool
+) -> None:
+    """In a container the check was fine, and the gateway did not start."""
+    disk[0] = kind
+    path = write(tmp_path, protocol)
+    path.write_text(more + path.read_text())
+    for mode, expected in (("strict", noted), ("bounded", False)):
+        path.write_text(path.read_text().replace("tls = {", f'mode = "{mode}"\ntls = {{', 1))
+        result = run("check", path)
+        assert result.exit_code == 0
+        assert (f" is on {kind} here, where a gateway with a strict target" in result.stderr) == expected
+        path.write_text(path.read_text().replace(f'mode = "{mode}"\ntls', "tls", 1))
 
 
 @pytest.mark.parametrize(
