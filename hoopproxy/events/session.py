@@ -49,6 +49,7 @@ class LoginFailed(Event):
     """No identity came of a log-in. ``cause`` is for the trail; every client hears the same sentence.
 
     ``abandoned``: the client left, or the deadline passed, before it was known whether what was shown is right.
+    ``no_verifier``: SCRAM was asked for, as outside TLS, and the user has a password hash only.
 
     Repeats from one address within the window are one event with a ``count``. ``key`` is the fingerprint of the public
     key that was shown, ``certificate`` what a certificate said of itself, be it true or not.

@@ -167,13 +167,19 @@ class FileChecker:
         try:
             final = scram.finish(exchange.waiting, credentials.data)
         except scram.ScramError as problem:
-            unknown = problem.cause == "mismatch" and exchange.user is None
-            raise LoginFailed("unknown" if unknown else problem.cause) from None
+            if problem.cause == "mismatch" and exchange.user is None:
+                raise LoginFailed(self._why_nobody(credentials.user)) from None
+            raise LoginFailed(problem.cause) from None
         # The line may have gone, or its verifier changed, while the client was thinking.
         user = self._users().get(credentials.user)
         if user is None or exchange.user is None or user.scram != exchange.user.scram:
             raise LoginFailed("unknown")
         return Admitted(identity=self._identity(user, credentials.mechanism.lower()), data=final)
+
+    def _why_nobody(self, name: str) -> str:
+        """For the trail: of somebody whose password can't be asked for so, as outside TLS, no guess was wrong."""
+        user = self._users().get(name)
+        return "no_verifier" if user is not None and user.scrypt is not None else "unknown"
 
     def _verifier_of_nobody(self, name: str) -> scram.Verifier:
         iterations, length = self._stand_in(name).scram or (scram.DEFAULT_ITERATIONS, 16)

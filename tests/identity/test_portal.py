@@ -111,6 +111,14 @@ def test_a_deleted_user_can_not_finish_an_exchange(tmp_path: Path) -> None:
     assert outcome(attempt, attrs.evolve(credentials, data=client.answer(first.data))) == "unknown"
 
 
+def test_who_is_there_and_has_no_verifier_is_told_apart_in_the_trail(tmp_path: Path) -> None:
+    """Outside TLS everybody is asked by SCRAM: an operator read "unknown" of a user who had just been made."""
+    found = file_portal(tmp_path, ALICE, BOB)
+    assert scram(found.attempt(), "alice", b"pencil") == "no_verifier"
+    assert scram(found.attempt(), "carol", b"pencil") == "unknown"
+    assert scram(found.attempt(), "bob", b"pen") == "mismatch"
+
+
 # -- strangers -----------------------------------------------------------------------------------
 
 
@@ -180,7 +188,7 @@ def test_every_failed_exchange_takes_the_same_rounds(tmp_path: Path, user: str) 
     first = outcome(attempt, credentials)
     assert isinstance(first, Challenge)
     last = outcome(attempt, attrs.evolve(credentials, data=client.answer(first.data)))
-    assert last == ("mismatch" if user == "bob" else "unknown")
+    assert last == {"bob": "mismatch", "alice": "no_verifier"}.get(user, "unknown")
 
 
 def test_the_method_asked_for_does_not_tell_who_exists(tmp_path: Path) -> None:
