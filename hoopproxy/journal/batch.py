@@ -41,17 +41,12 @@ class Folded:
     __slots__ = ("count", "entries", "envelopes", "keys")
 
     def __init__(self, flat: list[Any]) -> None:
-        codes, keys, notes = flat[0::WIDTH], flat[1::WIDTH], flat[3::WIDTH]
-        heads, tails = flat[4::WIDTH], flat[5::WIDTH]
+        keys, notes, heads, tails = flat[1::WIDTH], flat[3::WIDTH], flat[4::WIDTH], flat[5::WIDTH]
         self.keys: set[int] = set(keys)
-        turns = codes.count(TURN)
-        if turns == len(codes):
-            self.envelopes: dict[int, Envelope] = dict(zip(keys, notes, strict=True))
-            self.entries: list[tuple[Any, ...]] = list(zip(keys, heads, tails, strict=True))
-            self.count = sum([RECORDS[turn[0]] for turn in heads])
-            return
-        every = zip(codes, keys, notes, heads, tails, strict=True)
-        self.envelopes, self.entries, self.count = {}, [], 0
+        self.envelopes: dict[int, Envelope] = {}
+        self.entries: list[tuple[Any, ...]] = []
+        self.count = 0
+        every = zip(flat[0::WIDTH], keys, notes, heads, tails, strict=True)
         for code, key, note, head, tail in every:
             if code == TURN:
                 self.envelopes[key] = note
@@ -60,6 +55,16 @@ class Folded:
             else:
                 self.entries.append((code, key, head, tail))
                 self.count += 1
+
+    @classmethod
+    def of_turns(cls, flat: list[Any], heads: list[Turn]) -> Folded:
+        """The same of turns alone, by whole columns. :param heads: the fifth of them."""
+        made, keys = cls.__new__(cls), flat[1::WIDTH]
+        made.envelopes = envelopes = dict(zip(keys, flat[3::WIDTH], strict=True))
+        made.keys = set(envelopes)
+        made.entries = list(zip(keys, heads, flat[5::WIDTH], strict=True))
+        made.count = sum([RECORDS[turn[0]] for turn in heads])
+        return made
 
     def __len__(self) -> int:
         return self.count
@@ -73,7 +78,7 @@ class Batch:
     last one with its envelope.
     """
 
-    __slots__ = ("_flat", "codes", "count", "heads", "keys", "notes", "size", "turns")
+    __slots__ = ("_flat", "_folded", "codes", "count", "heads", "keys", "notes", "size", "turns")
 
     def __init__(self, flat: list[Any]) -> None:
         self._flat = flat
@@ -81,12 +86,15 @@ class Batch:
         self.size = sum(flat[2::WIDTH])
         self.turns: dict[int, tuple[Envelope, Turn]] = {}
         self.count = len(codes)
+        self._folded: Folded | None = None
         plain = flat
         turns = codes.count(TURN)
         if turns == self.count:  # by far the most, and so not one by one
-            heads, plain = flat[4::WIDTH], []
+            heads = flat[4::WIDTH]
             self.turns = dict(zip(flat[1::WIDTH], zip(flat[3::WIDTH], heads, strict=True), strict=True))
-            self.count = sum([RECORDS[turn[0]] for turn in heads])
+            self._folded = folded = Folded.of_turns(flat, heads)
+            self.count = folded.count
+            plain = []
         elif turns:
             plain = []
             for at, code in enumerate(codes):
@@ -121,7 +129,7 @@ class Batch:
         its own."""
         flat, lengths = self._flat, self._flat[2::WIDTH]
         if self.size <= limit and len(lengths) <= _MANY_RECORDS:
-            yield _run(flat)
+            yield self._folded or _run(flat)
             return
         for start, stop in cuts(lengths, limit, _MANY_RECORDS):
             yield _run(flat[start * WIDTH : stop * WIDTH])
@@ -129,8 +137,9 @@ class Batch:
 
 def _run(flat: list[Any]) -> Run | Folded:
     codes = flat[0::WIDTH]
-    if TURN in codes:
-        return Folded(flat)
+    turns = codes.count(TURN)
+    if turns:
+        return Folded.of_turns(flat, flat[4::WIDTH]) if turns == len(codes) else Folded(flat)
     pieces: list[bytes] = [b""] * (2 * len(codes))
     pieces[0::2], pieces[1::2] = flat[4::WIDTH], flat[5::WIDTH]
     return Run(codes, flat[1::WIDTH], flat[2::WIDTH], pieces)

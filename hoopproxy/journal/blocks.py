@@ -15,10 +15,11 @@ __all__ = ["BlockMaker"]
 
 
 class BlockMaker:
-    """Make the blocks of one commit to one segment. Each is given in parts, to be written in their order.
+    """Make the blocks of one segment. Each is given in parts, to be written in their order.
 
     :param seal: of the segment, if its bodies are sealed; they are compressed one by one then, before that.
     :param entropy: random bytes.
+    :ivar durable: the last durable record, :ivar time: and the time (Unix ns), of the commit that is being made.
     """
 
     def __init__(
@@ -26,12 +27,11 @@ class BlockMaker:
         compressor: Compressor,
         *,
         seed: int,
-        durable: int,
-        time: int,
         seal: SegmentSeal | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        self._compressor, self._seed, self._durable, self._time = compressor, seed, durable, time
+        self._compressor, self._seed = compressor, seed
+        self.durable = self.time = 0
         self._seal, self._entropy = seal, entropy
 
     def records(self, run: Run, first: int, backlog: int) -> tuple[bytes, bytes]:
@@ -52,8 +52,8 @@ class BlockMaker:
             keys=set(run.keys),
             count=len(run),
             first=first,
-            durable=self._durable,
-            time=self._time,
+            durable=self.durable,
+            time=self.time,
         )
         return header, stored
 
@@ -70,8 +70,8 @@ class BlockMaker:
             keys=run.keys,
             count=len(run),
             first=first,
-            durable=self._durable,
-            time=self._time,
+            durable=self.durable,
+            time=self.time,
         )
         return header, stored
 
@@ -105,6 +105,6 @@ class BlockMaker:
             raw=raw,
             seed=self._seed,
             first=first,
-            durable=self._durable,
-            time=self._time,
+            durable=self.durable,
+            time=self.time,
         )

@@ -95,6 +95,7 @@ class Committer:
         self._vault: Vault | None = None
         self._seal: SegmentSeal | None = None
         self._segment: SegmentWriter | None = None
+        self._make: BlockMaker
         self._fresh = True  # nothing durable in the segment yet
         with contextlib.ExitStack() as undo:  # whoever tries this again would open one more of each
             self._keys = KeyFile.open(self._files, folder.keys, folder.id, write=True)
@@ -294,17 +295,17 @@ class Committer:
     def _write_batch(self, batch: Batch) -> None:
         segment = self._roomy_segment()
         first = self.durable + 1
-        make = self._maker(segment)
+        make = self._dated()
         parts: list[bytes] = []
         size = blocks = 0
         if segment.is_empty:
             self._keep_books()
             parts += make.state(self._state.encode(), first)
-        backlog = self._inbox.appended - self.durable_bytes
+        backlog, limit = self._inbox.appended - self.durable_bytes, self._options.block_bytes
         before = segment.end
         # What is sealed is sealed record by record, so it can't be folded.
         written = batch if self._seal is None else batch.unfolded()
-        for run in written.runs(self._options.block_bytes):
+        for run in written.runs(limit):
             if isinstance(run, Folded):
                 block = make.folded(run, first, backlog)
             else:
@@ -321,21 +322,14 @@ class Committer:
         started = time.perf_counter_ns()
         segment.sync()
         sync_ns = time.perf_counter_ns() - started
-        facts = CommitFacts(
-            records=len(batch), blocks=blocks, raw_bytes=batch.size, stored_bytes=segment.end - before,
-            sync_ns=sync_ns,
-        )  # fmt: skip
+        facts = CommitFacts(batch.count, blocks, batch.size, segment.end - before, sync_ns)
         self._settle(batch, first - 1, facts, segment)
 
-    def _maker(self, segment: SegmentWriter) -> BlockMaker:
-        return BlockMaker(
-            self._compressor,
-            seed=segment.header.seed,
-            durable=self.durable,
-            time=self._wall(),
-            seal=self._seal,
-            entropy=self._entropy,
-        )
+    def _dated(self) -> BlockMaker:
+        """What makes the blocks of a commit that begins now."""
+        make = self._make
+        make.durable, make.time = self.durable, self._wall()
+        return make
 
     def _settle(self, batch: Batch, last: int, facts: CommitFacts, segment: SegmentWriter) -> None:
         """The batch is durable: tell at once, and do afterwards what can be done while others go on.
@@ -431,6 +425,7 @@ class Committer:
         )
         self._seal = None if self._vault is None else self._vault.seal(header)
         self._segment = SegmentWriter(self._files, self._folder.segment(number), header)
+        self._make = BlockMaker(self._compressor, seed=header.seed, seal=self._seal, entropy=self._entropy)
         self._flags = 0
         return self._segment
 
@@ -475,6 +470,6 @@ class Committer:
                 return
             closing.callback(segment.abandon)
             if not self._state and self._batch is None:
-                make = self._maker(segment)
+                make = self._dated()
                 segment.write_last(make.end(segment.digest(), self.durable + 1))
                 self._store_mark(self.durable, segment)

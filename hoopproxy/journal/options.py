@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import attrs
 
 __all__ = ["CommitFacts", "JournalOptions"]
@@ -37,8 +39,7 @@ class JournalOptions:
         return self.max_queue_bytes or 4 * self.max_lag_bytes
 
 
-@attrs.frozen(kw_only=True)
-class CommitFacts:
+class CommitFacts(NamedTuple):
     """What one commit did, for the metrics. ``raw_bytes`` of bodies became ``stored_bytes`` on disk."""
 
     records: int

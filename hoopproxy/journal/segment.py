@@ -59,7 +59,7 @@ class SegmentWriter:
         try:
             head = header.encode()
             self._digest = sha256(head)
-            self._put([head], 0)
+            self._put([head], len(head), 0)
             files.fsync(self._handle)
             files.fsync_dir(path.parent)
         except OSError:
@@ -68,8 +68,7 @@ class SegmentWriter:
                 files.unlink(path)
             raise
 
-    def _put(self, parts: list[bytes], offset: int) -> None:
-        size = sum(map(len, parts))
+    def _put(self, parts: list[bytes], size: int, offset: int) -> None:
         end = offset + size
         if end > self._size and size < _SMALL:
             try:
@@ -92,8 +91,9 @@ class SegmentWriter:
 
     def write(self, parts: list[bytes]) -> None:
         """Write after what was written before; not durable until :meth:`sync`."""
-        self._put(parts, self._written)
-        self._written += sum(map(len, parts))
+        size = sum(map(len, parts))
+        self._put(parts, size, self._written)
+        self._written += size
         self._unsynced += parts
 
     def sync(self) -> None:
