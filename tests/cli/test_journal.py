@@ -63,6 +63,28 @@ def test_stat_says_what_there_is(tmp_path: Path) -> None:
     assert f"{journal.id}: at rest" in run("stat", "--state", tmp_path).stdout
 
 
+def test_stat_of_a_journal_without_a_record_names_none(tmp_path: Path) -> None:
+    """A start that failed leaves one: it had records 1 to 0."""
+    written(tmp_path, 0)
+    said = run("stat", "--state", tmp_path).stdout
+    assert "no record" in said
+    assert "1 to 0" not in said
+
+
+def test_damage_that_stops_nobody_is_not_called_no_damage(tmp_path: Path) -> None:
+    """`check` names it, and `accept-loss` said that there is none."""
+    written(tmp_path)
+    folder = journals(tmp_path)[0]
+    path = folder.segment(folder.segments()[0])
+    data = bytearray(path.read_bytes())
+    data[data.index(b'{"number":')] ^= 1
+    path.write_bytes(data)
+    assert run("check", "--state", tmp_path).exit_code == 1
+    said = run("accept-loss", "--state", tmp_path, "--yes").output
+    assert "not damaged where it ends" in said
+    assert "journal check" in said
+
+
 def test_stat_of_a_journal_in_use_says_so(tmp_path: Path) -> None:
     """A reader needs no lock, and must not be in the writer's way."""
     journal = Journal(Folder.acquire(tmp_path), options=SMALL, threaded=False)

@@ -49,7 +49,10 @@ def _accept(folder: Folder, yes: bool) -> tuple[dict[str, object], str]:
     try:
         damage = _damage(locked)
         if damage is None:
-            return {"state": "sound"}, "not damaged; left alone"
+            return (
+                {"state": "sound"},
+                "not damaged where it ends, and left alone: a gateway goes on in it (`journal check` reads all of it)",
+            )
         if _is_beyond(locked):
             raise _Beyond(locked, damage)
         if not yes:

@@ -29,7 +29,9 @@ def _told(figures: Figures) -> str:
     lines = [
         f"{figures.journal}: {'being written' if figures.live else 'at rest'}, epoch {figures.epoch}",
         f"  {figures.segments} segments, {figures.bytes / (1 << 20):.1f} MiB, {figures.keys} sessions",
-        f"  records {figures.first_jseq} to {figures.durable} (durable)",
+        f"  records {figures.first_jseq} to {figures.durable} (durable)"
+        if figures.durable >= figures.first_jseq
+        else "  no record",
     ]
     if figures.created:
         since = dt.datetime.fromtimestamp(figures.created // 10**9, dt.UTC)
