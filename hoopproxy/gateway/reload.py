@@ -28,6 +28,7 @@ __all__ = ["MAX_CHANGES", "Outcome", "Reload", "in_force"]
 MAX_CHANGES = 200
 """Changes that one event lists; a file rewritten from scratch has its digest for the rest."""
 
+_STOPPING = "the gateway is shutting down, so its configuration stays"
 _RESTART_LIMITS = ("hash_workers",)
 
 
@@ -106,7 +107,8 @@ class Reload:
         return outcome
 
     def _begin(self) -> Deferred[Outcome]:
-        notify.reloading()
+        if not self._gateway.shared.draining:
+            notify.reloading()
         done: Deferred[Outcome] = self._reload()
         outcome: Deferred[Outcome] = Deferred()
         self._running = outcome
@@ -117,7 +119,10 @@ class Reload:
         self._tell(outcome)
         for told in self.on_reload:
             told(outcome)
-        notify.ready("reloaded" if not outcome.problems else "the reload failed; the old configuration stays")
+        if not self._gateway.shared.draining:
+            notify.ready(
+                "reloaded" if not outcome.problems else "the reload failed; the old configuration stays"
+            )
         if self._running is running:
             self._running = None
         running.callback(outcome)
@@ -127,6 +132,9 @@ class Reload:
     def _reload(self) -> Generator[Deferred[Any], Any, Outcome]:
         gateway = self._gateway
         previous = gateway.shared.settings.digest
+        stays = Outcome(digest=previous, previous=previous, problems=(_STOPPING,))
+        if gateway.shared.draining:
+            return stays
         try:
             new = gateway.load()
             old = gateway.shared.settings.config
@@ -134,6 +142,8 @@ class Reload:
             if wanted.limits != old.limits:
                 gateway.throttle = gateway.make_throttle(wanted.limits)
             settings: Settings = yield gateway.build(wanted)
+            if gateway.shared.draining:
+                return stays
             yield gateway.ports.open(wanted.listeners)
         except ConfigError as problem:
             return Outcome(digest=previous, previous=previous, problems=problem.problems)

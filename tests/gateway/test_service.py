@@ -76,6 +76,24 @@ def test_a_stop_lets_running_sessions_finish_and_takes_no_new_ones(running: Runn
     assert stopped["event"]["sessions_closed"] == 0
 
 
+def test_a_reload_while_it_stops_opens_nothing_again(running: Running) -> None:
+    """A SIGHUP took the address from the next gateway, and had a balancer send clients to one that refuses."""
+    client, target = running.session()
+    over: list[Any] = []
+    running.gateway.stopService().addBoth(over.append)
+    running.reactor.turn(10)
+    before = len(running.durable("gateway.config_changed"))
+    answer = running.ask({"do": "reload"})
+    assert not answer["reloaded"]
+    assert answer["problems"] == ["the gateway is shutting down, so its configuration stays"]
+    with pytest.raises((FileNotFoundError, ConnectionRefusedError)):
+        running.connect("front.sock")
+    assert len(running.durable("gateway.config_changed")) == before + 1, "what was asked for is on record"
+    client.close()
+    target.close()
+    running.until(lambda: bool(over))
+
+
 def test_who_stays_longer_than_the_drain_hears_why(running: Running) -> None:
     """And the number of them is on record."""
     client, target = running.session()
