@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from hoopproxy.testing import Player
 
+from .model import Model
 from .talk import logged_in, refuse
 
-__all__ = ["Joined", "assert_accounted"]
+__all__ = ["Joined", "assert_accounted", "joined"]
 
 
 class Joined:
@@ -101,3 +102,9 @@ def assert_accounted(player: Player) -> None:
             assert kinds[0] == "command.requested", kinds
             assert len(ends) == 1, kinds
             assert kinds[-1] == ends[0], kinds
+
+
+def joined(**options: object) -> tuple[Joined, Model]:
+    """A session that is joined to a model of a server, and that model. Options as of :class:`Joined`."""
+    model = Model()
+    return Joined(model.receive, **options), model

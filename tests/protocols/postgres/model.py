@@ -15,9 +15,11 @@ from functools import partial
 
 import attrs
 
+from hoopproxy.testing import MemoryJournal
+
 from .talk import columns, complete, error, m, ready, row
 
-__all__ = ["NEVER_BEGAN", "STATEMENTS", "Model", "split_messages", "told"]
+__all__ = ["NEVER_BEGAN", "STATEMENTS", "Model", "named", "split_messages", "told"]
 
 STATEMENTS = (
     "BEGIN",
@@ -392,4 +394,16 @@ def told(data: bytes) -> list[tuple[str, bytes]]:
         elif kind in "NTGH":
             body = b""
         found.append((kind, body))
+    return found
+
+
+def named(journal: MemoryJournal) -> list[str | None]:
+    """What the trail says was run, in order; ``None`` where it could not even begin."""
+    requested = {event["op"]: event["event"] for event in journal.of("command.requested")}
+    found: list[str | None] = []
+    for event in journal.of("command.completed"):
+        asked, done = requested[event["op"]], event["event"]
+        if asked["verb"] != "FUNCTION CALL":
+            unknown = done.get("error", {}).get("sqlstate") in NEVER_BEGAN
+            found.append(None if unknown else done.get("detail", {}).get("ran", asked.get("text", "?")))
     return found

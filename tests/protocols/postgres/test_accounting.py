@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hoopproxy.protocols.postgres.plugin import PostgresProtocol
 from hoopproxy.testing import FakeSession, Player, every_split
 
-from .joined import Joined, assert_accounted
-from .model import Model, split_messages, told
+from .joined import assert_accounted, joined
+from .model import split_messages, told
 from .moves import conversations, cuts
 from .talk import (
     SYNC,
@@ -157,7 +157,7 @@ def test_garbage_in_the_midst_of_a_conversation(
 ) -> None:
     """From the target as from the client, in every state of the queue."""
     for hostile in ("client", "target"):
-        through = Joined(Model().receive, at_once=at_once)
+        through, _ = joined(at_once=at_once)
         for piece in cuts(b"".join(before), places):
             through.say(piece)
         through.work()
@@ -176,7 +176,7 @@ def test_twenty_thousand_pipelined_commands_neither_nest_nor_take_quadratic_time
     """Answering by recursion dies on this, and looking at everything for each takes for ever."""
     took = []
     for count in (2_000, 20_000):
-        through = Joined(Model().receive, mode="bounded")
+        through, _ = joined(mode="bounded")
         through.player.journal.checks = False
         one = parse(sql) + bind() + execute() + SYNC if extended else query(sql)
         began = time.process_time()

@@ -6,10 +6,9 @@ import struct
 
 import pytest
 
-from .joined import Joined, assert_accounted
-from .model import Model, split_messages, told
+from .joined import Joined, assert_accounted, joined
+from .model import Model, named, split_messages, told
 from .talk import SYNC, bind, columns, complete, error, execute, logged_in, m, parse, query, ready, row
-from .test_pipeline import named
 
 IN, OUT = "COPY kept FROM STDIN", "COPY kept TO STDOUT"
 DONE, FAIL = m("c"), m("f", b"no\0")
@@ -22,11 +21,6 @@ def data(*lines: str) -> bytes:
 
 def split(stream: bytes) -> list[bytes]:
     return [m(kind, body) for kind, body in split_messages(stream)]
-
-
-def joined() -> tuple[Joined, Model]:
-    model = Model()
-    return Joined(model.receive), model
 
 
 def finish(through: Joined) -> None:

@@ -11,7 +11,7 @@ from hoopproxy.errors import JournalRefused
 from hoopproxy.protocols.postgres.sql import UNCLASSIFIED
 from hoopproxy.wire.commands import Decide, Refusal, Verdict
 
-from .joined import Joined, assert_accounted
+from .joined import assert_accounted, joined
 from .model import Model, split_messages, told
 from .talk import (
     SYNC,
@@ -31,11 +31,6 @@ from .talk import (
 
 INSERT = "INSERT INTO kept VALUES (1)"
 DROP = "DROP TABLE kept"
-
-
-def joined(**options: Any) -> tuple[Joined, Model]:
-    model = Model()
-    return Joined(model.receive, **options), model
 
 
 def states(data: bytes) -> str:

@@ -14,8 +14,7 @@ from hoopproxy.protocols.postgres import reading
 from hoopproxy.testing import Player
 from hoopproxy.wire.express import MOST
 
-from .joined import Joined
-from .model import Model
+from .joined import Joined, joined
 from .moves import conversations, cuts
 from .talk import (
     BOUND,
@@ -35,19 +34,15 @@ from .talk import (
     ready,
     row,
 )
+from .trails import ANSWER, timeless
 
-ANSWER = columns("a") + row(b"7") + complete("SELECT 1") + ready()
+pytestmark = pytest.mark.usefixtures("nothing_is_known")
+
 SELECT = "SELECT a FROM t WHERE b = "
 PREPARED = parse("INSERT INTO t VALUES ($1, $2)", "s") + describe("S", "s") + SYNC
 PREPARED_ANSWER = PARSED + m("t", struct.pack(">HII", 2, 23, 25)) + NO_DATA + ready()
 RUN = bind(b"42", b"word", statement="s") + describe() + execute() + SYNC
 RUN_ANSWER = BOUND + NO_DATA + complete("INSERT 0 1") + ready()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_known() -> None:
-    """Shapes are remembered for the whole process; a test must not live on another's."""
-    reading.SHAPES_READ.clear()
 
 
 def warm(**options: Any) -> Player:
@@ -74,12 +69,6 @@ def trail(player: Player) -> tuple[Any, ...]:
         seen[seen.index(ready()) :],
         bytes(player.relay.server),
     )
-
-
-def timeless(event: dict[str, Any]) -> dict[str, Any]:
-    """An event without what the clock had to say: the two ways look at it a different number of times."""
-    own = {name: value for name, value in event["event"].items() if name != "duration"}
-    return {**event, "event": own, "mono": 0, "time": ""}
 
 
 def both_ways(script: list[tuple[str, bytes]], **options: Any) -> tuple[Player, Player]:
@@ -246,11 +235,10 @@ def test_a_conversation_leaves_the_same_trail_both_ways(
     that is fast or slow."""
     trails = []
     for by_kind in (MOST, 0):
-        model = Model()
-        joined = Joined(model.receive, at_once=at_once, by_kind=by_kind)
-        joined.run(conversation if whole else cuts(b"".join(conversation), places), steps)
-        joined.player.end()
-        trails.append(trail(joined.player))
+        through, _ = joined(at_once=at_once, by_kind=by_kind)
+        through.run(conversation if whole else cuts(b"".join(conversation), places), steps)
+        through.player.end()
+        trails.append(trail(through.player))
     assert trails[0] == trails[1]
 
 

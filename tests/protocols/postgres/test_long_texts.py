@@ -20,8 +20,7 @@ from hoopproxy.testing import Player
 from hoopproxy.wire.aside import performed
 from hoopproxy.wire.commands import Compute, Refusal
 
-from .joined import Joined, assert_accounted
-from .model import Model
+from .joined import Joined, assert_accounted, joined
 from .moves import conversations, cuts
 from .talk import (
     BOUND,
@@ -29,7 +28,6 @@ from .talk import (
     PARSED,
     SYNC,
     bind,
-    columns,
     complete,
     describe,
     error,
@@ -40,20 +38,15 @@ from .talk import (
     query,
     ready,
     refuse,
-    row,
 )
-from .test_express import timeless
+from .trails import ANSWER, timeless
+
+pytestmark = pytest.mark.usefixtures("nothing_is_known")
 
 MANY = ", 1" * 40_000
 SELECT = "SELECT 1" + MANY
 SECRET = "hunter2xyz"
 ROLE = f"ALTER ROLE a PASSWORD '{SECRET}'; {SELECT}"
-ANSWER = columns("a") + row(b"7") + complete("SELECT 1") + ready()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_known() -> None:
-    reading.SHAPES_READ.clear()
 
 
 @contextmanager
@@ -131,10 +124,10 @@ def test_a_conversation_leaves_the_same_trail_when_all_of_it_is_taken_for_long(
         with ExitStack() as stack:
             if long:
                 stack.enter_context(everything_is_long())
-            joined = Joined(Model().receive, at_once=at_once, by_kind=0)
-            joined.run(cuts(b"".join(conversation), places), steps)
-            joined.player.end()
-        trails.append(trail(joined.player))
+            through, _ = joined(at_once=at_once, by_kind=0)
+            through.run(cuts(b"".join(conversation), places), steps)
+            through.player.end()
+        trails.append(trail(through.player))
     assert trails[0] == trails[1]
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from hoopproxy.protocols.postgres.outstanding import MAX_UNANSWERED, READ_ON_AT
 
-from .joined import Joined, assert_accounted
-from .model import Model, told
+from .joined import assert_accounted, joined
+from .model import told
 from .talk import SYNC, bind, execute, m, parse, query
 
 FLOODS = {
@@ -22,7 +22,7 @@ FLOODS = {
 @pytest.mark.parametrize("what", FLOODS)
 def test_a_client_that_sends_on_is_not_read_until_half_is_answered(what: str) -> None:
     """Each message of 5 bytes costs the gateway hundreds, for as long as the target sleeps."""
-    through = Joined(Model().receive, mode="bounded")
+    through, _ = joined(mode="bounded")
     through.player.journal.checks = False
     paused = through.player.relay.paused["client"]
     queue = through.player.exchange.conversation._pipeline.queue  # type: ignore[attr-defined]
@@ -53,7 +53,7 @@ def test_a_client_that_sends_on_is_not_read_until_half_is_answered(what: str) ->
 
 def test_a_pause_ends_with_what_a_failed_batch_takes_along() -> None:
     """One error answers everything up to the Sync: whoever counts replies would wait for ever."""
-    through = Joined(Model().receive, mode="bounded")
+    through, _ = joined(mode="bounded")
     through.player.journal.checks = False
     through.say(parse("SELEC 1"))
     through.say((bind() + execute()) * MAX_UNANSWERED)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hoopproxy.testing import MemoryJournal
-
 from .joined import Joined, assert_accounted
-from .model import NEVER_BEGAN, Model, told
+from .model import Model, named, told
 from .moves import conversations, cuts
 
 _RELAXED = settings(
@@ -50,15 +48,3 @@ def test_a_client_sees_what_it_would_see_of_a_server_that_refuses_by_itself(
     ran = [text for text in named(player.journal) if text is not None]
     known = [text for text in expected_texts if text != "?"]
     assert ran == known, (ran, known)
-
-
-def named(journal: MemoryJournal) -> list[str | None]:
-    """What the trail says was run, in order; ``None`` where it could not even begin."""
-    requested = {event["op"]: event["event"] for event in journal.of("command.requested")}
-    found: list[str | None] = []
-    for event in journal.of("command.completed"):
-        asked, done = requested[event["op"]], event["event"]
-        if asked["verb"] != "FUNCTION CALL":
-            unknown = done.get("error", {}).get("sqlstate") in NEVER_BEGAN
-            found.append(None if unknown else done.get("detail", {}).get("ran", asked.get("text", "?")))
-    return found
