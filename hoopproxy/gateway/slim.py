@@ -18,10 +18,12 @@ from __future__ import annotations
 
 import errno
 import select
+import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from twisted.internet import epollreactor, error
@@ -59,6 +61,21 @@ class SlimEPollReactor(epollreactor.EPollReactor):
     def __init__(self) -> None:
         self._before_rest: list[Callable[[], None]] = []
         super().__init__()
+
+    def sigInt(self, number: int, frame: FrameType | None = None) -> None:
+        if not self._stops_already(number):
+            super().sigInt(number, frame)
+
+    def sigTerm(self, number: int, frame: FrameType | None = None) -> None:
+        if not self._stops_already(number):
+            super().sigTerm(number, frame)
+
+    def _stops_already(self, number: int) -> bool:
+        """Sessions may be finishing: a second signal is no failure, as which Twisted logs it."""
+        if self._stopped and self._started:
+            self._log.info("{name}: shutting down already", name=signal.Signals(number).name)
+            return True
+        return False
 
     def call_at_rest(self, function: Callable[[], None]) -> None:
         """Call ``function`` once, when all that is at hand is done: before the next wait for events."""

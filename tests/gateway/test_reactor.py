@@ -40,6 +40,47 @@ def python(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.parametrize(
+    "signals", ["SIGINT, SIGINT", "SIGTERM, SIGTERM", "SIGINT, SIGTERM", "SIGTERM, SIGINT"]
+)
+def test_a_second_signal_while_it_stops_is_no_failure(signals: str) -> None:
+    """Ctrl-C pressed again while sessions finish was logged as critical, and looked like a crash."""
+    said = python(
+        f"""
+        import os
+        from signal import SIGINT, SIGTERM
+        from twisted.internet.defer import Deferred
+        from twisted.logger import formatEvent, globalLogBeginner
+        from hoopproxy.gateway.reactor import install
+        install()
+        from twisted.internet import reactor
+        events = []
+        globalLogBeginner.beginLoggingTo([events.append], redirectStandardIO=False)
+        first, second = {signals}
+        finished = Deferred()
+        def stopping():
+            os.kill(os.getpid(), second)
+            reactor.callLater(0.1, finished.callback, None)
+            return finished
+        reactor.addSystemEventTrigger("before", "shutdown", stopping)
+        reactor.callWhenRunning(os.kill, os.getpid(), first)
+        import signal
+        try:
+            reactor.run()
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            print(finished.called, [e["log_level"].name for e in events if e["log_level"].name != "info"])
+            print([formatEvent(e) for e in events if "already" in formatEvent(e)])
+            import sys
+            sys.stdout.flush()
+            os._exit(0)
+        """
+    )
+    again = signals.partition(", ")[2]
+    assert said.splitlines() == ["True []", f"['{again}: shutting down already']"]
+
+
 def test_install_puts_the_slim_reactor_where_none_is() -> None:
     """And importing the gateway installs nothing by itself."""
     said = python(
