@@ -100,10 +100,24 @@ class _Reading:
     def __init__(self, stream: Stream, since: int) -> None:
         self._stream, self._reader = stream, JournalReader(stream.folder, since=since)
         self._blocks: Iterator[list[Read]] | None = None
+        self._damaged = -1  # the segment in which damage was passed over
 
     def close(self) -> None:
         self._blocks = None
         self._reader.close()
+
+    def pass_over(self) -> int | None:
+        """Go on behind the damage that :meth:`read` raised: the number of the next record; ``None``: none follows."""
+        damaged = self._reader.segment
+        if not self._reader.pass_over():
+            return None
+        self._damaged = damaged
+        return self._reader.position
+
+    @property
+    def is_behind_damage(self) -> bool:
+        """Whether it is in a segment that whoever began anew would not get through."""
+        return self._reader.segment == self._damaged
 
     def read(self) -> Batch | None:
         """The next records, ``None`` at the end of what is durable. Raises as the reader does."""
@@ -305,11 +319,6 @@ class Stream:
                 self.folder.files.close(handle)
         return self._sizes[number]
 
-    def sound_after(self, position: int) -> int | None:
-        """The first number of the next segment behind ``position``: where to go on after damage."""
-        headers = sound_segments(self.folder, self.head)
-        return next((header.first_jseq for header in headers if header.first_jseq > position), None)
-
     def place_of(self, position: int) -> Place | None:
         """About where a record is: the start of its segment. ``None`` if there is none."""
         headers = sound_segments(self.folder, self.head)
@@ -368,15 +377,30 @@ class View:
             except FileNotFoundError:  # retention took the segment away
                 self.close()
             except Damaged as damage:
-                self.close()
-                following = self.stream.sound_after(since)
+                following = self._pass_over(since)
                 if following is None:
+                    self.close()
                     raise
                 self._told(str(damage))
                 self._passed = following
         return None
 
+    def _pass_over(self, since: int) -> int | None:
+        """Go on behind damage with a reader of our own: the number of the next record; ``None``: none follows."""
+        own = self._own
+        if own is None:
+            own = self._own = _Reading(self.stream, since)
+            try:
+                own.read()
+            except Damaged:  # as the shared one's, which closed itself
+                return own.pass_over()
+            self.close()
+            return since  # nothing is wrong any more: once more
+        return own.pass_over()
+
     def _read(self, since: int) -> Batch | None:
+        if self._own is not None and self._own.is_behind_damage:
+            return self._alone(since)
         try:
             batch = self.stream.shared(since)
         except LookupError:

@@ -104,15 +104,16 @@ class JournalReader:
             self._expected = 0
 
     def pass_over(self) -> bool:
-        """Go on behind the damage that iterating has raised: at the next sound block of that segment, or with the next
-        segment. ``False``: nothing follows.
+        """Go on behind the damage that iterating has raised: at the next sound block of records in that segment, or
+        with the next segment. ``False``: nothing follows.
         """
         segment, following = self._segment, None if self._segment is None else self._following()
         if segment is None:
             return False
         stop = _NO_LIMIT if following is None else following.first_jseq
         for offset, block in segment.blocks_after(self._offset + 1):
-            if self._expected < block.first < stop and segment.is_sound(offset, block):
+            follows = block.type is BlockType.RECORDS and self._expected < block.first < stop
+            if follows and segment.is_sound(offset, block):
                 self._offset, self._expected = offset, block.first
                 return True
         if following is not None:
@@ -123,6 +124,11 @@ class JournalReader:
     def position(self) -> int:
         """The ``jseq`` of the next record that could be given; resume with ``since=``."""
         return max(self._expected, self._since)
+
+    @property
+    def segment(self) -> int:
+        """The number of the segment that is being read; 0: none is."""
+        return 0 if self._segment is None else self._segment.header.number
 
     def salt_of(self, record: Record) -> bytes:
         """What went into the sealing keys of the segment that a record of this reader is in."""

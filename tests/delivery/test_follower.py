@@ -222,9 +222,40 @@ def test_what_is_sound_before_damage_is_delivered(
     one = Taker()
     following = Following(files, one).start()
     assert one.numbers()[:40] == list(range(1, 41))
-    assert (max(one.numbers()) == 261) == has_more
-    gaps = [each for each in following.emitted if isinstance(each, AuditGap)]
-    assert [each.first for each in gaps] == [41] * has_more
+    assert max(one.numbers()) == (261 if has_more else 61)
+    (gap,) = [each for each in following.emitted if isinstance(each, AuditGap)]
+    assert (gap.first, gap.last) == (41, 41)
+
+
+@pytest.mark.parametrize("at", [0, 60], ids=["its header", "its contents"])
+@pytest.mark.parametrize("is_live", [True, False])
+def test_damage_costs_a_sink_no_more_than_its_block(
+    files: MemoryFiles, journal: Journal, at: int, is_live: bool
+) -> None:
+    """It was the rest of the segment: 64 MiB of the trail that the SIEM did not get."""
+    for _ in range(60):
+        write(journal, 1, size=100)
+    victims = [records_of(journal)[number] for number in (20, 21, 40)]
+    path = journal.folder.segment(victims[0].segment)
+    data = bytearray(files.content(path))
+    for victim in victims:
+        data[victim.offset + at] ^= 1
+    files.replace(path, bytes(data))
+    if not is_live:
+        journal.stop()
+    one, late = Taker("one"), Taker("late")
+    late.answers.append(Deferred())
+    following = Following(files, one, late).start()
+    sound = [number for number in range(1, 61) if number not in (21, 22, 41)]
+    assert one.numbers() == sound
+    gaps = [(each.first, each.last) for each in following.emitted if isinstance(each, AuditGap)]
+    assert gaps == [(21, 22), (41, 41)]
+    if is_live:
+        for _ in range(30):
+            write(journal, 10, size=3000)
+            following.poke(journal)
+        assert one.numbers() == [*sound, *range(61, 361)]
+        assert len([each for each in following.emitted if isinstance(each, AuditGap)]) == 2
 
 
 def records_of(journal: Journal) -> list[Record]:
