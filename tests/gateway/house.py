@@ -36,7 +36,7 @@ from hoopproxy.wire.recorder import Clock, IdSource
 from .lines import LineProtocol
 from .turns import Turned, adopt, raw_pair
 
-__all__ = ["House", "Journal", "TargetEnd"]
+__all__ = ["House", "Journal", "TargetEnd", "denying"]
 
 
 class Journal(MemoryJournal):
@@ -96,6 +96,17 @@ class TargetEnd:
 
 def limits(**changes: Any) -> conf.Limits:
     return attrs.evolve(conf.Limits(), **changes)
+
+
+def denying(*verbs: str) -> Role:
+    """The role ``r``, which everybody has at ``app``, and these kinds of command it denies."""
+    return Role(
+        name="r",
+        groups=frozenset({"staff"}),
+        targets=frozenset({"app"}),
+        account="ro",
+        deny=frozenset(verbs),
+    )
 
 
 class House:

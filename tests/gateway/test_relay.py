@@ -11,7 +11,7 @@ from hoopproxy.gateway.relay import FINISH_SECONDS, GOODBYE_SECONDS
 from hoopproxy.interfaces import IRelay, ISession
 from hoopproxy.wire.commands import Refusal
 
-from .house import House, limits
+from .house import House, denying, limits
 from .turns import Turned, turned
 
 LINE = b"x" * 60_000 + b"\n"
@@ -55,16 +55,7 @@ def test_a_client_that_does_not_read_stops_the_target_and_all_of_it_arrives_late
 
 def test_a_client_that_only_asks_and_never_reads_is_not_read_either(reactor: Turned) -> None:
     """Answers that the gateway itself makes (denials) must not pile up."""
-    from hoopproxy.policy.roles import Role
-
-    role = Role(
-        name="r",
-        groups=frozenset({"staff"}),
-        targets=frozenset({"app"}),
-        account="ro",
-        deny=frozenset({"DROP"}),
-    )
-    house = House(reactor, roles=(role,))
+    house = House(reactor, roles=(denying("DROP"),))
     client, target = house.started(send_buffer=4096)
     sent = 0
     for _ in range(3000):

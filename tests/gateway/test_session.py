@@ -13,10 +13,9 @@ from twisted.logger import globalLogPublisher
 
 from hoopproxy.errors import JournalRefused, SecretUnavailable
 from hoopproxy.gateway.logs import line_of
-from hoopproxy.policy.roles import Role
 from hoopproxy.wire.commands import Verdict
 
-from .house import House, limits
+from .house import House, denying, limits
 from .turns import Turned
 
 
@@ -153,20 +152,13 @@ def test_without_a_role_the_session_is_refused_with_the_events_id(reactor: Turne
 
 def test_a_log_in_that_would_do_what_the_role_denies_reaches_nothing(reactor: Turned) -> None:
     """A command is not allowed by having it done before there are any."""
-    role = Role(
-        name="staff",
-        groups=frozenset({"staff"}),
-        targets=frozenset({"app"}),
-        account="ro",
-        deny=frozenset({"become"}),
-    )
     for verbs, is_refused in (("BECOME", True), ("LOOK", False), ("", False)):
-        house = House(reactor, roles=(role,))
+        house = House(reactor, roles=(denying("become"),))
         client = house.client()
         client.say("LOGIN alice pw\n")
         client.say(f"TARGET app - - {verbs}\n")
         if is_refused:
-            assert b"REFUSED policy: the role staff denies become" in client.until_end()
+            assert b"REFUSED policy: the role r denies become" in client.until_end()
             house.end()
             assert house.journal.of("session.refused")[0]["event"]["code"] == "policy"
         else:
@@ -463,14 +455,7 @@ def test_twenty_thousand_deferred_answers_do_not_nest(reactor: Turned) -> None:
 
 def test_a_denied_kind_reaches_nobody(reactor: Turned) -> None:
     """The deny list is obeyed at the gate."""
-    role = Role(
-        name="r",
-        groups=frozenset({"staff"}),
-        targets=frozenset({"app"}),
-        account="ro",
-        deny=frozenset({"DROP"}),
-    )
-    house = House(reactor, roles=(role,))
+    house = House(reactor, roles=(denying("DROP"),))
     client, target = house.started()
     client.say("DROP TABLE x\nSELECT 1\n")
     assert target.until(b"SELECT 1\n") == b"SELECT 1\n"
@@ -489,13 +474,7 @@ def test_a_journal_that_refuses_lets_nobody_in_and_says_so(reactor: Turned) -> N
 def test_a_journal_that_begins_to_refuse_ends_what_waits_for_its_record(reactor: Turned) -> None:
     """In strict, a command whose record never gets durable does not happen, and the client hears why."""
     house = House(reactor, mode="strict", at_once=False)
-    client = house.client()
-    client.say("LOGIN alice pw\nTARGET\n")
-    target = house.reached()
-    target.until(b"USER")
-    target.say("OK\n")
-    client.until(b"GO AHEAD")
-    target.heard.clear()
+    client, target = house.started()
     client.say("SELECT 1\n")
     reactor.turn(5)
     assert target.read() == b""
@@ -510,13 +489,7 @@ def test_a_journal_that_begins_to_refuse_ends_what_waits_for_its_record(reactor:
 def test_in_strict_a_command_goes_when_its_record_is_durable(reactor: Turned) -> None:
     """Not before, and not never."""
     house = House(reactor, mode="strict", at_once=False)
-    client = house.client()
-    client.say("LOGIN alice pw\nTARGET\n")
-    target = house.reached()
-    target.until(b"USER")
-    target.say("OK\n")
-    client.until(b"GO AHEAD")
-    target.heard.clear()
+    client, target = house.started()
     client.say("SELECT 1\n")
     assert target.read() == b""
     house.journal.sync()
@@ -526,12 +499,7 @@ def test_in_strict_a_command_goes_when_its_record_is_durable(reactor: Turned) ->
 def test_a_client_that_is_gone_does_not_leave_a_session_that_waits_for_a_dead_disk(reactor: Turned) -> None:
     """What waits for the disk may wait long; the connections must not."""
     house = House(reactor, mode="strict", at_once=False)
-    client = house.client()
-    client.say("LOGIN alice pw\nTARGET\n")
-    target = house.reached()
-    target.until(b"USER")
-    target.say("OK\n")
-    client.until(b"GO AHEAD")
+    client, _target = house.started()  # whose end stays open
     client.say("SELECT 1\n")
     client.close()
     assert house.shared.sessions
