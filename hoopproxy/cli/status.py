@@ -35,7 +35,7 @@ def _told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     state = "draining" if found.get("draining") else "ready" if found.get("ready") else "not ready"
     journal, sessions = found.get("journal", {}), found.get("sessions", {})
     yield "gateway", f"{found.get('node')}, version {found.get('version')}, process {found.get('pid')}"
-    yield "state", f"{state}, for {_long(int(found.get('uptime_seconds', 0)))}"
+    yield "state", f"{state}, up for {_long(int(found.get('uptime_seconds', 0)))}"
     yield "sessions", f"{sessions.get('open', 0)} open, {sessions.get('login', 0)} logging in"
     yield "listeners", ", ".join(map(str, found.get("listeners", [])))
     yield "journal", str(journal.get("path"))

@@ -29,9 +29,11 @@ class Scope:
         if self.everything:
             return True
         identity, target = event.get("identity"), event.get("target")
-        return (isinstance(identity, Mapping) and identity.get("id") in self.identities) or (
-            isinstance(target, Mapping) and target.get("name") in self.targets
-        )
+        if isinstance(identity, Mapping) and identity.get("id") in self.identities:
+            return True
+        if event.get("kind") == "session.refused":  # nobody got there, and who asked for it says so himself
+            target = {"name": event.get("event", {}).get("target")}
+        return isinstance(target, Mapping) and target.get("name") in self.targets
 
     def as_json(self) -> dict[str, object]:
         """For the process that reads."""

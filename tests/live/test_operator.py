@@ -27,7 +27,7 @@ def test_status_tells_whether_clients_are_served(gateway: Any) -> None:
         shown = through.hoopproxy("status", "--config", str(through.config)).stdout
         code, (told,) = _told(through, "status")
     lines = dict(line.split(":", 1) for line in shown.splitlines())
-    assert lines["state"].strip().startswith("ready, for 0:00:")
+    assert lines["state"].strip().startswith("ready, up for 0:00:")
     assert lines["sessions"].split() == ["1", "open,", "0", "logging", "in"]
     assert (code, told["ready"], told["sessions"]["open"], told["pid"]) == (0, True, 1, through.pid)
     assert told["journal"]["path"] in lines["journal"]

@@ -181,6 +181,10 @@ def test_a_scope_covers_its_own_and_nothing_else() -> None:
     ]
     assert [targets.covers(event()), targets.covers(event(target={"name": "b"}))] == [True, False]
     assert not targets.covers(nobody)
+    refused = {**nobody, "kind": "session.refused"}
+    assert targets.covers({**refused, "event": {"target": "app"}}), "somebody was kept from it"
+    assert not targets.covers({**refused, "event": {"target": "b"}})
+    assert not targets.covers({**refused, "event": {}})
     assert EVERYTHING.covers(nobody)
     assert not NOTHING.covers(event())
 
