@@ -126,7 +126,7 @@ class Folder:
         """Lock and give, one at a time, every further journal that no writer has, newest first.
 
         Each may hold sessions that a crash left open: start a ``Journal`` on it, close them, stop it. One
-        that was stopped cleanly costs a look at its end. Release each.
+        that was stopped cleanly costs a look at the checksums of its last segment. Release each.
         """
         return cls._unlocked(state, files or RealFiles())
 
