@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from hoopproxy.index.documents import Document, Stream, Taken, Window
 from hoopproxy.index.rows import Rows, RowTexts
-from hoopproxy.index.saying import QUIET, names_of, said_in, said_in_body
+from hoopproxy.index.saying import QUIET, names_of, said_in, said_in_body, said_of
 from hoopproxy.index.screens import KIND, MAX_BYTES, Screens
 from hoopproxy.index.words import words_of
 from hoopproxy.journal.format import Kind
@@ -161,18 +161,25 @@ class Gathering:
     def _take_turn(self, turn: HandedTurn) -> None:
         """The same for the events of a turn, of a session that was met before and whose chunks nobody looks into."""
         told = turn.told
-        jseq = told.jseq
-        for number, (kind, outcome) in enumerate(_KINDS_OF[len(told.lines) - 1]):
-            key = told.key, kind, outcome
-            document = self._document(turn, told.key, kind, outcome, jseq + 1 + number, told)
+        key_id, jseq, time, said = told.key, told.jseq, told.time, told.said
+        opened = self._open
+        for number, (kind, outcome) in enumerate(_KINDS_OF[len(said) - 1]):
+            jseq += 1
+            key = key_id, kind, outcome
+            document = opened.get(key)
+            if document is None:
+                document = opened[key] = self._begin(turn, key_id, jseq, told, kind, outcome)
+            document.count += 1
+            document.last, document.until = jseq, time
             if kind not in QUIET:
                 if document.named == _ALL_NAMED:
-                    self._words_of(document, said_in({"event": turn.first_said}))
+                    self._words_of(document, said_of(turn.first_said))
                 else:
                     self._say(document, turn.records()[1].event)
-            elif b'"error":' in told.said[number] or b'"detail":' in told.said[number]:
+            elif b'"error":' in said[number] or b'"detail":' in said[number]:
                 self._say(document, turn.records()[1 + number].event)
-            self._close_full(document, key)
+            if document.count >= MAX_EVENTS or len(document.words) > MAX_WORDS:
+                self._close_full(document, key)
 
     def _document(
         self,

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-__all__ = ["QUIET", "names_of", "said_in", "said_in_body", "texts_of"]
+__all__ = ["QUIET", "names_of", "said_in", "said_in_body", "said_of", "texts_of"]
 
 QUIET: Final = frozenset((b"command.result", b"command.completed", b"command.skipped"))
 """Kinds of which only an error and a detail count: the rest repeats the command, or is numbers."""
@@ -44,6 +44,13 @@ def said_in(event: Mapping[str, Any]) -> list[str]:
     reason = event.get("reason")
     if isinstance(reason, str):
         found.append(reason)
+    return found
+
+
+def said_of(part: Mapping[str, Any]) -> list[str]:
+    """What was said in an event of none of the :data:`QUIET` kinds and without a reason, whose own part this is."""
+    found: list[str] = []
+    _collect(part, False, found, 0)
     return found
 
 

@@ -142,15 +142,14 @@ def leaves_of(entries: Iterable[Entry], salt_of: SaltOf, marker: bytes, most: in
         if not committed:
             first, offset, segment = jseq, entry.offset, entry.segment
         if isinstance(entry, Told):
-            salt, body, lines = salt_of(entry.key), entry.chunk, entry.lines
-            packed = pack(jseq, _CHUNK, len(body))
-            own = hash_of(salt + packed[:8]).digest()[:16]
-            committed.append(hash_of(own + packed + body).digest())
-            for body in lines:
-                jseq += 1
-                packed = pack(jseq, _EVENT, len(body))
+            salt, kind, lines = salt_of(entry.key), _CHUNK, entry.lines
+            for body in (entry.chunk, *lines):
+                packed = pack(jseq, kind, len(body))
                 own = hash_of(salt + packed[:8]).digest()[:16]
                 committed.append(hash_of(own + packed + body).digest())
+                kind = _EVENT
+                jseq += 1
+            jseq -= 1
             ids += entry.ids
             kinds.append(_OF_TURNS[len(lines) - 1])
             expected = jseq + 1
