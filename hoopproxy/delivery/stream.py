@@ -2,7 +2,7 @@
 
 The newest records that were read are kept, up to some bytes. Who wants one of those gets it from there; who is
 further behind reads the disk with a reader of his own until he is near enough. That costs as much again, so those in
-front wait a moment for one who is about to drop out of it; how long in all is bounded (:class:`_Patience`).
+front wait a moment for one who is about to drop out of it; how long in all is bounded (:mod:`.patience`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from weakref import WeakSet
 import attrs
 
 from hoopproxy.delivery.consumer import Entry, Records, Taken, TakenTurn
+from hoopproxy.delivery.patience import Patience
 from hoopproxy.errors import Damaged
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keys import GATEWAY_KEY, KeyFile
@@ -38,8 +39,6 @@ _RECORD_OVERHEAD: Final = 300  # bytes of memory that a decoded record takes bes
 _TURN_OVERHEAD: Final = 1500
 _KEYS_KEPT: Final = 65536
 _TRIES: Final = 3
-_PATIENCE_SECONDS: Final = 0.2
-_PATIENCE_PART: Final = 0.5
 
 
 @attrs.frozen
@@ -148,33 +147,6 @@ class _Reading:
         return Batch(tuple(found), size) if found else None
 
 
-class _Patience:
-    """How long those in front may wait for those behind: a fifth of a second, and half of the time that passes."""
-
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._left, self._at = _PATIENCE_SECONDS, monotonic()
-        self._is_waiting = False
-
-    def go_on(self) -> None:
-        """Nobody has to be waited for."""
-        self._pass(self._monotonic())
-        self._is_waiting = False
-
-    def wait(self) -> bool:
-        """Somebody should be waited for; whether there is patience left for it."""
-        self._pass(self._monotonic())
-        self._is_waiting = self._left > 0
-        return self._is_waiting
-
-    def _pass(self, now: float) -> None:
-        passed, self._at = now - self._at, now
-        if self._is_waiting:
-            self._left -= passed
-        else:
-            self._left = min(_PATIENCE_SECONDS, self._left + passed * _PATIENCE_PART)
-
-
 class Stream:
     """One journal. ``head`` is the newest watermark that was looked at.
 
@@ -189,7 +161,7 @@ class Stream:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder, self._window_bytes = folder, window_bytes
-        self._patience = _Patience(monotonic)
+        self._patience = Patience(monotonic)
         self.is_held = False
         self.head: Mark = NO_MARK
         self.is_live = False
