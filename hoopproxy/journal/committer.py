@@ -363,6 +363,8 @@ class Committer:
 
     def _catch_up(self) -> None:
         self._keep_books()
+        if self._batch is not None:
+            return  # the disk has refused it: until it is durable no look at the space says otherwise
         if self.refusal is not None or self._unlooked >= _SPACE_EVERY:
             self._look_at_space()
 

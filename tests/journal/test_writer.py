@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -319,6 +320,39 @@ def test_when_no_new_segment_works_either_it_refuses_and_keeps_trying() -> None:
     assert journal.durable == 1
     files.crash()
     assert bodies(files) == [b"waits"]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_books_that_were_put_off_are_no_reason_to_take_a_refusal_back(code: int) -> None:
+    """The disk has space for them to look at, and still not written what waits: whoever heard of no refusal would
+    not try it again, and who waits for the record would wait for ever."""
+    files, timers = MemoryFiles(), Timers()
+    heard: list[str] = []
+    calls: list[Callable[[], None]] = []
+    journal = opened(files, call_later=timers, call_from_thread=calls.append)
+    journal.on_recovered(lambda: heard.append("recovered"))
+    committer = journal._committer
+    assert committer is not None
+    committer.is_shared = True
+    journal.append_event(b"first")
+    journal.commit_now()
+    assert committer.is_behind
+    files.fail = lambda did, to: code if did in ("pwrite", "fdatasync") else None
+    number = journal.append_event(b"second")
+    journal.when_durable(number, lambda: heard.append("durable"))
+    journal.commit_now()
+    committer.rest()  # the reactor has been busy for that long
+    while calls:
+        calls.pop(0)()
+    assert journal.refusal is not None
+    assert heard == []
+    files.fail = lambda did, to: None
+    timers.fire()
+    while calls:
+        calls.pop(0)()
+    assert heard == ["durable", "recovered"]
+    assert journal.refusal is None
+    assert bodies(files) == [b"first", b"second"]
 
 
 def test_a_failing_key_file_is_written_anew() -> None:
