@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +46,38 @@ def cast(through: SSHGateway, form: str) -> tuple[dict[str, Any], list[tuple[flo
     return header, found
 
 
+def at_prompts(
+    words: Sequence[str], environment: Mapping[str, str], typed: Sequence[bytes]
+) -> tuple[int, bytes]:
+    """Run a shell and give it a line at each of its prompts (what is typed ahead is shown twice, or not); its exit
+    status, and what it showed."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as shell:
+        late = threading.Timer(60, shell.kill)
+        late.start()
+        assert shell.stdin is not None
+        assert shell.stdout is not None
+        shown, waiting = b"", list(typed)
+        while data := os.read(shell.stdout.fileno(), 65536):
+            shown += data
+            if waiting and shown.count(PROMPT.encode()) > len(typed) - len(waiting):
+                shell.stdin.write(waiting.pop(0))
+                shell.stdin.flush()
+        late.cancel()
+    return shell.returncode, shown
+
+
 def test_what_script_wrote_is_what_is_on_record(make: Make, tmp_path: Path) -> None:
     """``script`` keeps its own recording of a shell: ours has the same bytes, and the exit status is the shell's."""
     program = need.command("script", name="script", package="bsdutils")
     through, kept = make(), tmp_path / "typescript"
-    done = subprocess.run(
+    typed = (b"echo seen-$((40+2))\n", b"printf '\\033[31mred\\033[0m\\n'\n", b"exit 5\n")
+    status, shown = at_prompts(
         [program, "-qefc", ssh_line(through), str(kept)],
-        input=b"echo seen-$((40+2))\nprintf '\\033[31mred\\033[0m\\n'\nexit 5\n",
-        capture_output=True,
-        timeout=60,
-        check=False,
-        env={**through.ssh.environment("writer"), "TERM": "xterm"},
+        {**through.ssh.environment("writer"), "TERM": "xterm"},
+        typed,
     )
-    assert done.returncode == 5, done.stdout
+    assert status == 5, shown
     events = over(through)
     (ended,) = [each["event"] for each in events if each["kind"] == "command.completed"]
     assert ended["detail"]["exit_status"] == 5
