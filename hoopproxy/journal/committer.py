@@ -79,6 +79,7 @@ class Committer:
             0,
         )  # how many can be waited for, and how often in a row they came
         self._news = False  # something that the reactor's thread was not told of
+        self._is_broken = False  # and nothing was tried since
         self._behind: list[Batch] = []  # durable, and not yet looked through
         self._bytes_behind = 0
         self._new_keys: list[Key] = []
@@ -139,15 +140,28 @@ class Committer:
             retried = self._batch is not None
             inbox.want = inbox.hurry = retried  # what was asked for while the disk refused is still owed
             if not retried and not self._take():
+                self._is_broken = False
                 break
             if not self._commit():
                 inbox.want = False
                 self._news = True
                 break
-        if self._batch is None and (self.refusal is not None or self.session_refusal is not None):
+        if not self._is_owed and (self.refusal is not None or self.session_refusal is not None):
             self._look_at_space()
         if self._news:
             self._notify()
+
+    def broke(self, error: Exception) -> None:
+        """What was being done ended with an error that is none of the disk's: refuse until it has been tried again."""
+        self._is_broken = True
+        self.refusal = Trouble("io", f"the journal's writer failed ({type(error).__name__})")
+        self.alarms.append(self.refusal.sentence)
+        self._notify()
+
+    @property
+    def _is_owed(self) -> bool:
+        """Whether an attempt failed that is to be made again: until then no look at the space ends a refusal."""
+        return self._batch is not None or self._is_broken
 
     def _expect(self, came: int, batch: Batch) -> None:
         """Many sessions are at work: let all of them in whose next command is about to come. A commit costs as much as
@@ -167,26 +181,33 @@ class Committer:
 
     def _take(self) -> bool:
         inbox = self._inbox
+        self.flight_mark, inbox.mark = (
+            inbox.mark,
+            None,
+        )  # before the count: what comes in between is marked again
         waiting = len(inbox.flat) // WIDTH
         came, inbox.asked = inbox.asked, 0
         inbox.takes += 1
-        self.flight_mark, inbox.mark = inbox.mark, None
         room = self._options.batch_bytes
         if waiting and inbox.appended - self.durable_bytes > room:
             _, count = next(cuts(inbox.flat[2 : waiting * WIDTH : WIDTH], room, waiting))
             if count < waiting:
                 inbox.want = inbox.hurry = True
                 inbox.mark, waiting = self.flight_mark, count
-        taken = inbox.take(waiting)
-        while inbox.keys:  # after the records: by now the key of each of them is in there
-            self._new_keys.append(inbox.keys.popleft())
-        if taken:
-            self._batch = batch = Batch(taken)
-            if self.is_shared:
-                self._expect(came, batch)
-            if self.on_batch is not None:
-                self.on_batch(batch.size)
-        return bool(taken)
+        # Without memory for it they stay where they are: were they lost, those behind them would get their numbers.
+        batch = Batch(inbox.first(waiting)) if waiting else None
+        while inbox.keys:  # after the count: by now the key of each of them is in there
+            self._new_keys.append(inbox.keys[0])
+            inbox.keys.popleft()
+        if batch is None:
+            return False
+        inbox.drop(waiting)
+        self._batch = batch
+        if self.is_shared:
+            self._expect(came, batch)
+        if self.on_batch is not None:
+            self.on_batch(batch.size)
+        return True
 
     # -- one commit, and what may go wrong with it
 
@@ -294,6 +315,8 @@ class Committer:
 
     def _write_batch(self, batch: Batch) -> None:
         segment = self._roomy_segment()
+        if segment.is_half_written:  # by an attempt that broke off
+            segment.rewind()
         first = self.durable + 1
         make = self._dated()
         parts: list[bytes] = []
@@ -337,7 +360,7 @@ class Committer:
         Readers are told first: whoever learns that a record is durable may look for it. What only keeps the books is
         left for later where others wait for this thread: what was told goes on when it lets go of the interpreter.
         """
-        self._batch, self._fresh = None, False
+        self._batch, self._fresh, self._is_broken = None, False, False
         self.durable_bytes += batch.size
         self._store_mark(last, segment)
         self.facts.append(facts)
@@ -363,9 +386,7 @@ class Committer:
 
     def _catch_up(self) -> None:
         self._keep_books()
-        if self._batch is not None:
-            return  # the disk has refused it: until it is durable no look at the space says otherwise
-        if self.refusal is not None or self._unlooked >= _SPACE_EVERY:
+        if not self._is_owed and (self.refusal is not None or self._unlooked >= _SPACE_EVERY):
             self._look_at_space()
 
     def _keep_books(self) -> None:

@@ -56,9 +56,10 @@ class Inbox:
         """Whether the writer should begin."""
         return self.want and (self.hurry or self.asked >= self.enough)
 
-    def take(self, count: int) -> list[Any]:
-        """Remove and give the entries of the first ``count`` records. On the writer's thread."""
-        end = count * WIDTH
-        taken = self.flat[:end]
-        del self.flat[:end]
-        return taken
+    def first(self, count: int) -> list[Any]:
+        """The entries of the first ``count`` records. On the writer's thread."""
+        return self.flat[: count * WIDTH]
+
+    def drop(self, count: int) -> None:
+        """Remove those: somebody else has them now."""
+        del self.flat[: count * WIDTH]

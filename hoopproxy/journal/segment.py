@@ -89,6 +89,11 @@ class SegmentWriter:
         """Whether no block is durable in it yet."""
         return self.end == HEADER_SIZE
 
+    @property
+    def is_half_written(self) -> bool:
+        """Whether something was written since the last :meth:`sync`."""
+        return self._written != self.end
+
     def write(self, parts: list[bytes]) -> None:
         """Write after what was written before; not durable until :meth:`sync`."""
         size = sum(map(len, parts))

@@ -207,9 +207,7 @@ class Journal:
         try:
             work()
         except Exception as error:  # the thread must not die in silence: refuse, and say so
-            committer.refusal = Trouble("io", f"the journal's writer failed ({type(error).__name__})")
-            committer.alarms.append(committer.refusal.sentence)
-            self._notify()
+            committer.broke(error)
 
     def _notify(self) -> None:
         if not self._notified:

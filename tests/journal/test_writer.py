@@ -7,12 +7,15 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import orjson
 import pytest
 
 from hoopproxy.errors import JournalRefused
 from hoopproxy.journal.batch import Batch
+from hoopproxy.journal.blocks import BlockMaker
 from hoopproxy.journal.chain import rewritten
 from hoopproxy.journal.folder import Folder, journals
 from hoopproxy.journal.format import HEADER_SIZE, Kind, SegmentHeader
@@ -383,6 +386,88 @@ def test_a_bug_in_the_writer_refuses_instead_of_going_silent(monkeypatch: pytest
     assert journal.refusal is not None
     assert alarms
     assert journal.durable == 0
+
+
+def test_a_commit_that_broke_off_in_its_midst_leaves_nothing_of_it_in_the_segment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What had been written of it comes again with the next attempt: twice in there it would be damage."""
+    files, timers = MemoryFiles(), Timers()
+    journal = opened(files, call_later=timers)
+    journal.append_event(b"first")
+    journal.commit_now()
+    blocks, make = 0, BlockMaker.records
+
+    def without_memory(self: BlockMaker, *given: Any) -> tuple[bytes, bytes]:
+        nonlocal blocks
+        blocks += 1
+        if blocks == 3:
+            raise MemoryError
+        return make(self, *given)
+
+    monkeypatch.setattr(BlockMaker, "records", without_memory)
+    long = [random.randbytes(600_000) for random in map(Random, range(3))]
+    for body in long:
+        last = journal.append_event(body)
+    journal.commit_now()
+    assert journal.refusal is not None
+    assert journal.durable < last
+    timers.fire()
+    assert journal.refusal is None
+    assert journal.durable == last
+    assert bodies(files) == [b"first", *long]
+
+
+def test_records_that_could_not_be_taken_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those behind them would get their numbers, and whoever waits for them would be told that they are durable."""
+    files, timers = MemoryFiles(), Timers()
+    calls: list[Callable[[], None]] = []
+    journal = opened(files, call_later=timers, call_from_thread=calls.append)
+    committer = journal._committer
+    assert committer is not None
+    committer.is_shared = True
+    journal.append_event(b"first")
+    journal.commit_now()
+    with monkeypatch.context() as patch:
+        patch.setattr("hoopproxy.journal.committer.Batch", without_memory)
+        number = journal.append_event(b"second")
+        journal.commit_now()
+    committer.rest()
+    while calls:
+        calls.pop(0)()
+    assert journal.refusal is not None, "the books are no reason to take that back"
+    timers.fire()
+    while calls:
+        calls.pop(0)()
+    assert journal.refusal is None
+    assert journal.durable == number
+    assert bodies(files) == [b"first", b"second"]
+
+
+def test_what_comes_while_the_writer_counts_has_its_age() -> None:
+    """In ``bounded`` reading pauses by the age of the oldest record that is not durable: none may be without one."""
+    now = 100
+    journal = opened(MemoryFiles(), call_later=Timers(), clock=lambda: now)
+
+    class Flat(list[Any]):
+        def __len__(self) -> int:
+            nonlocal now
+            count = super().__len__()
+            if now == 100:
+                now = 200
+                journal.append_event(b"in between")
+            return count
+
+    journal._inbox.flat = Flat()
+    journal._put = journal._inbox.flat.extend
+    journal.append_event(b"first")
+    journal.commit_now()
+    assert journal.durable == 1
+    assert journal.oldest_unsynced == 200
+
+
+def without_memory(*_: object) -> object:
+    raise MemoryError
 
 
 def test_opening_is_no_recovery() -> None:
