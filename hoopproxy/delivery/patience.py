@@ -36,6 +36,7 @@ class Patience:
     def _pass(self, now: float) -> None:
         passed, self._at = now - self._at, now
         if self._is_waiting:
-            self._left -= passed
+            # No more than that on credit: the process may have been paused, or nobody was there to go on.
+            self._left = max(self._left - passed, -_SECONDS)
         else:
             self._left = min(_SECONDS, self._left + passed * _PART)

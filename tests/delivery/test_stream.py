@@ -144,3 +144,23 @@ def test_one_who_is_always_slow_costs_the_others_no_more_than_half_of_their_time
         else:
             more(journal, stream)
     assert 0 < waited <= 0.2 + 0.5 * (clock.now - 1000)
+
+
+def test_a_pause_of_the_process_does_not_use_up_the_patience_of_the_minutes_after_it(
+    journal: Journal,
+) -> None:
+    """Nobody waited in that time; and whoever drops out then costs all of them a second decoding."""
+    clock = Seconds()
+    stream, (fast, slow) = followed(journal, 2, clock, window_bytes=2 * BATCH_BYTES)
+    while take(fast):
+        pass
+    assert stream.is_held
+    clock.now += 60
+    while take(slow):
+        while take(fast):
+            pass
+    clock.now += 1
+    more(journal, stream)
+    while take(fast):
+        pass
+    assert stream.is_held, "the one behind is left to drop out"
