@@ -17,11 +17,13 @@ from typing import Any
 
 from hoopproxy.journal import committer, inbox, pace, waiters, writer
 from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.keyring import READER_KEY
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
+from hoopproxy.journal.vault import Sealing
 from hoopproxy.journal.writer import Journal
 
-from .support import STATE, Timers
+from .support import STATE, Timer, Timers
 from .turns import ask, session
 
 __all__ = ["Interleaved"]
@@ -118,19 +120,33 @@ class Interleaved:
     """
 
     def __init__(
-        self, seed: int, *, often: float = 0.05, options: JournalOptions, at_rest: bool = True
+        self,
+        seed: int,
+        *,
+        often: float = 0.05,
+        options: JournalOptions,
+        at_rest: bool = True,
+        sealing: Sealing | None = None,
+        is_asked: bool = False,
     ) -> None:
+        """:param is_asked: all is asked for at once, and the timer of ``sync_ms`` mends nothing."""
+        self._breaks, self._is_asked, self._soon = 0, is_asked, options.sync_ms / 1000
         self.random = Random(seed)
         self.baton = _Baton(self.random, often)
         self.timers, self.calls = Timers(), deque[Callable[[], None]]()
         self.rests: deque[Callable[[], None]] = deque()
         self.files = MemoryFiles()
+        if sealing is not None:
+            self.files.replace(STATE / READER_KEY, sealing.secret)
         self.journal = _Traced(
             Folder.acquire(STATE, self.files),
             options=options,
             call_from_thread=self.calls.append,
             call_later=self.timers,
             at_rest=self.rests.append if at_rest else None,
+            wall=self._wall,
+            on_batch=lambda _: self._break_off(),
+            sealing=sealing,
         )
         self.journal.baton = self.baton
         self.journal._pace._tokens = _Tokens(self.baton, self.random)  # type: ignore[assignment]
@@ -141,6 +157,8 @@ class Interleaved:
         self.seqs = [0] * len(self.keys)
         self.waited: list[int] = []
         self.heard: list[int] = []
+        self.asked: dict[int, bytes] = {}
+        """What each of these records asks for."""
 
     def run(self, steps: int) -> None:
         """So many things at random, and then all that is still due."""
@@ -156,10 +174,13 @@ class Interleaved:
                         self.fire,
                         self.baton.hand_over,
                         self.fail,
+                        self.break_off,
+                        self.journal.roll,
                     ),
-                    (8, 2, 4, 4, 1, 4, 0.3),
+                    (8, 2, 4, 4, 1, 4, 0.3, 0.2, 0.1),
                 )[0]()
             self.files.fail = lambda operation, name: None
+            self._breaks = 0
             self.drain()
         finally:
             sys.settrace(None)
@@ -190,12 +211,13 @@ class Interleaved:
                     continue
             if self.journal.durable + 1 == self.journal.next_jseq and self.baton.is_asleep:
                 return
-            if self.timers.waiting:
+            if self._due():
                 self.fire()
             elif self.baton.is_asleep and not self.calls and not self.rests:
                 return
 
-    def _wait(self, jseq: int) -> None:
+    def _wait(self, jseq: int, seq: int) -> None:
+        self.asked[jseq] = b"SELECT %d" % (20 * seq)
         self.waited.append(jseq)
         self.journal.when_durable(jseq, lambda: self.heard.append(jseq))
 
@@ -205,15 +227,18 @@ class Interleaved:
         seq = self.seqs[number]
         jseq = ask(self.journal, self.keys[number], number, 20 * seq, seq)
         if jseq:
-            self._wait(jseq + 1)
+            self._wait(jseq + 1, seq)
             self.journal.commit_now()
 
     def ask_soon(self) -> None:
+        if self._is_asked:
+            return
         number = self.random.randrange(len(self.keys))
         self.seqs[number] += 1
-        jseq = ask(self.journal, self.keys[number], number, 20 * self.seqs[number], self.seqs[number])
+        seq = self.seqs[number]
+        jseq = ask(self.journal, self.keys[number], number, 20 * seq, seq)
         if jseq:
-            self._wait(jseq + 1)
+            self._wait(jseq + 1, seq)
 
     def rest(self) -> None:
         for _ in range(len(self.rests)):
@@ -224,9 +249,27 @@ class Interleaved:
             self.calls.popleft()()
 
     def fire(self) -> None:
-        if self.timers.waiting:
-            timer = self.timers.waiting.pop(self.random.randrange(len(self.timers.waiting)))
+        if due := self._due():
+            timer = self.random.choice(due)
+            timer.cancel()
             timer.function()
+
+    def _due(self) -> list[Timer]:
+        return [timer for timer in self.timers.waiting if not self._is_asked or timer.seconds != self._soon]
+
+    def break_off(self) -> None:
+        """The writer has no memory a while."""
+        self._breaks = self.random.choice((1, 2, 4))
+
+    def _break_off(self) -> None:
+        if self._breaks:
+            self._breaks -= 1
+            raise MemoryError
+
+    def _wall(self) -> int:
+        if threading.current_thread().name == "journal":
+            self._break_off()
+        return 1_700_000_000_000_000_000
 
     def fail(self) -> None:
         """The disk refuses a while, or no longer."""
