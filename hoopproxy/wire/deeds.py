@@ -49,7 +49,8 @@ from hoopproxy.wire.commands import (
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.frames import Span
 from hoopproxy.wire.recorder import Form, Recorder, dump, outcome_and_parent, said
-from hoopproxy.wire.turn import NO_FRAME, Piece, Turn
+from hoopproxy.wire.turn import NO_FRAME, Turn
+from hoopproxy.wire.waiting import Piece
 
 __all__ = ["DO", "Deeds", "journal_refusal"]
 

@@ -14,7 +14,8 @@ from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.express import MOST, Express
 from hoopproxy.wire.last_words import LastWords
 from hoopproxy.wire.recorder import TO_CLIENT, TO_TARGET, Recorder
-from hoopproxy.wire.turn import NO_DECISIONS, Piece
+from hoopproxy.wire.turn import NO_DECISIONS
+from hoopproxy.wire.waiting import Piece
 
 __all__ = ["Short"]
 

@@ -101,14 +101,14 @@ def test_folded_and_unfolded_batches_say_the_same(steps: list[str]) -> None:
     taken: list[list[Any]] = []
     files = MemoryFiles()
     journal = opened(files, call_later=Timers())
-    real = Inbox.take
+    real = Inbox.first
 
-    def take(inbox: Inbox, count: int) -> list[Any]:
+    def first(inbox: Inbox, count: int) -> list[Any]:
         found = real(inbox, count)
         taken.append(list(found))
         return found
 
-    with mock.patch.object(Inbox, "take", take):
+    with mock.patch.object(Inbox, "first", first):
         play(journal, steps)
     folded_state, unfolded_state = OpenState(), OpenState()
     for flat in taken:
