@@ -120,6 +120,12 @@ class _Reading:
 
     def read(self) -> Batch | None:
         """The next records, ``None`` at the end of what is durable. Raises as the reader does."""
+        begun = self._blocks is not None
+        batch = self._read()
+        # What was begun ends where the journal did then, which was perhaps where the last batch did.
+        return self._read() if batch is None and begun else batch
+
+    def _read(self) -> Batch | None:
         if self._blocks is None:
             self._blocks = self._reader.blocks()
         found: list[Entry] = []

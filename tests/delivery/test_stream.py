@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hoopproxy.delivery.stream import BATCH_BYTES, Stream, View
+from hoopproxy.delivery.stream import BATCH_BYTES, BATCH_ENTRIES, Stream, View
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.writer import Journal
 
@@ -164,3 +164,26 @@ def test_a_pause_of_the_process_does_not_use_up_the_patience_of_the_minutes_afte
     while take(fast):
         pass
     assert stream.is_held, "the one behind is left to drop out"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_batch_that_ends_where_the_journal_did_hides_nothing_that_came_meanwhile(
+    journal: Journal, alone: bool
+) -> None:
+    """What is next to come may be waiting for just these to be acknowledged."""
+    stream = Stream(journal.folder)
+    view = View(stream, 1)
+    read = (lambda: view._alone(view.position)) if alone else view.read
+    write(journal, BATCH_ENTRIES)
+    stream.look()
+    first = read()
+    assert first is not None
+    view.position = first.last + 1
+    assert view.position == stream.head.jseq + 1, "it ends elsewhere, so this shows nothing"
+    write(journal, 5)
+    stream.look()
+    more = read()
+    assert more is not None, "nothing but another commit brings them"
+    assert more.last == stream.head.jseq
+    view.position = more.last + 1
+    assert read() is None
