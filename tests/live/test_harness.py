@@ -21,7 +21,7 @@ from .judge import counting
 from .oracle import Statement, compare, logged, parse_parameters
 from .postgres import Postgres
 from .processes import file_system, free_port, work_folder
-from .trail import assert_whole
+from .trail import assert_joined, assert_whole
 
 BATTERIES = ("psql", "pgbench", "dump", "psycopg_sync", "psycopg_async", "asyncpg_battery", "pg8000_battery")
 
@@ -247,8 +247,10 @@ def test_the_check_of_a_trail_catches_a_gap_and_an_open_command() -> None:
 
     commands = [event(1, "command.requested", "a"), event(2, "command.completed", "a")]
     whole = [event(0, "session.start"), *commands, event(3, "session.end")]
-    assert_whole(whole)
+    assert_joined(whole)
     with pytest.raises(AssertionError, match="gap"):
-        assert_whole([whole[0], *whole[2:]])
+        assert_joined([whole[0], *whole[2:]])
     with pytest.raises(AssertionError, match="closed 0 times"):
-        assert_whole([whole[0], whole[1], {**whole[3], "seq": 2}])
+        assert_joined([whole[0], whole[1], {**whole[3], "seq": 2}])
+    with pytest.raises(AssertionError, match=r"events\.schema\.json"):
+        assert_whole(whole)

@@ -14,6 +14,7 @@ __all__ = [
     "Event",
     "assert_as_published",
     "assert_balanced",
+    "assert_joined",
     "assert_no_secret",
     "assert_whole",
     "closing_kinds",
@@ -31,8 +32,13 @@ _PUBLISHED = jsonschema.Draft202012Validator(
 
 
 def assert_whole(events: Sequence[Event], *, all_over: bool = True) -> None:
-    """Ids unique, ``jseq`` rising in each journal, ``seq`` without a gap in each session, nothing left open, and each
-    kind as its published schema has it.
+    """:func:`assert_joined`, and every event is as it is published."""
+    assert_joined(events, all_over=all_over)
+    assert_as_published(events)
+
+
+def assert_joined(events: Sequence[Event], *, all_over: bool = True) -> None:
+    """Ids unique, ``jseq`` rising in each journal, ``seq`` without a gap in each session, nothing left open.
 
     :param all_over: the gateway has ended (or recovered), so every session and command must be closed.
     """
@@ -50,7 +56,6 @@ def assert_whole(events: Sequence[Event], *, all_over: bool = True) -> None:
         assert numbers == list(range(first, first + len(numbers))), f"gap in the seq of {session}: {numbers}"
         if all_over:
             assert_over(session, own)
-    assert_as_published(events)
 
 
 def assert_as_published(events: Iterable[Event]) -> None:
