@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from click.testing import CliRunner, Result
@@ -17,6 +18,7 @@ from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.recovery import recover
 from hoopproxy.journal.upkeep import Upkeep
 from hoopproxy.journal.watermark import read_mark
+from hoopproxy.ledger.folder import LedgerFolder
 from tests.cli.trail import Trail
 from tests.ledger.sealed import House, edited
 
@@ -151,6 +153,49 @@ def test_a_ledger_that_grows_meanwhile_is_copied_again(
     assert len(list(to.rglob("epochs/*.note"))) == len(house.sealer.epochs) == 2
     assert len(list(to.rglob("epochs/*.key"))) == 1
     assert CliRunner().invoke(main, ["audit", "verify", "--state", str(to)]).exit_code == 0
+
+
+def test_no_checkpoint_is_on_record_that_the_copy_s_ledger_has_not(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one who goes on would end the epoch before it, and verification would call it a forgery."""
+    copied, done = module._is_whole, []
+
+    def meanwhile(ledger: LedgerFolder, head: bytes | None) -> bool:
+        if not done:
+            done.append(numbers(house.folder)[-1])
+            house.work(3)  # signed, and on record
+        return copied(ledger, head)
+
+    monkeypatch.setattr(module, "_is_whole", meanwhile)
+    to = tmp_path / "copy"
+    assert run("--state", house.state, to).exit_code == 0
+    (copy,) = journals(to)
+    assert numbers(copy)[-1] == done[0] < numbers(house.folder)[-1]
+    other = House(to, Trail(to, folder=Folder.acquire(to), start=house.trail.now))
+    other.work(2)
+    assert [epoch.why for epoch in other.sealer.epochs.all] == ["first", "restored"]
+    assert other.verified().problem is None
+
+
+def test_a_file_that_takes_another_one_s_place_meanwhile_is_in_nobody_s_way(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keys and checkpoints are written beside, and renamed."""
+    (house.store.path / "epochs" / "000009.key.new").write_bytes(b"half")
+    secret, made = house.state / "server-secret", module._made
+
+    def meanwhile(to: Path, like: Path, facts: os.stat_result) -> BinaryIO:
+        if like == secret:
+            secret.unlink()
+        return made(to, like, facts)
+
+    monkeypatch.setattr(module, "_made", meanwhile)
+    to = tmp_path / "copy"
+    done = run("--state", house.state, to)
+    assert done.exit_code == 0, done.output
+    assert (to / "server-secret").read_bytes() == b"s" * 32
+    assert not list(to.rglob("*.new"))
 
 
 def test_a_ledger_that_is_damaged_is_said(house: House, tmp_path: Path) -> None:

@@ -321,9 +321,8 @@ class Gateway:
             check=False,
         )
         if check and done.returncode != 0:
-            raise AssertionError(
-                f"hoopproxy {' '.join(arguments)}: exit {done.returncode}: {done.stderr[-2000:]}"
-            )
+            said = f"{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            raise AssertionError(f"hoopproxy {' '.join(arguments)}: exit {done.returncode}: {said}")
         return done
 
     def events(self, *kinds: str, **fields: Any) -> list[dict[str, Any]]:
