@@ -167,10 +167,9 @@ def _idle(through: SSHGateway, count: int, again: int) -> None:
         read = sum(map(resident, readers)) - reading
     each = (during - before) / count / 1024
     through.gateway.wait_for_events("session.end", count=20 + count, seconds=120)
-    after = lowest(lambda: resident(pid))
     print(
-        f"{count:,} idle sessions: {before / MIB:.1f} MiB before, {during / MIB:.1f} with them, {after / MIB:.1f}"
-        f" after; {each:.1f} KiB each; readers {read / MIB:+.1f} MiB"
+        f"{count:,} idle sessions: {before / MIB:.1f} MiB before, {during / MIB:.1f} with them, {each:.1f} KiB each;"
+        f" readers {read / MIB:+.1f} MiB"
     )
     assert each < MOST_KIB
     found = [during]
