@@ -74,10 +74,8 @@ class Committer:
         self.on_batch: Callable[[int], object] | None = None
         """Told of the bytes of each batch before it is written, on this thread."""
         self._last: set[int] = set()  # key ids of the last commit's turns
-        self._came, self._times = (
-            _EVERYBODY,
-            0,
-        )  # how many can be waited for, and how often in a row they came
+        # How many can be waited for, and how often in a row they came.
+        self._came, self._times = _EVERYBODY, 0
         self._news = False  # something that the reactor's thread was not told of
         self._is_broken = False  # and nothing was tried since
         self._behind: list[Batch] = []  # durable, and not yet looked through
@@ -181,10 +179,8 @@ class Committer:
 
     def _take(self) -> bool:
         inbox = self._inbox
-        self.flight_mark, inbox.mark = (
-            inbox.mark,
-            None,
-        )  # before the count: what comes in between is marked again
+        # Before the count: what comes in between is marked again.
+        self.flight_mark, inbox.mark = inbox.mark, None
         waiting = len(inbox.flat) // WIDTH
         came, inbox.asked = inbox.asked, 0
         inbox.takes += 1

@@ -32,7 +32,8 @@ class Scope:
         if isinstance(identity, Mapping) and identity.get("id") in self.identities:
             return True
         if event.get("kind") == "session.refused":  # nobody got there, and who asked for it says so himself
-            target = {"name": event.get("event", {}).get("target")}
+            said = event.get("event")
+            return isinstance(said, Mapping) and said.get("target") in self.targets
         return isinstance(target, Mapping) and target.get("name") in self.targets
 
     def as_json(self) -> dict[str, object]:

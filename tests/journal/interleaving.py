@@ -222,23 +222,22 @@ class Interleaved:
         self.journal.when_durable(jseq, lambda: self.heard.append(jseq))
 
     def ask(self) -> None:
-        number = self.random.randrange(len(self.keys))
-        self.seqs[number] += 1
-        seq = self.seqs[number]
-        jseq = ask(self.journal, self.keys[number], number, 20 * seq, seq)
-        if jseq:
-            self._wait(jseq + 1, seq)
+        if self._ask_one():
             self.journal.commit_now()
 
     def ask_soon(self) -> None:
-        if self._is_asked:
-            return
+        if not self._is_asked:
+            self._ask_one()
+
+    def _ask_one(self) -> bool:
+        """Some session asks and waits for its record; whether the journal took it."""
         number = self.random.randrange(len(self.keys))
         self.seqs[number] += 1
         seq = self.seqs[number]
         jseq = ask(self.journal, self.keys[number], number, 20 * seq, seq)
         if jseq:
             self._wait(jseq + 1, seq)
+        return bool(jseq)
 
     def rest(self) -> None:
         for _ in range(len(self.rests)):

@@ -185,6 +185,8 @@ def test_a_scope_covers_its_own_and_nothing_else() -> None:
     assert targets.covers({**refused, "event": {"target": "app"}}), "somebody was kept from it"
     assert not targets.covers({**refused, "event": {"target": "b"}})
     assert not targets.covers({**refused, "event": {}})
+    assert not targets.covers({**refused, "event": ["app"]})
+    assert not targets.covers(refused)
     assert EVERYTHING.covers(nobody)
     assert not NOTHING.covers(event())
 
