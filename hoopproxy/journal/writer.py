@@ -104,6 +104,7 @@ class Journal:
         self._waiters = Waiters()
         self._gap: Gap | None = None
         self._batch_timer: Timer | None = None
+        self._takes_before = 0  # what the timer was armed for
         self._pace = Pace(self._inbox, call_later, at_rest, None if threaded else self._work)
         self._notified = False
         self._stopped: Callable[[JournalRefused | None], None] | None = None
@@ -506,10 +507,14 @@ class Journal:
             if self._call_later is None:
                 self.commit_now()
             else:
+                self._takes_before = self._inbox.takes
                 self._batch_timer = self._call_later(self.options.sync_ms / 1000, self._commit_armed)
 
     def _commit_armed(self) -> None:
         self._batch_timer = None
+        inbox = self._inbox
+        if inbox.takes == self._takes_before and not inbox.want:
+            inbox.enough = 0  # nobody else asked: whoever is at work doesn't wait for the disk, so none will
         self.commit_now()
 
     def when_durable(self, jseq: int, callback: Callable[[], None]) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 from hoopproxy.journal.folder import Folder
+from hoopproxy.journal.format import Kind
 from hoopproxy.journal.inbox import Inbox
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.options import JournalOptions
 from hoopproxy.journal.pace import GATHERING_SECONDS, Pace
 from hoopproxy.journal.writer import Journal
 
-from .support import Timers, opened
+from .support import Timer, Timers, opened
 from .turns import ask, session
 
 
@@ -71,6 +72,14 @@ class Crowd:
         if not self.fire():  # it was of those before
             assert self.fire()
 
+    def commit_soon(self) -> Timer:
+        """Something is to be committed that nobody waits for: the timer that asks for it."""
+        self.journal.append(Kind.EVENT, b"{}")
+        self.journal.commit_soon()
+        (timer,) = [each for each in self.timers.waiting if each.seconds != GATHERING_SECONDS]
+        self.timers.waiting.remove(timer)
+        return timer
+
     def fire(self) -> bool:
         (timer,) = [each for each in self.timers.waiting if each.seconds == GATHERING_SECONDS]
         self.timers.waiting.remove(timer)
@@ -115,6 +124,40 @@ def test_what_comes_while_the_time_is_up_for_others_has_a_time_of_its_own() -> N
     crowd.ask(1)
     assert not crowd.fire(), "it was hurried by the timer of those before it"
     assert crowd.fire()
+
+
+def test_what_only_the_timer_asks_for_waits_for_nobody() -> None:
+    """In `bounded` no command waits for the disk: who gathers them gathers nothing, and the loss at a crash grows."""
+    crowd = Crowd(8)
+    for _ in range(60):
+        crowd.together(8)
+    crowd.commit_soon().function()  # it was armed for the first of those
+    crowd.together(8)
+    crowd.commit_soon().function()
+    assert crowd.is_durable
+
+
+def test_the_timer_does_not_hurry_a_commit_that_others_asked_for() -> None:
+    crowd = Crowd(8)
+    for _ in range(60):
+        crowd.together(8)
+    timer = crowd.commit_soon()
+    crowd.ask(0)
+    timer.function()
+    assert not crowd.is_durable, "seven more are about to come"
+    crowd.together(7)
+
+
+def test_a_timer_whose_records_others_had_committed_hurries_nobody() -> None:
+    """In `strict` each answer arms it, and somebody's next command takes that along."""
+    crowd = Crowd(8)
+    timer = crowd.commit_soon()
+    for _ in range(60):
+        crowd.together(8)
+    timer.function()
+    crowd.ask(0)
+    assert not crowd.is_durable, "seven more are about to come"
+    crowd.together(7)
 
 
 class Clockwork:
