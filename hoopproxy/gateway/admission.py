@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -55,6 +56,7 @@ class Admitting(Visit):
         target = self._target(asked.target)
         if isinstance(target, Refusal):
             return self._refused(target, asked)
+        asked = attrs.evolve(asked, target=target)  # of a refusal, those who may read of it are to know
         answer = self._settings.policy.admit(
             self.identity, self.listener, target, asked.account, asked.database
         )

@@ -20,7 +20,8 @@ WHERE (:words IS NULL OR no IN (
     SELECT rowid FROM word WHERE word MATCH coalesce(:words, '"none"') UNION ALL SELECT no FROM cut))
   AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
   AND (:outcomes IS NULL OR outcome IN (SELECT value FROM json_each(:outcomes)))
-  AND (:streams IS NULL OR stream IN (SELECT value FROM json_each(:streams)))
+  AND (:streams IS NULL OR stream IN (SELECT value FROM json_each(:streams))
+    OR kind IN (SELECT value FROM json_each(:anywhere)))
   AND until >= :since AND since <= :until
 ORDER BY no DESC
 """
@@ -46,12 +47,13 @@ class Source:
 class Restriction:
     """Which documents are asked for. ``expression``: as of ``Query.expression``. ``since`` and ``until``: Unix
     ns, 0 for any. The functions tell for a kind, an outcome, a stream whether it is wanted; the gateway's own
-    stream always is."""
+    stream always is, and so are the kinds of ``anywhere`` in every one."""
 
     expression: str = ""
     kind: Callable[[str], bool] | None = None
     outcome: Callable[[str], bool] | None = None
     stream: Callable[[Source], bool] | None = None
+    anywhere: tuple[str, ...] = ()
     since: int = 0
     until: int = 0
 
@@ -163,6 +165,7 @@ class PartReader:
             "kinds": named(wanted.kind),
             "outcomes": named(wanted.outcome),
             "streams": streams,
+            "anywhere": named(wanted.anywhere.__contains__),
             "since": wanted.since,
             "until": wanted.until or _FOREVER,
         }

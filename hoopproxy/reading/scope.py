@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import attrs
 
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.reading.filters import Envelope
 
-__all__ = ["EVERYTHING", "NOTHING", "Scope"]
+__all__ = ["ELSEWHERE", "EVERYTHING", "NOTHING", "Scope"]
+
+ELSEWHERE: Final = ("session.refused",)
+"""Kinds about a target that their session didn't get to: it may have none, or get to another one after that."""
 
 
 @attrs.frozen(kw_only=True)
@@ -31,7 +35,7 @@ class Scope:
         identity, target = event.get("identity"), event.get("target")
         if isinstance(identity, Mapping) and identity.get("id") in self.identities:
             return True
-        if event.get("kind") == "session.refused":  # nobody got there, and who asked for it says so himself
+        if event.get("kind") in ELSEWHERE:
             said = event.get("event")
             return isinstance(said, Mapping) and said.get("target") in self.targets
         return isinstance(target, Mapping) and target.get("name") in self.targets

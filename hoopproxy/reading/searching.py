@@ -34,7 +34,7 @@ from hoopproxy.journal.watermark import read_mark
 from hoopproxy.reading.answers import Answer, EventLine, LeftOut, Problem, Progress, Remark
 from hoopproxy.reading.filters import Envelope, Filter
 from hoopproxy.reading.journals import Looking, event_of, nanoseconds, readable
-from hoopproxy.reading.scope import Scope
+from hoopproxy.reading.scope import ELSEWHERE, Scope
 
 __all__ = ["MOST", "Search", "search"]
 
@@ -90,6 +90,7 @@ class Search:
             kind=wanted.is_kind if wanted.kinds else None,
             outcome=wanted.is_outcome if wanted.outcomes else None,
             stream=None if nothing else self._of_stream,
+            anywhere=ELSEWHERE,
             since=nanoseconds(wanted.since),
             until=nanoseconds(wanted.until) + _LATE if wanted.until else 0,
         )

@@ -150,6 +150,17 @@ def test_without_a_role_the_session_is_refused_with_the_events_id(reactor: Turne
     assert not house.target.sockets
 
 
+def test_who_is_refused_the_only_target_is_refused_that_one(reactor: Turned) -> None:
+    """Who may read of a target sees who was refused it; that nobody had to name it hides nobody."""
+    house = House(reactor, roles=())
+    client = house.client()
+    client.say("LOGIN alice pw\n")
+    client.say("TARGET\n")
+    assert b"REFUSED authorization" in client.until_end()
+    house.end()
+    assert house.journal.of("session.refused")[0]["event"]["target"] == "app"
+
+
 def test_a_log_in_that_would_do_what_the_role_denies_reaches_nothing(reactor: Turned) -> None:
     """A command is not allowed by having it done before there are any."""
     for verbs, is_refused in (("BECOME", True), ("LOOK", False), ("", False)):

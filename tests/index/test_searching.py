@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from hoopproxy.events import AuditRead, CommandRequested, GatewayConfigChanged
+from hoopproxy.events import AuditRead, CommandRequested, GatewayConfigChanged, SessionRefused
 from hoopproxy.index.consumer import Index
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.record import Record
@@ -106,6 +106,24 @@ def test_nothing_is_found_out_of_scope(trail: Trail) -> None:
         assert found(trail.state, "salary", Scope(identities=frozenset({"bob"}))) == [SELECTED]
         assert found(trail.state, "salary", Scope(targets=frozenset({"app"}))) == [ALTERED]
         assert found(trail.state, "mode", Scope(targets=frozenset({"app"}))) == []
+
+
+def test_who_was_refused_a_target_is_found_by_those_who_may_read_of_it(tmp_path: Path) -> None:
+    """The other commands show it to them; and a session that got elsewhere afterwards is that target's in the index."""
+    made = Trail(tmp_path)
+    session = made.session("alice", login=False)
+    refused = SessionRefused(listener="pg", code="authorization", target="books")
+    session.recorder.event(refused, outcome="denied", reason="no role gives alice the target books")
+    session.log_in()
+    session.end()
+    nobody = made.session("bob", login=False)
+    nobody.recorder.event(refused, outcome="denied", reason="no role gives bob the target books")
+    nobody.lose()
+    for step in (lambda: None, lambda: indexed(made.state, made.folder)):
+        step()
+        for query in ("", "books"):
+            assert found(made.state, query, Scope(targets=frozenset({"books"}))) == ["session.refused"] * 2
+        assert "session.refused" not in found(made.state, "", Scope(targets=frozenset({"app"})))
 
 
 def test_the_newest_are_given_and_the_rest_is_said_to_be_left_out(trail: Trail) -> None:
