@@ -17,7 +17,6 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.handed import HandedTurn
 from hoopproxy.journal.record import Record, records_of
-from hoopproxy.journal.turns import Told
 from hoopproxy.reading.journals import event_of
 
 __all__ = ["Consumer", "Emit", "Entry", "Records", "Taken", "TakenTurn"]
@@ -102,72 +101,49 @@ class Taken:
 class TakenTurn(HandedTurn):
     """A turn on its way to the consumers, which share it. It is a :class:`~hoopproxy.export.turned.Half`.
 
-    :ivar journal: the journal's id, 16 bytes.
+    :ivar of: the journal's folder, and what tells the session of a key (:class:`Taken`); set by who hands it out.
     """
 
-    __slots__ = ("_folder", "_records", "_session_of")
-
-    def __init__(self, told: Told, folder: Folder, session_of: Callable[[int], bytes | None]) -> None:
-        """:param session_of: as of :class:`Taken`."""
-        self.told, self._folder, self._session_of = told, folder, session_of
-        self._said = None
-        self._records: list[Taken] | None = None
+    __slots__ = ("_taken", "of")
+    of: tuple[Folder, Callable[[int], bytes | None]]
+    _taken: list[Taken]
 
     @property
     def journal(self) -> bytes:
-        return self._folder.id
+        """The journal's id, 16 bytes."""
+        return self.of[0].id
 
-    def records(self) -> list[Taken]:
+    def taken(self) -> list[Taken]:
         """Its records, the same ones for everybody."""
-        found = self._records
-        if found is None:
-            folder, session_of = self._folder, self._session_of
-            found = self._records = [Taken(record, folder, session_of) for record in records_of(self.told)]
-        return found
+        try:
+            return self._taken
+        except AttributeError:  # the first who asks
+            folder, session_of = self.of
+            found = self._taken = [Taken(record, folder, session_of) for record in records_of(self)]
+            return found
 
     # -- as half of an operation
 
     @property
-    def op(self) -> bytes:
-        return self.told.op
-
-    @property
     def size(self) -> int:
-        lines = self.told.lines
+        lines = self.lines
         return len(lines[0]) if len(lines) == 1 else sum(map(len, lines))
 
     @property
     def like(self) -> Mapping[str, Any]:
-        told = self.told
-        envelope = told.envelope
+        envelope = self.envelope
         kept = _likes.get(id(envelope))
         if kept is not None and kept[0] is envelope:
             return kept[1]
         if len(_likes) >= _LIKES_KEPT:
             _likes.clear()
-        event = orjson.loads(told.lines[0])
+        event = orjson.loads(self.lines[0])
         _likes[id(envelope)] = envelope, event
         return event  # type: ignore[no-any-return]
 
     @property
     def events(self) -> Sequence[Mapping[str, Any]]:
-        return [taken.event for taken in self.records()[1:] if taken.event is not None]
-
-    @property
-    def said(self) -> Sequence[bytes]:
-        return self.told.said
-
-    @property
-    def decided(self) -> bytes:
-        return self.told.decided
-
-    @property
-    def last(self) -> tuple[bytes, int, int]:
-        return self.told.last
-
-    @property
-    def time(self) -> bytes:
-        return self.told.said_time
+        return [taken.event for taken in self.taken()[1:] if taken.event is not None]
 
 
 _likes: dict[int, tuple[Any, Mapping[str, Any]]] = {}
@@ -188,12 +164,12 @@ class Records(Sequence[Taken]):
         return bool(self.entries)
 
     def __len__(self) -> int:
-        return sum([len(each.told) if isinstance(each, TakenTurn) else 1 for each in self.entries])
+        return sum([len(each) if isinstance(each, TakenTurn) else 1 for each in self.entries])
 
     def __iter__(self) -> Iterator[Taken]:
         for each in self.entries:
             if isinstance(each, TakenTurn):
-                yield from each.records()
+                yield from each.taken()
             else:
                 yield each
 
@@ -204,7 +180,7 @@ class Records(Sequence[Taken]):
     def __getitem__(self, index: SupportsIndex | slice) -> Taken | Sequence[Taken]:
         if index == 0 or index == -1:  # what is asked for of every batch
             each = self.entries[0 if index == 0 else -1]
-            return each.records()[0 if index == 0 else -1] if isinstance(each, TakenTurn) else each
+            return each.taken()[0 if index == 0 else -1] if isinstance(each, TakenTurn) else each
         return list(self)[index]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from hoopproxy.config.model import Sink
 from hoopproxy.delivery.claim import fitted
@@ -38,10 +38,10 @@ class TurnedDelivery(Delivery):
     turn: TakenTurn
 
     def __init__(self, body: bytes, turn: TakenTurn, format_name: str) -> None:
-        put = object.__setattr__  # it is as frozen as any delivery
-        put(self, "body", body)
-        put(self, "format", format_name)
-        put(self, "turn", turn)
+        # It is as frozen as any delivery, but by the slots themselves it is filled in half the time.
+        _put_body(self, body)
+        _put_format(self, format_name)
+        _put_turn(self, turn)
 
     @property
     def event(self) -> Mapping[str, object]:
@@ -50,6 +50,11 @@ class TurnedDelivery(Delivery):
     @property
     def id(self) -> str:
         return self.turn.last[0].decode()
+
+
+_put_body: Final = vars(Delivery)["body"].__set__
+_put_format: Final = vars(Delivery)["format"].__set__
+_put_turn: Final = vars(TurnedDelivery)["turn"].__set__
 
 
 class Selection:
@@ -101,35 +106,37 @@ class Selection:
         if not self._tells_turns:
             yield from records
             return
-        limit = self._limit
+        limit, join = self._limit, None
         for entry in entries_of(records):
             if not isinstance(entry, TakenTurn):
                 yield entry
                 continue
-            lines = entry.told.lines
+            lines = entry.lines
             if len(lines[0]) > limit or len(lines[-1]) > limit:
-                yield from entry.records()
-            else:
-                try:
-                    if found := self._turn(entry, len(lines) == 1):
-                        made += found
-                except Exception as problem:
-                    self._failed.append((entry.journal, entry.told.last_jseq, type(problem).__name__))
+                yield from entry.taken()
+                continue
+            if join is None:
+                join = self._join_of(entry.journal)
+            try:
+                if len(lines) == 1:
+                    opened = join.feed_asked(entry)
+                    if opened:
+                        made += self._wanted(opened)
+                else:
+                    self._answered(join, entry, made)
+            except Exception as problem:
+                self._failed.append((entry.journal, entry.last_jseq, type(problem).__name__))
 
-    def _turn(self, turn: TakenTurn, is_asked: bool) -> Iterable[Delivery]:
-        join = self._join_of(turn.journal)
-        if is_asked:
-            opened = join.feed_asked(turn)
-            return self._wanted(opened) if opened else ()
+    def _answered(self, join: Join, turn: TakenTurn, made: list[Delivery]) -> None:
         found = join.feed_answered(turn)
         if isinstance(found, list):
-            return self._wanted(found)
-        if not self._wants_commands:
-            return ()
-        line = self._format.turned(found)
-        if line is None or len(line) > self._limit:
-            return self._wanted([found.operation()])
-        return (TurnedDelivery(line, turn, self._format.name),)
+            made += self._wanted(found)
+        elif self._wants_commands:
+            line = self._format.turned(found)
+            if line is None or len(line) > self._limit:
+                made += self._wanted([found.operation()])
+            else:
+                made.append(TurnedDelivery(line, turn, self._format.name))
 
     def failures(self) -> list[tuple[bytes, int, str]]:
         """What could not be made since this was asked last: journal, number, kind of error."""

@@ -23,8 +23,8 @@ from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keys import GATEWAY_KEY, KeyFile
 from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.record import Entry as Read
+from hoopproxy.journal.record import Record
 from hoopproxy.journal.recovery import sound_segments
-from hoopproxy.journal.turns import Told
 from hoopproxy.journal.watermark import NO_MARK, Mark, read_mark
 
 __all__ = ["Batch", "Place", "Stream", "View"]
@@ -71,13 +71,13 @@ class Batch:
     def last(self) -> int:
         """The last record's number."""
         last = self.entries[-1]
-        return last.told.last_jseq if isinstance(last, TakenTurn) else last.jseq
+        return last.last_jseq if isinstance(last, TakenTurn) else last.jseq
 
     @property
     def place(self) -> Place:
         """Where it begins."""
         first = self.entries[0]
-        read = first.told if isinstance(first, TakenTurn) else first.record
+        read = first if isinstance(first, TakenTurn) else first.record
         return Place(read.segment, read.offset, read.time)
 
     def since(self, position: int) -> Batch:
@@ -88,8 +88,8 @@ class Batch:
         for entry in self.entries:
             if entry.jseq >= position:
                 left.append(entry)
-            elif isinstance(entry, TakenTurn) and entry.told.last_jseq >= position:
-                left += [taken for taken in entry.records() if taken.jseq >= position]
+            elif isinstance(entry, TakenTurn) and entry.last_jseq >= position:
+                left += [taken for taken in entry.taken() if taken.jseq >= position]
         return Batch(tuple(left), self.size * len(left) // len(self.entries))
 
 
@@ -97,7 +97,7 @@ class _Reading:
     """A journal reader that gives batches."""
 
     def __init__(self, stream: Stream, since: int) -> None:
-        self._stream, self._reader = stream, JournalReader(stream.folder, since=since)
+        self._stream, self._reader = stream, JournalReader(stream.folder, since=since, turn=TakenTurn)
         self._blocks: Iterator[list[Read]] | None = None
         self._damaged = -1  # the segment in which damage was passed over
 
@@ -130,15 +130,16 @@ class _Reading:
             self._blocks = self._reader.blocks()
         found: list[Entry] = []
         size = 0
-        folder, session_of = self._stream.folder, self._stream.session_of
+        folder, session_of = of = self._stream.folder, self._stream.session_of
         try:
             for block in self._blocks:
                 for entry in block:
-                    if isinstance(entry, Told):
-                        found.append(TakenTurn(entry, folder, session_of))
+                    if isinstance(entry, TakenTurn):
+                        entry.of = of
+                        found.append(entry)
                         lines = entry.lines
                         size += len(entry.chunk) + len(lines[0]) * len(lines) + _TURN_OVERHEAD
-                    else:
+                    elif isinstance(entry, Record):
                         found.append(Taken(entry, folder, session_of))
                         size += len(entry.body) + _RECORD_OVERHEAD
                 if len(found) >= BATCH_ENTRIES or size >= BATCH_BYTES:

@@ -108,6 +108,7 @@ class Join:
     ) -> None:
         self._max_open, self._max_bytes, self._max_records = max_open, max_bytes, max_records
         self._max_sessions, self._age = max_sessions, age
+        self._asked: dict[bytes, Half] = {}  # told in halves; younger than what is in the next, oldest first
         self._open: dict[str, _Open] = {}  # oldest first
         self._of: dict[str, dict[str, None]] = {}  # the open operations of each session
         self._facts: dict[str, Mapping[str, str]] = {}
@@ -118,7 +119,7 @@ class Join:
 
     def __len__(self) -> int:
         """Operations that are open."""
-        return len(self._open)
+        return len(self._open) + len(self._asked)
 
     # --- what comes in -------------------------------------------------------------------------------
 
@@ -132,6 +133,8 @@ class Join:
         op = event.get("op")
         if does is None or op is None:
             return self._take_single(kind, event)
+        if self._asked:
+            self._open_asked()
         found = self._open.get(op)
         if found is None:
             if does == _OPENS:
@@ -148,13 +151,23 @@ class Join:
 
     def feed_asked(self, half: Half) -> list[Operation]:
         """As :meth:`feed`, of a ``command.requested`` that was told as half of a turn."""
-        op = half.op.decode()
-        if op in self._open:
+        op = half.op
+        if op in self._asked or (self._open and op.decode() in self._open):
             return self.feed(half.events[0], half.size)
-        return self._open_it(op, _Open(None, half.like.get("session", ""), half.size, self._now, half))
+        self._asked[op] = half
+        self.bytes += half.size
+        if self.bytes > self._max_bytes or len(self) > self._max_open:
+            self._open_asked()
+            return self._make_room(*next(reversed(self._open.items())))
+        return []
 
     def feed_answered(self, half: Half) -> Turned | list[Operation]:
         """As :meth:`feed`, of the result and the end that were told as the other half."""
+        asked = self._asked.pop(half.op, None)
+        if asked is not None:
+            self.bytes -= asked.size
+            return Turned(asked, half, self._facts_of(asked.like.get("session", "")))
+        self._open_asked()
         op = half.op.decode()
         found = self._open.get(op)
         if found is None or found.asked is None:
@@ -170,6 +183,7 @@ class Join:
 
         :param now: seconds by a clock that never steps.
         """
+        self._open_asked()
         self._now = now
         found = []
         for entry in self._open.values():
@@ -187,6 +201,7 @@ class Join:
         session = event.get("session")
         if session is None:
             return [alone(event)]
+        self._open_asked()  # what is known of a session may change, and it may end
         if kind == "session.start":
             self._remember(session, event)
         single = alone(event, self._facts_of(session))
@@ -203,20 +218,26 @@ class Join:
 
     def _begin(self, op: str, event: Record, size: int) -> list[Operation]:
         size = size or len(canonical(event))
-        return self._open_it(op, _Open([event], event.get("session", ""), size, self._now))
-
-    def _open_it(self, op: str, entry: _Open) -> list[Operation]:
-        self._open[op] = entry
-        session, size = entry.session, entry.size
-        of = self._of.get(session)
-        if of is None:
-            self._of[session] = {op: None}
-        else:
-            of[op] = None
+        entry = _Open([event], event.get("session", ""), size, self._now)
+        self._put(op, entry)
         self.bytes += size
         if self.bytes > self._max_bytes or len(self._open) > self._max_open:
             return self._make_room(op, entry)
         return []
+
+    def _open_asked(self) -> None:
+        """Put what was asked in halves among all that is open. Nearly all of it is answered before anybody looks."""
+        for op, half in self._asked.items():
+            self._put(op.decode(), _Open(None, half.like.get("session", ""), half.size, self._now, half))
+        self._asked.clear()
+
+    def _put(self, op: str, entry: _Open) -> None:
+        self._open[op] = entry
+        of = self._of.get(entry.session)
+        if of is None:
+            self._of[entry.session] = {op: None}
+        else:
+            of[op] = None
 
     def _add(self, op: str, entry: _Open, event: Record, size: int) -> list[Operation]:
         size = size or len(canonical(event))
@@ -285,6 +306,7 @@ class Join:
 
     def state(self) -> bytes:
         """Everything that is held, to be stored with the cursor and given to :meth:`restore`: one line."""
+        self._open_asked()
         if self._facts_state is None:
             self._facts_state = canonical(self._facts)
         opened = [{"records": entry.records, "told": entry.told} for entry in self._open.values()]

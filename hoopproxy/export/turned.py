@@ -11,15 +11,41 @@ from typing import Any, NamedTuple, Protocol
 
 from hoopproxy.export.operation import Operation, Record
 
-__all__ = ["Half", "Turned"]
+__all__ = ["Asking", "Ending", "Half", "Turned"]
+
+
+Asking = tuple[int, bytes, Mapping[str, Any], tuple[Any, ...]]
+"""What is known of the own part of a request by its form, which many have: the number of the field that is the whole
+``text`` and stands for itself in JSON; the form of all but ``text`` and ``verb``, each with its comma, for the fields
+before the text; all but the text, parsed of a specimen; ``verb``, and each of ``verbs``."""
+
+Ending = tuple[int, int]
+"""The same of an end: the numbers of the fields that are its ``bytes`` and its ``duration``."""
 
 
 class Half(Protocol):
-    """A ``command.requested``, or a ``command.result`` and the ``command.completed`` that follows it at once."""
+    """A ``command.requested``, or a ``command.result`` and the ``command.completed`` that follows it at once.
+
+    ``op`` is the operation's id; ``decided`` the first one's ``decision``, as it stands in its JSON, empty if there is
+    none; ``said`` the own part (``event``) of each, canonical JSON; ``said_time`` the ``time`` of all of them;
+    ``fields`` what the form of the last one's own part is filled with. ``envelope`` is the very same object for halves
+    that have the same, all but what :attr:`like` may differ in.
+    """
+
+    op: bytes
+    decided: bytes
+    said: tuple[bytes, ...]
+    said_time: bytes
+    fields: Sequence[Any]
+    envelope: Sequence[Any]
 
     @property
-    def op(self) -> bytes:
-        """The operation's id."""
+    def asking(self) -> Asking | None:
+        """(of a request) What is known of its form; ``None``: nothing."""
+
+    @property
+    def ending(self) -> Ending | None:
+        """(of an answer) What is known of its end's form; ``None``: nothing."""
 
     @property
     def size(self) -> int:
@@ -39,20 +65,8 @@ class Half(Protocol):
         """The own part (``event``) of the first one, parsed."""
 
     @property
-    def said(self) -> Sequence[bytes]:
-        """The own part of each, canonical JSON."""
-
-    @property
-    def decided(self) -> bytes:
-        """The first one's ``decision``, as it stands in its JSON; empty if there is none."""
-
-    @property
     def last(self) -> tuple[bytes, int, int]:
         """``id``, ``jseq`` and ``seq`` of the last one."""
-
-    @property
-    def time(self) -> bytes:
-        """Of all of them."""
 
 
 class Turned(NamedTuple):

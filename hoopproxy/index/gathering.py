@@ -111,12 +111,12 @@ class Gathering:
             if not isinstance(entry, HandedTurn):
                 self._records += 1
                 self._take(entry)
-            elif self._needs_chunks(entry.told.key):
-                for taken in entry.records():
+            elif self._needs_chunks(entry.key):
+                for taken in entry.taken():
                     self._records += 1
                     self._take(taken)
             else:
-                self._records += 1 + len(entry.told.lines)
+                self._records += 1 + len(entry.lines)
                 self._take_turn(entry)
         self.position = (last.last_jseq if isinstance(last, Told) else last.jseq) + 1
         self._until = last.time
@@ -160,24 +160,23 @@ class Gathering:
 
     def _take_turn(self, turn: HandedTurn) -> None:
         """The same for the events of a turn, of a session that was met before and whose chunks nobody looks into."""
-        told = turn.told
-        key_id, jseq, time, said = told.key, told.jseq, told.time, told.said
+        key_id, jseq, time, said = turn.key, turn.jseq, turn.time, turn.said
         opened = self._open
         for number, (kind, outcome) in enumerate(_KINDS_OF[len(said) - 1]):
             jseq += 1
             key = key_id, kind, outcome
             document = opened.get(key)
             if document is None:
-                document = opened[key] = self._begin(turn, key_id, jseq, told, kind, outcome)
+                document = opened[key] = self._begin(turn, key_id, jseq, turn, kind, outcome)
             document.count += 1
             document.last, document.until = jseq, time
             if kind not in QUIET:
                 if document.named == _ALL_NAMED:
                     self._words_of(document, said_of(turn.first_said))
                 else:
-                    self._say(document, turn.records()[1].event)
+                    self._say(document, turn.taken()[1].event)
             elif b'"error":' in said[number] or b'"detail":' in said[number]:
-                self._say(document, turn.records()[1 + number].event)
+                self._say(document, turn.taken()[1 + number].event)
             if document.count >= MAX_EVENTS or len(document.words) > MAX_WORDS:
                 self._close_full(document, key)
 
@@ -386,7 +385,7 @@ class Gathering:
 
 
 def _read(entry: Any) -> Record | Told:
-    found: Record | Told = entry.told if isinstance(entry, HandedTurn) else entry.record
+    found: Record | Told = entry if isinstance(entry, HandedTurn) else entry.record
     return found
 
 

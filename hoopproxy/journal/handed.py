@@ -7,44 +7,46 @@ from typing import Any
 
 import orjson
 
+from hoopproxy.journal.forms import Asking, Ending, asking, ending
 from hoopproxy.journal.turns import Told
 
 __all__ = ["HandedTurn", "entries_of"]
 
 
-class HandedTurn:
-    """Records that were written as one turn, on their way to whoever is spared work by that.
+class HandedTurn(Told):
+    """Records that were written as one turn, on their way to whoever is spared work by that."""
 
-    :ivar told: as the journal's reader gave it.
-    """
-
-    __slots__ = ("_said", "told")
-
-    def __init__(self, told: Told) -> None:
-        self.told = told
-        self._said: Mapping[str, Any] | None = None
+    __slots__ = ("_said",)
+    _said: Mapping[str, Any]
 
     @property
-    def jseq(self) -> int:
-        """The number of its first record, the chunk."""
-        return self.told.jseq
+    def asking(self) -> Asking | None:
+        """(of a request) What is known of its form."""
+        return asking(self.form, self.fields)
+
+    @property
+    def ending(self) -> Ending | None:
+        """(of an answer) What is known of its end's form."""
+        return ending(self.form)
 
     @property
     def first_said(self) -> Mapping[str, Any]:
         """The own part (``event``) of its first event, parsed once for everybody."""
-        found = self._said
-        if found is None:
-            found = self._said = orjson.loads(self.told.said[0])
-        return found
+        try:
+            return self._said
+        except AttributeError:  # the first who asks
+            found: Mapping[str, Any] = orjson.loads(self.said[0])
+            self._said = found
+            return found
 
-    def records(self) -> Sequence[Any]:
+    def taken(self) -> Sequence[Any]:
         """Its records, as whoever hands it out hands out records."""
         raise NotImplementedError
 
     @property
     def session(self) -> bytes:
         """The session's 16 bytes."""
-        found: bytes = self.told.envelope[7]
+        found: bytes = self.envelope[7]
         return found
 
 

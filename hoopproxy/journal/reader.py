@@ -43,6 +43,7 @@ class JournalReader:
     :param from_time: (Unix ns) begin with the segment that was being written then, and leave out nothing by its time:
         a clock may have been set back since.
     :param keys: only records of these key ids; blocks without them are not even read.
+    :param turn: what the turns among :meth:`blocks` are made.
 
     Raises ``Damaged`` where committed bytes are not what was written, ``UnsupportedFormat``, ``OSError``.
     """
@@ -55,8 +56,9 @@ class JournalReader:
         since_time: int = 0,
         from_time: int = 0,
         keys: frozenset[int] | None = None,
+        turn: type[Told] = Told,
     ) -> None:
-        self.folder = folder
+        self.folder, self._turn = folder, turn
         self._since, self._since_time, self._keys = since, since_time, keys
         self._from_time = max(since_time, from_time)
         self._began: tuple[int, int] | None = None
@@ -210,7 +212,7 @@ class JournalReader:
 
     def _open(self, header: SegmentHeader) -> None:
         self.close()
-        self._segment = SegmentReader(self.folder.files, self.folder.segment(header.number))
+        self._segment = SegmentReader(self.folder.files, self.folder.segment(header.number), self._turn)
         self._seal = self.folder.keyring.seal(self.folder, header) if header.cipher != PLAIN else None
         self._offset, self._expected, self._synced = HEADER_SIZE, header.first_jseq, False
 

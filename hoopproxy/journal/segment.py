@@ -150,10 +150,13 @@ class SegmentWriter:
 
 
 class SegmentReader:
-    """A segment on disk, perhaps still growing. Raises ``Damaged``, ``UnsupportedFormat``, ``OSError``."""
+    """A segment on disk, perhaps still growing. Raises ``Damaged``, ``UnsupportedFormat``, ``OSError``.
 
-    def __init__(self, files: Files, path: Path) -> None:
-        self._files, self.path = files, path
+    :param turn: what the turns among its :meth:`entries` are made.
+    """
+
+    def __init__(self, files: Files, path: Path, turn: type[Told] = Told) -> None:
+        self._files, self.path, self._turn = files, path, turn
         self._ahead, self._ahead_at = b"", 0
         self._handle = files.open_read(path)
         try:
@@ -218,7 +221,7 @@ class SegmentReader:
         stored = self._read_ahead(offset + block.payload_offset, block.stored)
         payload = read_payload(block, stored, self.header.seed)
         if block.compression is Compression.FOLDED:
-            return told(payload, block.count)
+            return told(payload, block.count, self._turn)
         return decode_records(payload, block.count)
 
     def digest(self, size: int) -> bytes:

@@ -53,14 +53,12 @@ _OPENING: Final = _EVENT | OPENS << 8
 _CLOSING: Final = _EVENT | CLOSES << 8
 
 _REQUESTED: Final = (
-    b'%b%b%b%b,"id":"%b%b%d,"kind":"command.requested","mono":%d%b,"op":"%b"%b,"seq":%d%b%b%06dZ","v":1}'
+    b'%b%b%b%b,"id":"%b%b%d,"kind":"command.requested","mono":%d%b,"op":"%b"%b,"seq":%d%b%b","v":1}'
 )
-_RESULT: Final = (
-    b'%b%b%b,"id":"%b%b%d,"kind":"command.result","mono":%d%b,"op":"%b"%b,"seq":%d%b%b%06dZ","v":1}'
-)
+_RESULT: Final = b'%b%b%b,"id":"%b%b%d,"kind":"command.result","mono":%d%b,"op":"%b"%b,"seq":%d%b%b","v":1}'
 _COMPLETED: Final = (
     b'%b%b%b,"id":"%b%b%d,"kind":"command.completed","mono":%d%b,"op":"%b","outcome":"success"'
-    b'%b,"seq":%d%b%b%06dZ","v":1}'
+    b'%b,"seq":%d%b%b","v":1}'
 )
 _HOLES: Final = re.compile(rb"(?:[^%]|%[bd%])*")
 _FORMS_KEPT: Final = 1000
@@ -78,27 +76,60 @@ class Told:
 
     :ivar key: the key id of all its records. :ivar parts: the turn, as this module says. :ivar op: the operation's id.
     :ivar chunk: the chunk's body. :ivar lines: the events, canonical JSON; ``ids``: theirs; ``said``: their own parts.
+    :ivar said_time: when, as its events say it: RFC 3339. ``decided``: what the request says of ``decision``, as it
+        stands there; empty for an answer. ``form``, ``fields``: what the last event's own part is made of.
     :ivar jseq: the chunk's number. ``segment``, ``offset`` and ``time``: where its block is, and of when (Unix ns); a
         journal's reader knows.
     """
 
     __slots__ = (
-        "chunk", "envelope", "ids", "jseq", "key", "lines", "offset", "op", "parts", "said", "segment", "time",
+        "chunk", "decided", "envelope", "fields", "form", "ids", "jseq", "key", "lines", "offset", "op", "parts",
+        "said", "said_time", "segment", "time",
     )  # fmt: skip
 
     def __init__(self, key: int, envelope: Envelope, parts: Turn, chunk: bytes) -> None:
         self.key, self.envelope, self.parts, self.chunk = key, envelope, parts, chunk
         self.jseq = self.segment = self.offset = self.time = 0
+        self.ids: tuple[bytes, ...]
+        self.lines: tuple[bytes, ...]
+        self.said: tuple[bytes, ...]
+        # All of it here: this is done for every command twice, and a call costs as much as a line's rendering.
+        head, before_event, after_id, after_mono, before_seq, after_seq, started, _ = envelope
         if parts[0] == ASK:
-            said = parts[10] % tuple(parts[11])
-            self.op, line = _request(envelope, parts, said)
-            self.ids: tuple[bytes, ...] = (self.op,)
-            self.lines: tuple[bytes, ...] = (line,)
-            self.said: tuple[bytes, ...] = (said,)
-        else:
-            said, end = parts[11] % tuple(parts[12]), parts[13] % tuple(parts[14])
-            self.op, self.ids, self.lines = _outcome(envelope, parts, said, end)
-            self.said = said, end
+            _, _, now, jseq, seq, number, prefix, second_at, second, decision, form, fields = parts
+            self.decided, self.form, self.fields = decision, form, fields
+            said = form % tuple(fields)
+            self.op = op = b"%b%012x" % (prefix, number)
+            self.said_time = time = b"%b%06dZ" % (second, (now - second_at) // 1000)
+            self.ids, self.said = (op,), (said,)
+            self.lines = (
+                _REQUESTED % (
+                    head, decision, before_event, said, op, after_id, jseq, now - started, after_mono,
+                    op, before_seq, seq, after_seq, time,
+                ),
+            )  # fmt: skip
+            return
+        (
+            _, _, now, jseq, seq, number, prefix, second_at, second, op_number, op_prefix,
+            form, fields, end_form, end_fields,
+        ) = parts  # fmt: skip
+        self.decided, self.form, self.fields = b"", end_form, end_fields
+        said, end = form % tuple(fields), end_form % tuple(end_fields)
+        self.op = op = b"%b%012x" % (op_prefix, op_number)
+        first, last = b"%b%012x" % (prefix, number), b"%b%012x" % (prefix, number + 1)
+        self.said_time = time = b"%b%06dZ" % (second, (now - second_at) // 1000)
+        self.ids, self.said = (first, last), (said, end)
+        mono = now - started
+        self.lines = (
+            _RESULT % (
+                head, before_event, said, first, after_id, jseq, mono, after_mono,
+                op, before_seq, seq, after_seq, time,
+            ),
+            _COMPLETED % (
+                head, before_event, end, last, after_id, jseq + 1, mono, after_mono,
+                op, before_seq, seq + 1, after_seq, time,
+            ),
+        )  # fmt: skip
 
     @property
     def last_jseq(self) -> int:
@@ -108,19 +139,6 @@ class Told:
     def __len__(self) -> int:
         """How many records it is."""
         return len(self.lines) + 1
-
-    @property
-    def said_time(self) -> bytes:
-        """When, as its events say it: RFC 3339."""
-        parts = self.parts
-        second_at, second = parts[7:9]
-        return b"%b%06dZ" % (second, (parts[2] - second_at) // 1000)
-
-    @property
-    def decided(self) -> bytes:
-        """What the request says of ``decision``, as it stands there; empty for an answer."""
-        found: bytes = self.parts[9] if self.parts[0] == ASK else b""
-        return found
 
     @property
     def last(self) -> tuple[bytes, int, int]:
@@ -143,36 +161,7 @@ def operation(turn: Turn) -> bytes:
 
 def request(envelope: Envelope, turn: Turn) -> bytes:
     """The ``command.requested`` of a turn towards the target, canonical JSON."""
-    return _request(envelope, turn, turn[10] % tuple(turn[11]))[1]
-
-
-def _request(envelope: Envelope, turn: Turn, said: bytes) -> tuple[bytes, bytes]:
-    _, _, now, jseq, seq, number, prefix, second_at, second, decision, _, _ = turn
-    head, before_event, after_id, after_mono, before_seq, after_seq, started, _ = envelope
-    op = b"%b%012x" % (prefix, number)
-    return op, _REQUESTED % (
-        head, decision, before_event, said, op, after_id, jseq, now - started, after_mono,
-        op, before_seq, seq, after_seq, second, (now - second_at) // 1000,
-    )  # fmt: skip
-
-
-def _outcome(
-    envelope: Envelope, turn: Turn, said: bytes, ended: bytes
-) -> tuple[bytes, tuple[bytes, bytes], tuple[bytes, bytes]]:
-    """The operation's id; the ids and the lines of ``command.result`` and ``command.completed``."""
-    _, _, now, jseq, seq, number, prefix, second_at, second, op_number, op_prefix, _, _, _, _ = turn
-    head, before_event, after_id, after_mono, before_seq, after_seq, started, _ = envelope
-    mono, micros, op = now - started, (now - second_at) // 1000, b"%b%012x" % (op_prefix, op_number)
-    first, last = b"%b%012x" % (prefix, number), b"%b%012x" % (prefix, number + 1)
-    result = _RESULT % (
-        head, before_event, said, first, after_id, jseq, mono, after_mono,
-        op, before_seq, seq, after_seq, second, micros,
-    )  # fmt: skip
-    end = _COMPLETED % (
-        head, before_event, ended, last, after_id, jseq + 1, mono, after_mono,
-        op, before_seq, seq + 1, after_seq, second, micros,
-    )  # fmt: skip
-    return op, (first, last), (result, end)
+    return Told(0, envelope, turn, b"").lines[0]
 
 
 def expanded(key: int, envelope: Envelope, turn: Turn, data: bytes, streams: Streams) -> list[Any]:
@@ -195,20 +184,21 @@ def fold(entries: Sequence[tuple[Any, ...]], envelopes: dict[int, Envelope]) -> 
     return _encode((_VERSION, tuple(envelopes.items()), entries))
 
 
-def told(payload: bytes, count: int) -> list[Told | StoredRecord]:
+def told(payload: bytes, count: int, made: type[Told] = Told) -> list[Told | StoredRecord]:
     """What is in a folded block of so many records: its turns, and the records that are none.
 
+    :param made: what a turn is made.
     :raises ValueError: it is no folded payload, or one of another number of records.
     """
-    found, records = _read(payload)
+    found, records = _read(payload, made)
     if records != count:
         raise ValueError("the folded records are not as many as the block has")
     return found
 
 
-def _read(payload: bytes) -> tuple[list[Told | StoredRecord], int]:
+def _read(payload: bytes, made: type[Told] = Told) -> tuple[list[Told | StoredRecord], int]:
     try:
-        return _told(*_decode(payload))
+        return _told(made, *_decode(payload))
     except (msgspec.DecodeError, struct.error, TypeError, KeyError, IndexError, OverflowError) as error:
         raise ValueError("the folded records can't be read") from error
 
@@ -233,13 +223,18 @@ def unfold(payload: bytes) -> bytes:
 
 
 def _told(
-    version: int, envelopes: Sequence[Any], entries: Sequence[Any]
+    made: type[Told], version: int, envelopes: Sequence[Any], entries: Sequence[Any]
 ) -> tuple[list[Told | StoredRecord], int]:
     """What there is, and how many records that are."""
     if version != _VERSION:
         raise ValueError(f"folded records of the unknown version {version}")
-    known = {key: _kept_envelope(key, envelope) for key, envelope in envelopes}
     streams = _of_thread.streams
+    known = {}
+    for key, envelope in envelopes:
+        session = envelope[7]
+        known[key] = (
+            _kept_envelope(key, envelope), envelope[6], streams[session, ASK], streams[session, 1],
+        )  # fmt: skip
     found: list[Told | StoredRecord] = []
     count = 0
     for entry in entries:
@@ -249,14 +244,20 @@ def _told(
             count += 1
             continue
         key, turn, data = entry
-        direction = turn[0]
-        for form in turn[10:11] if direction == ASK else turn[11:14:2]:
-            if form not in _checked:
-                _check(form)
-        envelope = known[key]
-        chunk = place(streams[envelope[7], direction], turn[1], turn[2] - envelope[6]) + data
-        found.append(Told(key, envelope, turn, chunk))
-        count += 2 if direction == ASK else 3
+        envelope, started, asked, answered = known[key]
+        if turn[0] == ASK:
+            if turn[10] not in _checked:
+                _check(turn[10])
+            chunk = place(asked, turn[1], turn[2] - started) + data
+            count += 2
+        else:
+            if turn[11] not in _checked:
+                _check(turn[11])
+            if turn[13] not in _checked:
+                _check(turn[13])
+            chunk = place(answered, turn[1], turn[2] - started) + data
+            count += 3
+        found.append(made(key, envelope, turn, chunk))
     return found, count
 
 

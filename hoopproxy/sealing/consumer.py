@@ -175,8 +175,8 @@ class Ledger:
         traffic = 0
         for given in entries_of(records):
             if isinstance(given, HandedTurn):
-                entries.append(given.told)
-                traffic += 1 + len(given.told.lines)
+                entries.append(given)
+                traffic += 1 + len(given.lines)
                 continue
             record = given.record
             entries.append(record)

@@ -13,9 +13,9 @@ from typing import Any, Final, NamedTuple
 from orjson import dumps, loads
 
 from hoopproxy.export.ocsf.session import Parts, parts_of
-from hoopproxy.export.operation import Operation, Record
+from hoopproxy.export.operation import Operation
 from hoopproxy.export.summary import millis
-from hoopproxy.export.turned import Turned
+from hoopproxy.export.turned import Half, Turned
 
 __all__ = ["Frame", "usual", "usual_turned"]
 
@@ -83,20 +83,14 @@ def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any] | 
 
     :param event: as above; gives ``None`` of what is never usual.
     """
-    asked_half, half, facts = command
-    asked = asked_half.first_said
-    result, end = half.said
-    text, said = asked.get("text"), loads(end)
-    size, duration = said.get("bytes"), said.get("duration")
-    if type(text) is not str or type(size) is not int or type(duration) is not int:
+    asked, half, facts = command
+    told = _told_by_form(asked, half) or _told_by_parsing(asked, half)
+    if told is None:
         return None
-    frames = _frames_of(half.like, facts)
-    rest = {name: value for name, value in asked.items() if name not in _NOT_REST}
-    try:
-        key = asked_half.decided, asked["verb"], *asked["verbs"]
-        frame = frames.get(key)
-    except (KeyError, TypeError):
-        return None
+    verbs, rest, text, size, duration = told
+    frames = _frames_of(half.envelope, facts)
+    key = asked.decided, verbs
+    frame = frames.get(key)
     if frame is None:
         frame = _frame_of_turn(command, event)
         if frame is None:
@@ -104,7 +98,8 @@ def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any] | 
         if len(frames) >= _FRAMES:
             frames.clear()
         frames[key] = frame
-    op, ended_at = half.op, half.time
+    result, end = half.said
+    op, ended_at = half.op, half.said_time
     ended = _millis(ended_at)
     id_, jseq, seq = half.last
     return _LINE % (
@@ -115,17 +110,48 @@ def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any] | 
         op,
         frame.unmapped,
         seq,
-        dumps(rest)[1:-1] + b"," if rest else b"",
+        rest,
         result,
         end,
-        dumps(text),
+        text,
         op,
         size,
         ended,
-        _millis(asked_half.time),
+        _millis(asked.said_time),
         ended,
         duration // 1_000_000,
     )
+
+
+_Told = tuple[tuple[Any, ...], bytes, bytes, int, int]
+"""``verb`` and ``verbs``; all else that was asked but the text, with a comma behind each; the text, as JSON; how many
+bytes the answer had, and how long it took (ns)."""
+
+
+def _told_by_form(asked: Half, half: Half) -> _Told | None:
+    """What the fields say in the places that are known; ``None`` if they aren't known."""
+    asking, ending = asked.asking, half.ending
+    if asking is None or ending is None:
+        return None
+    place, rest, _, verbs = asking
+    fields, ended = asked.fields, half.fields
+    size, duration = ending
+    return verbs, rest % tuple(fields[:place]), b'"%b"' % fields[place], ended[size], ended[duration]
+
+
+def _told_by_parsing(asked_half: Half, half: Half) -> _Told | None:
+    """The same from their JSON; ``None`` of what is not usual."""
+    asked, said = asked_half.first_said, loads(half.said[-1])
+    text, size, duration = asked.get("text"), said.get("bytes"), said.get("duration")
+    if type(text) is not str or type(size) is not int or type(duration) is not int:
+        return None
+    try:
+        verbs = asked["verb"], *asked["verbs"]
+        hash(verbs)
+    except (KeyError, TypeError):
+        return None
+    rest = {name: value for name, value in asked.items() if name not in _NOT_REST}
+    return verbs, dumps(rest)[1:-1] + b"," if rest else b"", dumps(text), size, duration
 
 
 def _frame_of_turn(command: Turned, event: Callable[[Operation], dict[str, Any] | None]) -> Frame | None:
@@ -146,18 +172,18 @@ def _millis(time: bytes) -> int:
 
 _NOT_REST: Final = frozenset({"text", "verb"})
 _SESSIONS: Final = 2_048
-_turned: dict[int, tuple[Record, Mapping[str, str], dict[Any, Frame]]] = {}
+_turned: dict[int, tuple[object, Mapping[str, str], dict[Any, Frame]]] = {}
 
 
-def _frames_of(like: Record, facts: Mapping[str, str]) -> dict[Any, Frame]:
+def _frames_of(envelope: object, facts: Mapping[str, str]) -> dict[Any, Frame]:
     """The frames of a session; told by the very objects, which are held here so that no other can be taken for them."""
-    kept = _turned.get(id(like))
-    if kept is not None and kept[0] is like and kept[1] is facts:
+    kept = _turned.get(id(envelope))
+    if kept is not None and kept[0] is envelope and kept[1] is facts:
         return kept[2]
     if len(_turned) >= _SESSIONS:
         _turned.clear()
     frames: dict[Any, Frame] = {}
-    _turned[id(like)] = like, facts, frames
+    _turned[id(envelope)] = envelope, facts, frames
     return frames
 
 

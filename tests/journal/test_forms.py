@@ -1,0 +1,95 @@
+"""What is known of a form is what parsing each event that has it would say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hoopproxy.events import canonical
+from hoopproxy.journal.forms import asking, ending
+
+QUERY = b'{"range":[%d,%d],"text":"%b%b'
+END = b'","verb":"SELECT","verbs":["SELECT","INSERT"]}'
+COMPLETED = b'{"bytes":%d,"duration":%d,"results":1,"rows":%d}'
+FRAGMENTS = st.sampled_from(
+    [
+        b"%d", b"%b", b'"%b"', b"[%d,%d]", b'"text":', b'"verb":', b'"verbs":', b'"range":', b'"bytes":',
+        b'"duration":', b'"SELECT"', b'["SELECT"]', b",", b"{", b"}", b'"', b"7000000000000000",
+        b"7000000000000001", b"1", b"-", b"{}",
+    ]
+)  # fmt: skip
+VALUES = st.integers(-5, 2**53) | st.sampled_from([b"SELECT 1", b'"', b"a", b'","verb":"x","verbs":[]}', END])
+TEXTS = st.text(max_size=40) | st.sampled_from(["SELECT 1", "7000000000000000", "%d %b %%", 'a "b"', "\x7f"])
+
+
+def check(form: bytes, fields: tuple[Any, ...]) -> bool:
+    """Whether anything is known; if so, that it is true."""
+    known = asking(form, fields)
+    if known is None:
+        return False
+    said = orjson.loads(form % fields)
+    text, verb = said.pop("text"), said.pop("verb")
+    assert fields[known.text].decode() == text
+    assert canonical(text) == b'"%b"' % fields[known.text]
+    assert known.rest % fields[: known.text] == orjson.dumps(said)[1:-1] + b","
+    assert known.verbs == (verb, *said["verbs"])
+    assert known.others["verb"] == verb
+    return True
+
+
+@given(TEXTS, st.integers(0, 2**53))
+def test_a_plain_text_is_known_by_its_field(text: str, start: int) -> None:
+    """Any other is parsed: in JSON it isn't what it is."""
+    plain = text.isascii() and text.isprintable() and not {'"', "\\"} & set(text)
+    assert check(QUERY, (start, start + 9, canonical(text)[1:-1], END)) == plain
+
+
+@given(st.lists(FRAGMENTS, max_size=12), st.lists(VALUES, max_size=6))
+def test_of_an_odd_form_nothing_false_is_known(pieces: list[bytes], fields: list[Any]) -> None:
+    """A form comes out of a file."""
+    form = b"{" + b"".join(pieces) + b"}"
+    holes = form.count(b"%")
+    try:
+        said = orjson.loads(form % tuple(fields[:holes]))
+    except (TypeError, ValueError):
+        said = {}
+    check(form, tuple(fields[:holes])) if said else asking(form, fields)
+    found = ending(form)
+    if found is not None and said:
+        assert (said["bytes"], said["duration"]) == (fields[found.size], fields[found.duration])
+
+
+@pytest.mark.parametrize(
+    ("form", "fields"),
+    [
+        (b'{"a":7000000000000000,"range":[%d,%d],"text":"%b%b', (1, 2, b"x", END)),
+        (b'{"range":[%d,%d],"text":"a%b%b', (1, 2, b"x", END)),
+        (b'{"a":"7000000000000000","b":%d,"text":"%b%b', (1, b"x", END)),
+        (b'{"verbs":["%d"],"a":[%d],"text":"%b%b', (1, 2, b"x", b'","verb":"SELECT"}')),
+        (b'{"text":"%b%b', (b"x", b'","verb":"SELECT","verbs":"SELECT"}')),
+        (b'{"text":"%b%b', (b"x", b'","verb":["SELECT"],"verbs":["SELECT"]}')),
+        (b'{"range":[%d,%d],"text":"%b', (1, 2, b'x","verb":"SELECT","verbs":["SELECT"]}')),
+        (b"{}", ()),
+    ],
+)
+def test_what_could_be_mistaken_is_not_known(form: bytes, fields: tuple[Any, ...]) -> None:
+    """A number like the specimen's, a text with a beginning of its own, other types."""
+    assert asking(form, fields) is None or check(form, fields)
+
+
+def test_the_counts_of_an_end_are_known_by_their_fields() -> None:
+    """In whichever order; of others nothing is known."""
+    assert ending(COMPLETED) == (0, 1)
+    assert ending(b'{"rows":%d,"duration":%d,"bytes":%d}') == (2, 1)
+    for form in (
+        b'{"bytes":%d}',
+        b'{"bytes":1%d,"duration":%d}',
+        b'{"bytes":"%b","duration":%d}',
+        b"[%d]",
+        b"%d",
+    ):
+        assert ending(form) is None
