@@ -211,6 +211,10 @@ class IRelay(Interface):
     def to_server(data: bytes) -> None:
         """Write bytes to the target."""
 
+    def entrust(data: bytes) -> Any:
+        """Lend another thread the way to the target for one piece of bytes, in place of a :meth:`to_server`: a
+        :class:`~hoopproxy.gateway.errand.Errand`, or ``None`` where that can't be done."""
+
     def pause(leg: str, why: str) -> None:
         """Stop reading from ``"client"`` or ``"target"`` for a named reason."""
 
@@ -322,6 +326,12 @@ class IJournal(Interface):
 
     def commit_soon() -> None:
         """Ask for it within the batch time."""
+
+    carries: bool = Attribute("Whether :meth:`carry` is worth asking for just now.")
+
+    def carry(jseq: int, errand: Callable[[], None]) -> None:
+        """Call ``errand()`` as soon as ``durable >= jseq``, *on another thread* if that is quicker, or never: only a
+        :class:`~hoopproxy.gateway.errand.Errand`'s may be given. To be said before its commit is asked for."""
 
     def when_durable(jseq: int, callback: Callable[[], None]) -> None:
         """Call ``callback()`` once ``durable >= jseq``; at once if it is already."""

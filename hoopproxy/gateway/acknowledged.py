@@ -54,6 +54,12 @@ class AcknowledgedJournal:
             return 0
         return self._append_turn(count, key_id, size, envelope, turn, data, now)
 
+    carries = False
+    """The journal's writer doesn't know what the sinks have."""
+
+    def carry(self, jseq: int, errand: Callable[[], None]) -> None:
+        """Never: who waits is called back."""
+
     @property
     def next_jseq(self) -> int:
         """The journal's."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from twisted.internet.interfaces import IAddress, IPullProducer, IPushProducer, IReactorTime
 
+from hoopproxy.gateway.errand import Errand
 from hoopproxy.gateway.tls import ClientTLS, ServerTLS, TLSFacts, TLSFailed
 
 __all__ = ["Outcome", "Transport"]
@@ -51,6 +52,12 @@ class Transport(Protocol):
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """Like one ``write`` of all of it."""
+
+    def entrust(self, data: bytes) -> Errand | None:
+        """Have another thread send ``data``, in place of a :meth:`write`, if that can be done; ``None``: it can't.
+
+        What is written before the errand is settled, and whatever ends the connection, settles it first.
+        """
 
     def write_lent(self, view: memoryview) -> None:
         """As :meth:`write`, of bytes that are the caller's again once this returns: what must wait is copied."""

@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from hoopproxy.errors import ProtocolViolation
 from hoopproxy.gateway.connection import Transport
+from hoopproxy.gateway.errand import Errand
 from hoopproxy.gateway.faults import INTERNAL, described
 from hoopproxy.gateway.inside import Channel
 from hoopproxy.interfaces import ILayers, IRelay
@@ -340,6 +341,10 @@ class Relay:
 
     def _nowhere(self, data: bytes) -> None:
         raise RuntimeError("there is no connection to write to")
+
+    def entrust(self, data: bytes) -> Errand | None:
+        """Lend another thread the way to the target for ``data``; ``None``: write it when it is time."""
+        return self.transport("target").entrust(data)
 
     def pause(self, leg: str, why: str) -> None:
         """Stop reading from a leg for one more reason."""

@@ -31,6 +31,7 @@ from twisted.python.failure import Failure
 
 from hoopproxy.gateway.clear import Clear
 from hoopproxy.gateway.ending import LINGER_BYTES, Ending
+from hoopproxy.gateway.errand import Errand
 from hoopproxy.gateway.lending import LENT_BYTES, Lending
 from hoopproxy.gateway.secure import Securing
 from hoopproxy.gateway.tls_stream import MAX_FEED
@@ -76,7 +77,8 @@ class EagerConnection(Clear, Ending, Securing, Lending, tcp.Connection):
     # With TLS: the plaintext bytes to count as sent when the queue's piece of the same place has gone.
     _credits: deque[int] | None = None
     _queued = 0
-    # Whether a write is a send and nothing else: writable, in plaintext, nothing queued, nobody to be asked for more.
+    # Whether a write is a send and nothing else: writable, in plaintext, nothing queued, nobody to be asked for more,
+    # nothing entrusted to another thread.
     _plain = False
 
     @property
@@ -108,6 +110,7 @@ class EagerConnection(Clear, Ending, Securing, Lending, tcp.Connection):
                 return
         if not isinstance(data, bytes):
             raise TypeError("data must be bytes")
+        self._recall()
         if not data or not self._writable:
             self.unsent += len(data)
             return
@@ -115,6 +118,30 @@ class EagerConnection(Clear, Ending, Securing, Lending, tcp.Connection):
             self._write_secure(data)
         else:
             self._push(data, len(data))
+
+    def entrust(self, data: bytes) -> Errand | None:
+        if not self._plain or data.__class__ is not bytes:
+            return None
+        self._plain = False
+        errand = self._errand = Errand(self._send, data, self._returned)
+        return errand
+
+    def _returned(self, data: bytes, gone: int) -> None:
+        """Nobody else uses the socket any more."""
+        self._errand = None
+        size = len(data)
+        if not self._writable:
+            if gone >= 0:
+                self.sent += gone
+                self.unsent += size - gone
+            return
+        self._plain = self._usual_producer
+        if gone == size:
+            self.sent += size
+        elif gone > 0:
+            self._push_rest(memoryview(data)[gone:], gone, size)
+        elif gone == 0:
+            self._push(data, size)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         self.write(b"".join(iovec))
@@ -348,12 +375,14 @@ class EagerConnection(Clear, Ending, Securing, Lending, tcp.Connection):
     # Closing: see Ending for the orderly ways
 
     def abortConnection(self) -> None:
+        self._recall()
         self._writable = self._plain = False
         super().abortConnection()
 
     def connectionLost(self, reason: Failure) -> None:
         if not hasattr(self, "socket"):
             return
+        self._recall()
         self._writable = self._plain = False
         if self._queue is not None:
             self.unsent += self._queued if self._credits is None else sum(self._credits)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import accumulate
+from collections.abc import Iterator, Set
+from itertools import accumulate, compress
 from typing import Any, Final
 
 from hoopproxy.journal.chunks import Streams
 from hoopproxy.journal.turns import RECORDS, Envelope, Turn, expanded
 
-__all__ = ["TURN", "WIDTH", "Batch", "Folded", "Run"]
+__all__ = ["TURN", "WIDTH", "Batch", "Books", "Folded", "Run"]
 
 #: A record is that many entries of a flat list: ``kind | flags << 8``, key id, the body's length, the id that
 #: an event opens or closes (or ``None``), and the body in two pieces of which the second may be empty.
@@ -73,49 +73,35 @@ class Folded:
 class Batch:
     """Consecutive records, some of which may still be folded into turns.
 
-    ``size`` is about the sum of their lengths: what they were counted for while they waited. ``codes``, ``keys``,
-    ``notes`` and ``heads`` are the columns of those that are no turns; ``turns`` is, of each key that has any, the
-    last one with its envelope.
+    ``size`` is about the sum of their lengths: what they were counted for while they waited. :meth:`books` has what
+    nobody waits for.
     """
 
-    __slots__ = ("_flat", "_folded", "codes", "count", "heads", "keys", "notes", "size", "turns")
+    __slots__ = ("_flat", "_folded", "count", "size", "talking")
 
     def __init__(self, flat: list[Any]) -> None:
         self._flat = flat
         codes = flat[0::WIDTH]
         self.size = sum(flat[2::WIDTH])
-        self.turns: dict[int, tuple[Envelope, Turn]] = {}
         self.count = len(codes)
         self._folded: Folded | None = None
-        plain = flat
+        self.talking: Set[int] = frozenset()
+        """The key ids of its turns."""
         turns = codes.count(TURN)
         if turns == self.count:  # by far the most, and so not one by one
-            heads = flat[4::WIDTH]
-            self.turns = dict(zip(flat[1::WIDTH], zip(flat[3::WIDTH], heads, strict=True), strict=True))
-            self._folded = folded = Folded.of_turns(flat, heads)
-            self.count = folded.count
-            plain = []
+            self._folded = folded = Folded.of_turns(flat, flat[4::WIDTH])
+            self.count, self.talking = folded.count, folded.keys
         elif turns:
-            plain = []
-            for at, code in enumerate(codes):
-                at *= WIDTH
-                if code == TURN:
-                    turn = flat[at + 4]
-                    self.turns[flat[at + 1]] = flat[at + 3], turn
-                    self.count += RECORDS[turn[0]] - 1
-                else:
-                    plain += flat[at : at + WIDTH]
-        self.codes: list[int] = plain[0::WIDTH]
-        self.keys: list[int] = plain[1::WIDTH]
-        self.notes: list[bytes | None] = plain[3::WIDTH]
-        self.heads: list[bytes] = plain[4::WIDTH]
+            self.talking = {key for key, code in zip(flat[1::WIDTH], codes, strict=True) if code == TURN}
+            heads = compress(flat[4::WIDTH], map(TURN.__eq__, codes))
+            self.count += sum([RECORDS[turn[0]] - 1 for turn in heads])
 
     def __len__(self) -> int:
         return self.count
 
     def unfolded(self) -> Batch:
         """The same with each turn as the records that it is; this very object if there is none."""
-        if not self.turns:
+        if not self.talking:
             return self
         found: list[Any] = []
         streams = Streams()
@@ -123,6 +109,10 @@ class Batch:
             code, key, _, note, head, tail = entry = self._flat[at : at + WIDTH]
             found += expanded(key, note, head, tail, streams) if code == TURN else entry
         return Batch(found)
+
+    def books(self) -> Books:
+        """What is to be looked through once it is durable."""
+        return Books(self._flat, all_turns=self._folded is not None)
 
     def runs(self, limit: int) -> Iterator[Run | Folded]:
         """Consecutive runs of about ``limit`` bytes, folded where there are turns; a record over that is a run of
@@ -133,6 +123,35 @@ class Batch:
             return
         for start, stop in cuts(lengths, limit, _MANY_RECORDS):
             yield _run(flat[start * WIDTH : stop * WIDTH])
+
+
+class Books:
+    """A batch for whoever keeps track of what is open.
+
+    ``codes``, ``keys``, ``notes`` and ``heads`` are the columns of those that are no turns; ``turns`` is, of each key
+    that has any, the last one with its envelope.
+    """
+
+    __slots__ = ("codes", "heads", "keys", "notes", "turns")
+
+    def __init__(self, flat: list[Any], all_turns: bool) -> None:
+        plain = flat
+        self.turns: dict[int, tuple[Envelope, Turn]] = {}
+        if all_turns:
+            turns = zip(flat[3::WIDTH], flat[4::WIDTH], strict=True)
+            self.turns = dict(zip(flat[1::WIDTH], turns, strict=True))
+            plain = []
+        elif TURN in flat[0::WIDTH]:
+            plain = []
+            for at in range(0, len(flat), WIDTH):
+                if flat[at] == TURN:
+                    self.turns[flat[at + 1]] = flat[at + 3], flat[at + 4]
+                else:
+                    plain += flat[at : at + WIDTH]
+        self.codes: list[int] = plain[0::WIDTH]
+        self.keys: list[int] = plain[1::WIDTH]
+        self.notes: list[bytes | None] = plain[3::WIDTH]
+        self.heads: list[bytes] = plain[4::WIDTH]
 
 
 def _run(flat: list[Any]) -> Run | Folded:

@@ -11,7 +11,7 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Final
 
 from hoopproxy.journal.batch import WIDTH, Batch, Folded, cuts
@@ -73,7 +73,9 @@ class Committer:
         """Others go on while this works: a commit may wait for more of them, and what can be put off is."""
         self.on_batch: Callable[[int], object] | None = None
         """Told of the bytes of each batch before it is written, on this thread."""
-        self._last: set[int] = set()  # key ids of the last commit's turns
+        self.carry: Callable[[int], None] | None = None
+        """Told of what is durable before anybody else, on this thread. It must not raise."""
+        self._last: Set[int] = frozenset()  # key ids of the last commit's turns
         # How many can be waited for, and how often in a row they came.
         self._came, self._times = _EVERYBODY, 0
         self._news = False  # something that the reactor's thread was not told of
@@ -173,7 +175,7 @@ class Committer:
             self._times += 1
             if self._times >= _HOPEFUL:
                 self._came, self._times = inbox.enough + 1, 0
-        before, self._last = self._last, set(batch.turns)
+        before, self._last = self._last, batch.talking
         enough = min(len(before | self._last), self._came)
         inbox.enough = enough if enough >= _CROWD else 0
 
@@ -353,11 +355,14 @@ class Committer:
     def _settle(self, batch: Batch, last: int, facts: CommitFacts, segment: SegmentWriter) -> None:
         """The batch is durable: tell at once, and do afterwards what can be done while others go on.
 
-        Readers are told first: whoever learns that a record is durable may look for it. What only keeps the books is
-        left for later where others wait for this thread: what was told goes on when it lets go of the interpreter.
+        What waited for nothing else goes on first. Then readers are told: whoever learns that a record is durable may
+        look for it. What only keeps the books is left for later where others wait for this thread: what was told goes
+        on when it lets go of the interpreter.
         """
         self._batch, self._fresh, self._is_broken = None, False, False
         self.durable_bytes += batch.size
+        if self.carry is not None:
+            self.carry(last)
         self._store_mark(last, segment)
         self.facts.append(facts)
         self.durable = last  # other threads look at it at any time, so it comes after the mark
@@ -389,7 +394,7 @@ class Committer:
         """Look through what was made durable since the last time: what is open now, the segment's digest."""
         behind, self._behind, self._bytes_behind = self._behind, [], 0
         for batch in behind:
-            self._state.apply(batch)
+            self._state.apply(batch.books())
         lost = self._inbox.lost
         while lost and lost[0][0] <= self.durable:
             _, key, note = lost.popleft()

@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 
 from hoopproxy.events import CLOSING, OPENING
-from hoopproxy.journal.batch import Batch
+from hoopproxy.journal.batch import Books
 from hoopproxy.journal.format import OPENS, Kind
 from hoopproxy.journal.starts import Starts
 from hoopproxy.journal.turns import ASK, RECORDS, Envelope, Turn, operation, request
@@ -84,18 +84,18 @@ class OpenState:
     def __bool__(self) -> bool:
         return bool(self._sessions or self._commands or self._asked)
 
-    def apply(self, batch: Batch) -> None:
+    def apply(self, books: Books) -> None:
         """Take a batch of records by what was said with them. Only what outlives the batch costs more than
         a moment, and nothing is parsed."""
         commands, sessions, last = self._commands, self._sessions, self._last
-        for key, (envelope, turn) in batch.turns.items():
+        for key, (envelope, turn) in books.turns.items():
             if turn[0] == ASK:
                 self._asked[key] = envelope, turn
             else:
                 self._asked.pop(key, None)
-        notes = batch.notes
+        notes = books.notes
         for note, code, key, body in compress(
-            zip(notes, batch.codes, batch.keys, batch.heads, strict=True), notes
+            zip(notes, books.codes, books.keys, books.heads, strict=True), notes
         ):
             if note is None:
                 continue
@@ -106,11 +106,11 @@ class OpenState:
             else:
                 commands[note] = key, body if len(body) <= _KEPT_BODY else _slim(body)
         if sessions:
-            events = map(_EVENTS.__contains__, batch.codes)
-            latest = dict(compress(zip(batch.keys, batch.heads, strict=True), events))
+            events = map(_EVENTS.__contains__, books.codes)
+            latest = dict(compress(zip(books.keys, books.heads, strict=True), events))
             for key in latest.keys() & sessions.keys():
                 last[key] = _seq(latest[key])
-            for key, (_, turn) in batch.turns.items():
+            for key, (_, turn) in books.turns.items():
                 if key in sessions:
                     last[key] = max(last[key], turn[4] + RECORDS[turn[0]] - 2)
 

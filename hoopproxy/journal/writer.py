@@ -9,10 +9,12 @@ reactor's thread wakes to send.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -102,6 +104,7 @@ class Journal:
         self._room = min(_KICK_BYTES, self.options.max_lag_bytes, self.options.queue_limit)
         self._attention = -1  # appended bytes from which on an append needs more than queueing
         self._waiters = Waiters()
+        self._errands: deque[tuple[int, Callable[[], None]]] = deque()
         self._gap: Gap | None = None
         self._batch_timer: Timer | None = None
         self._takes_before = 0  # what the timer was armed for
@@ -146,7 +149,7 @@ class Journal:
         self._next_key = committer.next_key
         self._refusals.judge(committer.refusal, committer.session_refusal, 0)
         if self._threaded:
-            committer.is_shared, committer.on_batch = True, self._on_batch
+            committer.is_shared, committer.on_batch, committer.carry = True, self._on_batch, self._carry
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
         if recovered.lost is not None:
@@ -516,6 +519,26 @@ class Journal:
         if inbox.takes == self._takes_before and not inbox.want:
             inbox.enough = 0  # nobody else asked: whoever is at work doesn't wait for the disk, so none will
         self.commit_now()
+
+    @property
+    def carries(self) -> bool:
+        """Whether :meth:`carry` pays: where many sessions are at work, two threads would be in each other's way."""
+        return self._threaded and not self._inbox.enough
+
+    def carry(self, jseq: int, errand: Callable[[], None]) -> None:
+        """Have it called on the writer's thread as soon as ``durable >= jseq``, and before anybody is told on this one.
+
+        It must not raise. Its commit must not have been asked for yet.
+        """
+        self._errands.append((jseq, errand))
+
+    def _carry(self, durable: int) -> None:
+        errands = self._errands
+        while errands and errands[0][0] <= durable:
+            with contextlib.suppress(
+                Exception
+            ):  # whoever waits on the reactor's thread finds it undone, and does it
+                errands.popleft()[1]()
 
     def when_durable(self, jseq: int, callback: Callable[[], None]) -> None:
         """Call back once ``durable >= jseq``, in the order of ``jseq``; at once if it is already.

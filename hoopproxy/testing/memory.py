@@ -209,6 +209,11 @@ class MemoryJournal:
     def commit_soon(self) -> None:
         """Nothing is urgent in memory."""
 
+    carries: bool = False
+
+    def carry(self, jseq: int, errand: Callable[[], None]) -> None:
+        """There is no other thread: who waits is called back."""
+
     def when_durable(self, jseq: int, callback: Callable[[], None]) -> None:
         """Call back at the :meth:`sync` that makes it so."""
         if self.durable >= jseq:
@@ -216,9 +221,11 @@ class MemoryJournal:
         else:
             self._waiting.append((jseq, callback))
 
-    def sync(self) -> None:
-        """Everything so far is durable now."""
-        self.durable, self.unsynced_bytes = self.next_jseq - 1, 0
+    def sync(self, jseq: int | None = None) -> None:
+        """Everything so far, or up to that record, is durable now."""
+        self.durable = self.next_jseq - 1 if jseq is None else jseq
+        if self.durable == self.next_jseq - 1:
+            self.unsynced_bytes = 0
         due = [callback for jseq, callback in self._waiting if jseq <= self.durable]
         self._waiting = [entry for entry in self._waiting if entry[0] > self.durable]
         for callback in due:
@@ -287,6 +294,9 @@ class MemoryRelay:
         """Keep it."""
         self.server += data
         self.said.append(("target", data))
+
+    def entrust(self, data: bytes) -> None:
+        """There is no other thread."""
 
     def pause(self, leg: str, why: str) -> None:
         """Note the reason."""

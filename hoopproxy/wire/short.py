@@ -8,7 +8,7 @@ command wait until its record is durable.
 
 from __future__ import annotations
 
-from hoopproxy.wire.admission import Admission, DurableJournal, Relay
+from hoopproxy.wire.admission import Admission, Carried, DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.express import MOST, Express
@@ -26,7 +26,17 @@ _CLOSED, _OPEN, _ASKED = 0, 1, 2
 class Short(LastWords):
     """The part of an exchange that takes the short way where it can."""
 
-    __slots__ = ("_began", "_express", "_in", "_most", "_op_counter", "_op_prefix", "_out", "_weight")
+    __slots__ = (
+        "_began",
+        "_errand",
+        "_express",
+        "_in",
+        "_most",
+        "_op_counter",
+        "_op_prefix",
+        "_out",
+        "_weight",
+    )
 
     def __init__(
         self,
@@ -42,6 +52,7 @@ class Short(LastWords):
             client_codec, server_codec, conversation, relay=relay, recorder=recorder, journal=journal
         )
         self._express: Express | None = None
+        self._errand: Carried | None = None  # who may send what waits
         self._most = 0  # bytes of a chunk that may come this way
         self._weight = 0  # bytes of an event, about
         self._in = self._out = (
@@ -103,16 +114,24 @@ class Short(LastWords):
     def _wait(self, data: bytes, jseq: int) -> None:
         """(``strict``) The command's bytes go on when its record is durable."""
         journal = self.journal
-        journal.commit_now()
         self._wait_for = jseq
+        if journal.carries:
+            errand = self._errand = self.relay.entrust(data)
+            if errand is not None:
+                journal.carry(jseq, errand.carry)
+        journal.commit_now()
         if jseq > journal.durable:
             self._waiting = data
             journal.when_durable(jseq, self._record_is_durable)
-        else:
+        elif self._errand is None or not self._is_carried():
             self._go(Piece(data, 0))
 
     def _record_is_durable(self) -> None:
         """What waited for it goes on; if the short way was closed meanwhile, the general way has it."""
+        if self._waiting and self.journal.durable < self._wait_for:
+            return  # of a command that was carried, and answered since: what waits is the next one
+        if self._errand is not None and self._is_carried():
+            return
         data, self._waiting = self._waiting, b""
         if not data:
             self._durable()
@@ -122,9 +141,22 @@ class Short(LastWords):
             server.forwarded += size
             self.relay.to_server(data)
 
+    def _is_carried(self) -> bool:
+        """Whether another thread sent what waits, so that nothing does any more; if not, it won't."""
+        errand, self._errand = self._errand, None
+        if errand is None or not errand.settle():
+            return False
+        self._waiting = b""
+        server = self.server
+        server.out += errand.size
+        server.forwarded += errand.size
+        return True
+
     def server_received(self, data: bytes) -> None:
         """Bytes of the target, in order."""
         express, size = self._express, len(data)
+        if self._errand is not None:
+            self._is_carried()
         # An answer to what still waits for the disk is none; the general way has a queue for such targets.
         if self._short == _ASKED and size <= MOST and express is not None and not self._waiting:
             recorder = self.recorder
@@ -178,6 +210,8 @@ class Short(LastWords):
         if not self._strict:  # there, what went on was counted when it went
             server.out += size
             server.forwarded += size
+        if self._errand is not None:
+            self._is_carried()
         waiting, self._waiting = self._waiting, b""
         if waiting:
             self._held.append((self._wait_for, Piece(waiting, 0)))

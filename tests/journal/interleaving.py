@@ -117,6 +117,7 @@ class Interleaved:
     """The journal, and a reactor that does one thing after the other.
 
     :ivar heard: the numbers of the records that were waited for and came.
+    :ivar carried: the same, on the writer's thread.
     """
 
     def __init__(
@@ -157,6 +158,7 @@ class Interleaved:
         self.seqs = [0] * len(self.keys)
         self.waited: list[int] = []
         self.heard: list[int] = []
+        self.carried: list[int] = []
         self.asked: dict[int, bytes] = {}
         """What each of these records asks for."""
 
@@ -219,7 +221,12 @@ class Interleaved:
     def _wait(self, jseq: int, seq: int) -> None:
         self.asked[jseq] = b"SELECT %d" % (20 * seq)
         self.waited.append(jseq)
+        self.journal.carry(jseq, lambda: self._carry(jseq))
         self.journal.when_durable(jseq, lambda: self.heard.append(jseq))
+
+    def _carry(self, jseq: int) -> None:
+        assert threading.current_thread().name == "journal"
+        self.carried.append(jseq)
 
     def ask(self) -> None:
         if self._ask_one():

@@ -51,7 +51,7 @@ def test_told_with_the_events_or_read_from_them_the_state_is_the_same(
             note = (SESSION if session else op.encode()) if flags else None
             flat += [Kind.EVENT | flags << 8, key, len(body), note, body, b""]
             read.note(key, body)
-        told.apply(Batch(flat))
+        told.apply(Batch(flat).books())
     assert told.sessions == read.sessions
     assert told.commands == read.commands
     assert told.last_seqs == read.last_seqs
@@ -65,7 +65,7 @@ def test_a_huge_statement_is_not_kept_whole() -> None:
     """As when it is read: sixteen MiB for each open command would be too much."""
     state = OpenState()
     body = event("command.requested", op="o1", sql="x" * 100_000)
-    state.apply(Batch([Kind.EVENT | OPENS << 8, 1, len(body), b"o1", body, b""]))
+    state.apply(Batch([Kind.EVENT | OPENS << 8, 1, len(body), b"o1", body, b""]).books())
     assert state.commands[0]["op"] == "o1"
     assert len(state.encode()) < 1000
 

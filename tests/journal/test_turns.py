@@ -123,8 +123,8 @@ def test_folded_and_unfolded_batches_say_the_same(steps: list[str]) -> None:
         if isinstance(run, Folded):
             assert unfold(fold(run.entries, run.envelopes)) == raw
             assert len(run) == len(expected)
-        folded_state.apply(batch)
-        unfolded_state.apply(plain)
+        folded_state.apply(batch.books())
+        unfolded_state.apply(plain.books())
     assert sorted(each["op"] for each in folded_state.commands) == sorted(
         each["op"] for each in unfolded_state.commands
     )

@@ -628,3 +628,78 @@ def test_while_held_commands_are_refused_and_records_are_taken() -> None:
     journal.hold(None)
     assert journal.refusal is None
     assert journal.refusal_for_new_sessions is None
+
+
+def carried(files: MemoryFiles, **more: Any) -> tuple[Journal, list[str]]:
+    """A journal with a thread, and what happened in its order."""
+    log: list[str] = []
+    real = files.fdatasync
+
+    def fdatasync(handle: int) -> None:
+        real(handle)
+        log.append("synced")
+
+    files.fdatasync = fdatasync  # type: ignore[method-assign]
+    journal = Journal(
+        Folder.acquire(STATE, files), options=SMALL, call_from_thread=lambda function: None, **more
+    )
+    journal.start()
+    return journal, log
+
+
+def test_an_errand_is_carried_by_the_writer_once_its_record_is_durable() -> None:
+    """After the sync, before the reactor's thread hears of it, and never for a record of a later commit."""
+    files = MemoryFiles()
+    journal, log = carried(files)
+    assert journal.carries
+    done = threading.Event()
+
+    def carry() -> None:
+        log.append(threading.current_thread().name)
+        done.set()
+
+    jseq = journal.append_event(b"x")
+    journal.carry(jseq, carry)
+    journal.carry(jseq + 1, lambda: log.append("early"))
+    journal.commit_now()
+    assert done.wait(10)
+    assert journal.durable < jseq
+    journal.stop()
+    assert journal.ended(10)
+    assert log[:2] == ["synced", "journal"]
+    assert "early" not in log
+
+
+def test_a_disk_that_refuses_carries_nothing() -> None:
+    """And an errand that breaks is its own affair."""
+    files = MemoryFiles()
+    journal, log = carried(files)
+    files.fail = lambda operation, name: errno.EIO if operation == "fdatasync" else None
+    refused = threading.Event()
+    committer = journal._committer
+    assert committer is not None
+    journal.carry(journal.append_event(b"x"), lambda: log.append("carried"))
+    committer._notify = refused.set
+    journal.commit_now()
+    assert refused.wait(10)
+    assert log == []
+    files.fail = lambda operation, name: None
+    done = threading.Event()
+    jseq = journal.append_event(b"y")
+    journal.carry(jseq, lambda: [][1])
+    journal.carry(jseq, done.set)
+    journal.commit_now()
+    assert done.wait(10)
+    assert log[:2] == ["synced", "carried"]
+    journal.stop()
+    assert journal.ended(10)
+
+
+def test_in_a_crowd_nothing_is_carried() -> None:
+    """Two threads that send would hand the interpreter to and fro."""
+    journal, _ = carried(MemoryFiles())
+    journal._inbox.enough = 4
+    assert not journal.carries
+    journal.stop()
+    assert journal.ended(10)
+    assert not opened(MemoryFiles()).carries

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from itertools import cycle
 from typing import Any
 
 import attrs
@@ -10,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hoopproxy.errors import JournalRefused
+from hoopproxy.gateway.errand import Errand
 from hoopproxy.protocols.postgres import reading
 from hoopproxy.testing import Player
 from hoopproxy.wire.express import MOST
@@ -218,6 +222,124 @@ def test_a_journal_that_takes_no_turn_refuses_in_the_general_words() -> None:
         player.end()
     assert short.journal.turns == 0
     assert trail(short) == trail(general)
+
+
+class Carrier:
+    """A writer's thread that sends what it was entrusted with when the test says so, a while before anybody hears that
+    the record is durable."""
+
+    def __init__(self, player: Player) -> None:
+        self._player = player
+        self._errands: list[tuple[int, Callable[[], None]]] = []
+        self.carried = 0
+        player.journal.carries = True
+        player.journal.carry = lambda jseq, errand: self._errands.append((jseq, errand))  # type: ignore[method-assign]
+        player.relay.entrust = self.entrust  # type: ignore[method-assign, assignment]
+
+    def entrust(self, data: bytes) -> Errand:
+        return Errand(self.send, data, self.returned)
+
+    def send(self, data: bytes) -> int:
+        self._player.relay.to_server(data)
+        self.carried += 1
+        return len(data)
+
+    def returned(self, data: bytes, gone: int) -> None:
+        assert gone in (-1, len(data))
+
+    def carry(self, durable: int) -> None:
+        due = [errand for jseq, errand in self._errands if jseq <= durable]
+        self._errands = [each for each in self._errands if each[0] > durable]
+        for errand in due:
+            errand()
+
+
+def test_a_command_that_another_thread_sent_is_answered_before_its_record_is_known_to_be_durable() -> None:
+    """(strict) The reactor hears of it late; by then the next command may be waiting for a record of its own, and must
+    not go on for the last one's."""
+    player = warm()
+    player.journal.at_once = False
+    carrier = Carrier(player)
+    first, second = query(SELECT + "7"), query(SELECT + "8")
+    before = len(player.relay.server)
+    player.client(first)
+    assert len(player.relay.server) == before
+    heard = player.journal.next_jseq - 1  # what the writer has made durable, and says later
+    carrier.carry(heard)
+    assert bytes(player.relay.server[before:]) == first
+    player.target(ANSWER)
+    player.client(second)
+    assert player.journal.turns == 3
+    player.journal.sync(heard)
+    assert bytes(player.relay.server[before:]) == first
+    carrier.carry(heard)
+    assert bytes(player.relay.server[before:]) == first
+    player.journal.sync()
+    carrier.carry(player.journal.durable)
+    assert bytes(player.relay.server[before:]) == first + second
+    player.target(ANSWER)
+    end = player.end()
+    assert end is not None
+    assert end["event"]["balanced"]
+    assert carrier.carried == 1
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_a_journal_that_refuses_finds_a_command_gone_or_stops_it(carried: bool) -> None:
+    """What was carried happened, and its record is durable; what wasn't never will, whoever comes late."""
+    player = warm()
+    player.journal.at_once = False
+    carrier = Carrier(player)
+    before = len(player.relay.server)
+    player.client(query(SELECT + "7"))
+    if carried:
+        carrier.carry(player.journal.next_jseq)
+    player.exchange.journal_refuses(JournalRefused("io", "the journal can't be written"))
+    carrier.carry(player.journal.next_jseq)
+    sent = bytes(player.relay.server[before:])
+    assert sent.startswith(query(SELECT + "7")) is carried
+    player.end()
+    (end,) = player.journal.of("session.end")
+    assert end["event"]["balanced"]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    conversation=conversations,
+    steps=st.lists(st.sampled_from([0, 0, 1, 2, 3, 40, 4000]), max_size=30),
+    carries=st.lists(st.booleans(), min_size=1, max_size=30),
+)
+def test_who_sends_a_command_makes_no_difference(
+    conversation: list[bytes], steps: list[int], carries: list[bool]
+) -> None:
+    """(strict) Carried long before the reactor hears of it, just then, or not at all: the very same trail."""
+    trails = []
+    for by_kind in (MOST, 0):
+        through, _ = joined(at_once=False, by_kind=by_kind)
+        journal = through.player.journal
+        carrier, turns = Carrier(through.player), cycle(carries)
+        sync, say = journal.sync, through.say
+
+        def synced(carrier: Carrier = carrier, sync: Any = sync, journal: Any = journal) -> None:
+            carrier.carry(journal.next_jseq - 1)
+            sync()
+
+        def said(
+            data: bytes,
+            carrier: Carrier = carrier,
+            say: Any = say,
+            journal: Any = journal,
+            turns: Any = turns,
+        ) -> None:
+            say(data)
+            if next(turns):
+                carrier.carry(journal.next_jseq - 1)
+
+        journal.sync, through.say = synced, said  # type: ignore[method-assign, assignment]
+        through.run(conversation, steps)
+        through.player.end()
+        trails.append(trail(through.player))
+    assert trails[0] == trails[1]
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
