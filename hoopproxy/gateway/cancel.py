@@ -40,6 +40,8 @@ KEYS = 100_000
 """Keys that are remembered. Sessions are bounded far below; a plugin that registers more is cut off here."""
 CANCEL_SECONDS = 10.0
 """How long passing a cancel request on may take."""
+ACT_SECONDS = 2.0
+"""How long the target may take to act on one before whoever asked hears that it was passed on all the same."""
 BY_GATEWAY = "gateway"
 """Who asks, where it is no connection."""
 WRONG_KEYS_PER_MINUTE = 60
@@ -136,8 +138,15 @@ class Cancels:
 class _Delivery(Protocol):
     """A connection of its own for one cancel request."""
 
-    def __init__(self, steps: Steps, tls: ClientTLS | None, done: Callable[[Exception | None], None]) -> None:
-        self._steps, self._tls, self._done = steps, tls, done
+    def __init__(
+        self,
+        steps: Steps,
+        tls: ClientTLS | None,
+        done: Callable[[Exception | None], None],
+        clock: IReactorTime,
+    ) -> None:
+        self._steps, self._tls, self._done, self._clock = steps, tls, done, clock
+        self._acting: IDelayedCall | None = None
         self._held, self._wanted, self._over = b"", 0, False
 
     @property
@@ -154,7 +163,7 @@ class _Delivery(Protocol):
                 self._wire.write(step.data)
                 step = next(self._steps)
         except StopIteration:
-            self._end(None)
+            self._sent()
             return
         except Exception as problem:
             self._end(problem)
@@ -184,17 +193,38 @@ class _Delivery(Protocol):
             given, self._held, self._wanted = self._held[:wanted], self._held[wanted:], 0
             self._go(given)
 
+    @property
+    def is_sent(self) -> bool:
+        """Whether the target has the whole request."""
+        return self._acting is not None
+
+    def _sent(self) -> None:
+        """Wait for the target to close: it has acted then. Whoever asked would go on, and have the request hit what
+        comes next."""
+        self._steps.close()
+        self._acting = self._clock.callLater(ACT_SECONDS, self._end, None)
+
     def _end(self, problem: Exception | None) -> None:
         if not self._over:
             self._over = True
+            self._end_waiting()
             self._steps.close()
             self._wire.loseConnection()
             self._done(problem)
 
     def connectionLost(self, reason: Failure = Failure(CONNECTION_DONE)) -> None:  # noqa: B008  # Twisted's default
-        if not self._over:
-            self._over = True
+        if self._over:
+            return
+        self._over = True
+        if not self.is_sent:
             self._done(HoopproxyError("the target closed the connection before the cancel request was sent"))
+            return
+        self._end_waiting()
+        self._done(None)
+
+    def _end_waiting(self) -> None:
+        if self._acting is not None and self._acting.active():
+            self._acting.cancel()
 
 
 class _Once(Factory):
@@ -210,7 +240,8 @@ class _Once(Factory):
 def deliver(
     endpoint: IStreamClientEndpoint, steps: Steps, tls: ClientTLS | None, clock: IReactorTime
 ) -> Deferred[None]:
-    """Connect, do what the steps say, close. Fails when it didn't come so far within CANCEL_SECONDS."""
+    """Connect, do what the steps say, wait until the target has closed. Fails when it didn't come so far within
+    CANCEL_SECONDS; a target that doesn't close has ACT_SECONDS."""
     result: Deferred[None] = Deferred()
     timer: list[IDelayedCall] = []
 
@@ -224,14 +255,14 @@ def deliver(
         else:
             result.errback(Failure(problem))
 
-    delivery = _Delivery(steps, tls, done)
+    delivery = _Delivery(steps, tls, done, clock)
     try:
         connecting: Deferred[Any] = endpoint.connect(_Once(delivery, clock))
     except Exception as problem:
         return fail(Failure(problem))
 
     def late() -> None:
-        done(HoopproxyError(f"it took more than {CANCEL_SECONDS:g} seconds"))
+        done(None if delivery.is_sent else HoopproxyError(f"it took more than {CANCEL_SECONDS:g} seconds"))
         connecting.cancel()
         if delivery.transport is not None:
             cast(Transport, delivery.transport).abortConnection()

@@ -39,6 +39,10 @@ def test_a_shown_key_reaches_the_target_on_a_connection_of_its_own(reactor: Turn
     asker.say("CANCEL k1\n")
     delivery = house.reached()
     assert delivery.until(b"\n") == b"CANCEL k1\n"
+    reactor.pass_time(cancel.ACT_SECONDS - 0.1)
+    assert not asker.ended, "who asks goes on when it ends, and the target may not have acted yet"
+    assert not house.journal.of("command.cancel_completed")
+    delivery.close()
     asker.until_end()
     (event,) = house.journal.of("command.cancel_requested")
     (done,) = house.journal.of("command.cancel_completed")
@@ -49,6 +53,22 @@ def test_a_shown_key_reaches_the_target_on_a_connection_of_its_own(reactor: Turn
     assert house.figures.cancels == 1
     assert not client.ended
     assert target.read() == b"USER upstream_user upstream-env:PW\n"
+
+
+def test_a_target_that_does_not_close_has_its_request_all_the_same(reactor: Turned) -> None:
+    """Not every protocol's does; and a request that was sent did not fail."""
+    house = House(reactor)
+    _client, _target = with_key(house, "k1")
+    asker = house.client()
+    asker.say("CANCEL k1\n")
+    delivery = house.reached()
+    delivery.until(b"\n")
+    reactor.pass_time(cancel.ACT_SECONDS + 0.1)
+    asker.until_end()
+    delivery.until_end()
+    (done,) = house.journal.of("command.cancel_completed")
+    assert (done["event"], done["outcome"]) == ({"forwarded": True}, "success")
+    assert house.figures.cancels == 1
 
 
 @pytest.mark.parametrize("code", ["killed", "idle", "lifetime", "shutdown"])
@@ -67,6 +87,9 @@ def test_what_runs_at_the_target_ends_with_a_session_that_the_gateway_ends(
     delivery = house.reached()
     assert delivery.until(b"\n") == b"CANCEL k1\n"
     assert b"REFUSED " + code.encode() in client.until_end()
+    reactor.turn(3)
+    assert not settled.called
+    delivery.close()
     reactor.turn(3)
     assert settled.called
     (event,) = house.journal.of("command.cancel_requested")
