@@ -3,7 +3,8 @@
 ``lexer``       PostgreSQL's tokens, skimmed: what is boring never becomes an object
 ``literals``    what a string constant says
 ``statements``  the statements of a text and their verbs
-``heads``       the same, for what isn't short and simple
+``bodies``      the same, for what isn't short and simple
+``heads``       what one of those does, by its first words
 ``verbs``       the words by which statements are known
 ``deny``        verbs against a role's deny list
 ``kinds``       what a deny list can name

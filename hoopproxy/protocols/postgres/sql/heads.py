@@ -1,4 +1,4 @@
-"""Statements by their heads: one reading of one text, statement by statement and verb by verb.
+"""Statements by their heads, verb by verb.
 
 Where a word can be read in two ways, both are told; where nothing can be told, :data:`UNCLASSIFIED`.
 """
@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from attrs import frozen
-
 from hoopproxy.protocols.postgres.sql import lexer
-from hoopproxy.protocols.postgres.sql.lexer import Text, Unreadable, next_word, skimmer, skip
+from hoopproxy.protocols.postgres.sql.lexer import Text, next_word, skimmer, skip
 from hoopproxy.protocols.postgres.sql.verbs import (
     CHANGES,
     EXPLAINED,
@@ -23,70 +21,20 @@ from hoopproxy.protocols.postgres.sql.verbs import (
     UNCLASSIFIED,
 )
 
-__all__ = ["Reader", "Statement"]
-
-
-@frozen
-class Statement:
-    """One statement of a text.
-
-    ``verbs``: upper case, single spaces; the statement's own kind from the general to the special
-    (``DROP``, ``DROP TABLE``), then those of the statements inside it. ``start``, ``end``: bytes in the
-    text, from its first token to before its ``;``.
-    """
-
-    verbs: tuple[str, ...]
-    start: int
-    end: int
+__all__ = ["Heads"]
 
 
 _DML: Final = "select|table|insert|update|delete|merge|into|for|key|then"
+_CHANGED_BESIDE: Final = "create|grant|execute|with|update|delete|insert|merge|then|key|for"
 _BRACKETS: Final = re.compile(rb"\([\s(]*+")
-_EMPTY: Final = re.compile(rb";[\s;]*+")
-_MOST: Final = 65536
-"""Statements of one text that are told apart; the rest is unclassified. Bounds the answer's memory."""
 
 
-class Reader:
-    """One reading of one text. `pos` is where the next token may begin."""
+class Heads:
+    """A place in a text, and what the statement there does."""
 
     def __init__(self, text: Text, backslash: bool) -> None:
         self._text, self._backslash, self._pos = text, backslash, 0
         self._verbs: list[str] = []
-
-    def read(self) -> tuple[Statement, ...]:
-        """All its statements, empty ones left out. Never raises, never recurses."""
-        found: list[Statement] = []
-        while True:
-            start = self._pos
-            try:
-                start = self._pos = skip(self._text, self._pos)
-                if start >= len(self._text):
-                    return tuple(found)
-                if (empty := _EMPTY.match(self._text, start)) is not None:
-                    self._pos = empty.end()
-                    continue
-                end = self._statement()
-            except Unreadable:
-                found.append(Statement((UNCLASSIFIED,), start, len(self._text)))
-                return tuple(found)
-            found.append(Statement(tuple(dict.fromkeys(self._verbs)), start, end))
-            self._verbs = []
-            if len(found) >= _MOST:
-                return (*found, Statement((UNCLASSIFIED,), end, len(self._text)))
-
-    def _statement(self) -> int:
-        """Read one statement, all of its bodies too. Returns where its ``;`` is."""
-        self._segment()
-        if self._verbs[:1] == ["CREATE"] and "CREATE RULE" in self._verbs:
-            return self._rule()
-        if self._verbs[-1] in ("CREATE FUNCTION", "CREATE PROCEDURE") and self._atomic():
-            return self._routine()
-        return self._finish()
-
-    def _segment(self) -> None:
-        """Read a statement's head and what is of interest in the rest, up to before its ``;``."""
-        self._classify(self._first())
 
     def _classify(self, word: bytes) -> None:
         """Add the verbs of the statement that begins with `word`. Loops where statements wrap others."""
@@ -125,14 +73,6 @@ class Reader:
         if word in words:
             self._verbs.append(f"{self._verbs[-1]} {word.decode()}")
             self._pos = end
-
-    def _finish(self) -> int:
-        """Where the statement ends. What follows its ``;`` is next."""
-        for _, start, end in skimmer(backslash=self._backslash).over(self._text, self._pos):
-            self._pos = end
-            return start
-        self._pos = len(self._text)
-        return self._pos
 
     def _inner(self, words: str) -> None:
         """Add what the rest of the statement does besides its first verb: CTEs, MERGE's branches, INTO."""
@@ -187,31 +127,61 @@ class Reader:
             self._verbs.append(UNCLASSIFIED)
         if word in (b"USER", b"GROUP") and second != b"MAPPING":
             self._verbs.append(f"{verb.decode()} ROLE")
+        if verb == b"ALTER" and word == b"DEFAULT":
+            self._privileges()
         if verb == b"CREATE" and word in (b"SCHEMA", b"TABLE", b"MATERIALIZED"):
             self._elements()
 
     def _elements(self) -> None:
-        words = "create|grant|execute|with"
-        for kind, start, end in skimmer(words, backslash=self._backslash).over(self._text, self._pos):
+        """What CREATE SCHEMA makes and grants, and what the queries of CREATE TABLE AS change."""
+        words, last, last_end = "create|grant|execute|with", b"", self._pos
+        while True:
+            for kind, start, end in skimmer(words, backslash=self._backslash).over(self._text, self._pos):
+                self._pos = start
+                if kind == "punct":
+                    return
+                word = bytes(self._text[start:end]).upper()
+                before = last if skip(self._text, last_end) == start else b""
+                last, last_end, self._pos = word, end, end
+                if word == b"WITH":
+                    if self._names_queries(end):
+                        self._verbs.append("WITH")
+                        break
+                elif word == b"CREATE":
+                    self._element()
+                elif word in (b"GRANT", b"EXECUTE"):
+                    self._verbs.append(word.decode())
+                else:
+                    self._verbs += self._effect(word, before, end)
+            else:
+                self._pos = len(self._text)
+                return
+            words = _CHANGED_BESIDE
+
+    def _element(self) -> None:
+        thing, end = self._next()
+        while thing in MODIFIERS:
+            thing, end = self._peek(end)
+        self._verbs.append(f"CREATE {thing.decode()}" if thing in OBJECTS else "CREATE")
+
+    def _privileges(self) -> None:
+        """ALTER DEFAULT PRIVILEGES: whether it grants or revokes. REVOKE can also be a schema's name, or a role's."""
+        found = False
+        for kind, start, end in skimmer("grant|revoke", backslash=self._backslash).over(
+            self._text, self._pos
+        ):
             self._pos = start
             if kind == "punct":
-                return
+                break
             self._pos = end
-            word = bytes(self._text[start:end]).upper()
-            if word == b"WITH":
-                if self._names_queries(end):
-                    self._verbs.append("WITH")
-                    self._inner("update|delete|insert|merge|then|key|for")
-                    return
-                continue
-            if word != b"CREATE":
-                self._verbs.append(word.decode())
-                continue
-            thing, _ = self._next()
-            while thing in MODIFIERS:
-                thing, self._pos = self._next()
-            self._verbs.append(f"CREATE {thing.decode()}" if thing in OBJECTS else "CREATE")
-        self._pos = len(self._text)
+            word = bytes(self._text[start:end]).upper().decode()
+            if not found or self._peek(end)[0] != b"OPTION":  # GRANT OPTION is what is granted, or revoked
+                self._verbs.append(word)
+            found = True
+            if word == "GRANT":
+                break
+        if not found:
+            self._verbs.append(UNCLASSIFIED)
 
     def _names_queries(self, pos: int) -> bool:
         """Whether the WITH that ends at `pos` is a query's, not one of storage parameters, time zone or data."""
@@ -333,51 +303,3 @@ class Reader:
             if word or brackets is None:
                 return word
             self._pos = brackets.end()
-
-    def _rule(self) -> int:
-        """CREATE RULE: a ``;`` in brackets belongs to the rule."""
-        depth = 0
-        for _, start, end in skimmer(brackets="()", backslash=self._backslash).over(self._text, self._pos):
-            mark = self._text[start]
-            depth += (mark == 0x28) - (mark == 0x29)
-            self._pos = end
-            if mark == 0x3B and depth <= 0:
-                return start
-        self._pos = len(self._text)
-        return self._pos
-
-    def _atomic(self) -> bool:
-        """Step behind ``BEGIN ATOMIC`` if this routine has such a body."""
-        for kind, start, end in skimmer("begin", backslash=self._backslash).over(self._text, self._pos):
-            self._pos = start
-            if kind == "punct":
-                return False
-            self._pos = end
-            word, after = self._next()
-            if word == b"ATOMIC":
-                self._pos = after
-                return True
-        return False
-
-    def _routine(self) -> int:
-        """The statements of a SQL body, up to the END that follows a ``;``.
-
-        Their verbs count as the routine's: ``BEGIN ATOMIC`` may also be a parameter's name and type, and
-        then what we take for a body is run.
-        """
-        while True:
-            word, end = self._next()
-            if word == b"END":
-                self._pos = end
-                return self._finish()
-            if not word and end >= len(self._text):
-                return end
-            if self._text[end : end + 1] == b";":
-                self._pos = end + 1
-                continue
-            if word == b"RETURN":
-                self._verbs.append("SELECT")
-                self._pos = end
-            else:
-                self._segment()
-            self._finish()

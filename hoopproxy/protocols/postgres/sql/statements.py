@@ -4,7 +4,7 @@ This reads heads, not grammars: the server is the parser. Where two readings are
 both are told, and where none is, :data:`UNCLASSIFIED`, which every deny list matches. What a function
 does when it is called (``SELECT dblink_exec(...)``, ``DO``, ``CALL``, triggers) can't be seen in the text.
 
-Short texts of one simple statement are told by one pattern; all others by :mod:`~.heads`.
+Short texts of one simple statement are told by one pattern; all others by :mod:`~.bodies`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from hoopproxy.protocols.postgres.sql.heads import Reader, Statement
+from hoopproxy.protocols.postgres.sql.bodies import Reader, Statement
 from hoopproxy.protocols.postgres.sql.lexer import Text
 from hoopproxy.protocols.postgres.sql.verbs import PLAIN, UNCLASSIFIED
 
