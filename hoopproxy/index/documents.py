@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -9,9 +10,10 @@ import attrs
 
 from hoopproxy.index.rows import Rows
 from hoopproxy.index.screens import ScreenTexts
+from hoopproxy.index.shapes import Shape
 from hoopproxy.journal.record import Record
 
-__all__ = ["Document", "Stream", "Taken", "Window"]
+__all__ = ["Document", "Lane", "Stream", "Taken", "Window"]
 
 
 class Taken(Protocol):
@@ -37,6 +39,24 @@ class Stream:
     rows: Rows | None = None
     screens: ScreenTexts | None = None
 
+    def learn(self, event: Mapping[str, Any]) -> None:
+        """What an event says of its session."""
+        identity, target = event.get("identity"), event.get("target")
+        if isinstance(identity, Mapping):
+            self.identity = str(identity.get("id"))
+        if isinstance(target, Mapping):
+            self.target = str(target.get("name"))
+        self.protocol = str(event.get("protocol", ""))
+        if self.session is None:
+            self.session = _session(event.get("session"))
+
+
+def _session(text: object) -> bytes | None:
+    try:
+        return uuid.UUID(str(text)).bytes
+    except ValueError:
+        return None
+
 
 @attrs.define(kw_only=True)
 class Document:
@@ -59,6 +79,17 @@ class Document:
     cut: bool = False
     mark: str | None = None
     size: int = 0
+
+
+@attrs.define
+class Lane:
+    """The open documents of a session's turns, as far as there are any: of what was asked, of the results and of the
+    ends. ``shape`` is that of the last request whose words went into the first of them."""
+
+    asked: Document | None = None
+    result: Document | None = None
+    ended: Document | None = None
+    shape: Shape | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -9,14 +9,14 @@ million like statements small.
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from hoopproxy.index.documents import Document, Stream, Taken, Window
+from hoopproxy.index.documents import Document, Lane, Stream, Taken, Window
 from hoopproxy.index.rows import Rows, RowTexts
 from hoopproxy.index.saying import QUIET, names_of, said_in, said_in_body, said_of
 from hoopproxy.index.screens import KIND, MAX_BYTES, Screens
+from hoopproxy.index.shapes import MAX_EVENT_WORDS, Shapes, Texts
 from hoopproxy.index.words import words_of
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.handed import HandedTurn, entries_of
@@ -30,9 +30,6 @@ MAX_EVENTS: Final = 64
 
 MAX_WORDS: Final = 8192
 """Words of a document, so that a few long statements make documents of their own."""
-
-MAX_EVENT_WORDS: Final = 50_000
-"""Words of one event. A document with more is marked and looked into by every search."""
 
 WINDOW_RECORDS: Final = 16_384
 WINDOW_WORDS: Final = 500_000
@@ -49,15 +46,12 @@ MAX_STREAMS: Final = 20_000
 """Sessions that something is remembered of; one takes some 500 bytes."""
 
 _EVENT, _CHUNK = int(Kind.EVENT), int(Kind.CHUNK)
-_KINDS_OF: Final[tuple[tuple[tuple[bytes, bytes | None], ...], ...]] = (
-    ((b"command.requested", None),),
-    ((b"command.result", None), (b"command.completed", b"success")),
-)
-"""Kind and outcome of a turn's events, by how many there are."""
+_ASKED: Final = (b"command.requested", None)
+_RESULT: Final = (b"command.result", None)
+_ENDED: Final = (b"command.completed", b"success")
+"""Kind and outcome of a turn's events."""
 _TURNS: Final = frozenset((b"session.end", b"command.result"))
 _ALL_NAMED: Final = 4  # of a document: identity and target are among its words
-_CACHE: Final = 2000
-_CACHED: Final = 2000  # characters; longer texts seldom come twice
 
 _FACTS: Final = re.compile(
     rb',"kind":"([a-z_.]+)","mono":\d+,"node":"[^"]*"(?:,"op":"[^"]*")?(?:,"outcome":"([a-z_]+)")?'
@@ -83,9 +77,11 @@ class Gathering:
         self._early: dict[int, list[Taken]] = {}
         self._streams: dict[int, Stream] = {}
         self._open: dict[tuple[int, bytes, bytes | None], Document] = {}
+        self._lanes: dict[int, Lane] = {}  # of sessions whose chunks nobody looks into
+        self._shapes = Shapes()
         self._closed: list[Document] = []
         self._first, self._since, self._until, self._words, self._records = position, 0, 0, 0, 0
-        self._texts: dict[str, list[str]] = {}
+        self._texts = Texts()
         self._rows_held = False
         self._place = (0, 0)
 
@@ -107,17 +103,26 @@ class Gathering:
         first, last = _read(entries[0]), _read(entries[-1])
         if not self._records:
             self._first, self._since = first.jseq, first.time
+        lanes = self._lanes
         for entry in entries:
             if not isinstance(entry, HandedTurn):
                 self._records += 1
                 self._take(entry)
-            elif self._needs_chunks(entry.key):
-                for taken in entry.taken():
-                    self._records += 1
-                    self._take(taken)
+                continue
+            lane = lanes.get(entry.key)
+            if lane is None:
+                if self._needs_chunks(entry.key):
+                    for taken in entry.taken():
+                        self._records += 1
+                        self._take(taken)
+                    continue
+                lane = lanes[entry.key] = Lane()
+            if len(entry.said) == 1:
+                self._records += 2
+                self._take_asked(entry, lane)
             else:
-                self._records += 1 + len(entry.lines)
-                self._take_turn(entry)
+                self._records += 3
+                self._take_answered(entry, lane)
         self.position = (last.last_jseq if isinstance(last, Told) else last.jseq) + 1
         self._until = last.time
         self._place = last.segment, last.offset
@@ -158,27 +163,56 @@ class Gathering:
         else:
             self._unusual(taken)
 
-    def _take_turn(self, turn: HandedTurn) -> None:
-        """The same for the events of a turn, of a session that was met before and whose chunks nobody looks into."""
-        key_id, jseq, time, said = turn.key, turn.jseq, turn.time, turn.said
-        opened = self._open
-        for number, (kind, outcome) in enumerate(_KINDS_OF[len(said) - 1]):
-            jseq += 1
-            key = key_id, kind, outcome
-            document = opened.get(key)
-            if document is None:
-                document = opened[key] = self._begin(turn, key_id, jseq, turn, kind, outcome)
-            document.count += 1
-            document.last, document.until = jseq, time
-            if kind not in QUIET:
-                if document.named == _ALL_NAMED:
-                    self._words_of(document, said_of(turn.first_said))
-                else:
-                    self._say(document, turn.taken()[1].event)
-            elif b'"error":' in said[number] or b'"detail":' in said[number]:
-                self._say(document, turn.taken()[1 + number].event)
-            if document.count >= MAX_EVENTS or len(document.words) > MAX_WORDS:
-                self._close_full(document, key)
+    def _take_asked(self, turn: HandedTurn, lane: Lane) -> None:
+        """The same for the request of a turn, of a session that was met before and whose chunks nobody looks into."""
+        document = lane.asked
+        if document is None:
+            document = lane.asked = self._of_turn(turn, _ASKED, 1)
+            lane.shape = None
+        document.count += 1
+        document.last, document.until = turn.jseq + 1, turn.time
+        words = document.words
+        if document.named != _ALL_NAMED:
+            self._say(document, turn.taken()[1].event)
+        elif (shape := self._shapes.of(turn)) is None:
+            self._words_of(document, said_of(turn.first_said))
+        else:
+            if shape is not lane.shape:
+                words |= shape.words
+                lane.shape = shape
+            words.update(shape.changing(turn.fields[-2]))
+        if document.count >= MAX_EVENTS or len(words) > MAX_WORDS:
+            self._close_full(document, (turn.key, *_ASKED))
+
+    def _take_answered(self, turn: HandedTurn, lane: Lane) -> None:
+        """And for the result and the end."""
+        result, ended = lane.result, lane.ended
+        if result is None:
+            result = lane.result = self._of_turn(turn, _RESULT, 1)
+        if ended is None:
+            ended = lane.ended = self._of_turn(turn, _ENDED, 2)
+        said, end = turn.said
+        jseq = turn.jseq
+        result.count += 1
+        ended.count += 1
+        result.last, ended.last = jseq + 1, jseq + 2
+        result.until = ended.until = turn.time
+        if b'"error":' in said or b'"detail":' in said:
+            self._say(result, turn.taken()[1].event)
+        if b'"error":' in end or b'"detail":' in end:
+            self._say(ended, turn.taken()[2].event)
+        if result.count >= MAX_EVENTS or len(result.words) > MAX_WORDS:
+            self._close_full(result, (turn.key, *_RESULT))
+        if ended.count >= MAX_EVENTS or len(ended.words) > MAX_WORDS:
+            self._close_full(ended, (turn.key, *_ENDED))
+
+    def _of_turn(self, turn: HandedTurn, what: tuple[bytes, bytes | None], number: int) -> Document:
+        """The document that an event of a turn belongs to, not counted yet."""
+        key = turn.key, *what
+        document = self._open.get(key)
+        if document is None:
+            document = self._open[key] = self._begin(turn, turn.key, turn.jseq + number, turn, *what)
+        return document
 
     def _document(
         self,
@@ -201,12 +235,14 @@ class Gathering:
     def _close_full(self, document: Document, key: tuple[int, bytes, bytes | None]) -> None:
         if document.count >= MAX_EVENTS or len(document.words) > MAX_WORDS:
             del self._open[key]
+            self._lanes.pop(key[0], None)
             self._close(document)
 
     def _turn(self, taken: Taken, document: Document, kind: bytes) -> None:
         """What changes more than words."""
         if kind == b"session.end":
             stream = self._streams.pop(taken.record.key_id, None)
+            self._lanes.pop(taken.record.key_id, None)
             shown = self._shown.pop(taken.record.key_id, None)
             if stream is not None and shown is not None:
                 self._finish(shown)
@@ -264,39 +300,21 @@ class Gathering:
             self._learn(stream, event)
 
     def _words_of(self, document: Document, texts: Sequence[str]) -> None:
-        words, cache = document.words, self._texts
-        budget = MAX_EVENT_WORDS
-        for text in texts:
-            found = cache.get(text)
-            if found is None:
-                found = words_of(text)
-                if len(text) <= _CACHED:
-                    if len(cache) >= _CACHE:
-                        cache.clear()
-                    cache[text] = found
-                budget -= len(found)
-                if budget < 0:
-                    document.cut = True
-                    break
-            words.update(found)
+        if self._texts.put(texts, document.words):
+            document.cut = True
 
     def _learn(self, stream: Stream, event: Mapping[str, Any]) -> None:
         if stream.key == 0:
             return  # the gateway speaks of many
-        identity, target = event.get("identity"), event.get("target")
-        if isinstance(identity, Mapping):
-            stream.identity = str(identity.get("id"))
-        if isinstance(target, Mapping):
-            stream.target = str(target.get("name"))
+        self._lanes.clear()  # more may be looked at from now on
+        stream.learn(event)
+        if stream.target is not None and isinstance(event.get("target"), Mapping):
             texts = self._rows_of(stream.target) if stream.rows is None else None
             if texts is not None:
                 stream.rows = Rows(texts)
                 self._rows_held = True
             if self._screens_of is not None and stream.screens is None:
                 self._begin_screens(stream, self._screens_of(stream.target))
-        stream.protocol = str(event.get("protocol", ""))
-        if stream.session is None:
-            stream.session = _session(event.get("session"))
 
     def _rows(self, document: Document, rows: Rows, taken: Taken) -> None:
         event = taken.event
@@ -377,6 +395,7 @@ class Gathering:
             documents=self._closed,
         )
         self._open.clear()
+        self._lanes.clear()
         self._closed = []
         if len(self._streams) > MAX_STREAMS:
             self._streams.clear()  # what is known of those that go on is learned again
@@ -387,10 +406,3 @@ class Gathering:
 def _read(entry: Any) -> Record | Told:
     found: Record | Told = entry if isinstance(entry, HandedTurn) else entry.record
     return found
-
-
-def _session(text: object) -> bytes | None:
-    try:
-        return uuid.UUID(str(text)).bytes
-    except ValueError:
-        return None

@@ -14,7 +14,7 @@ import attrs
 
 from hoopproxy.errors import HoopproxyError
 
-__all__ = ["MAX_QUERY", "MAX_WORD", "BadQuery", "Query", "Term", "stored", "words_of"]
+__all__ = ["MAX_QUERY", "MAX_WORD", "BadQuery", "Query", "Term", "places_of", "stored", "words_of"]
 
 MAX_WORD: Final = 64
 """Characters of a word that count: hashes in hex are that long, and what is longer nobody types."""
@@ -39,6 +39,12 @@ def words_of(text: str) -> list[str]:
     if len(text) > MAX_WORD and any(len(word) > MAX_WORD for word in found):
         return [word[:MAX_WORD] for word in found]
     return found
+
+
+def places_of(text: str) -> list[tuple[int, int]]:
+    """Where in a text of ASCII :func:`words_of` has its words from: the start and the end of each."""
+    spans = (found.span() for found in _WORD.finditer(text))
+    return [(start, min(end, start + MAX_WORD)) for start, end in spans]
 
 
 @attrs.frozen(kw_only=True)

@@ -20,6 +20,8 @@ from hoopproxy.delivery.stream import Stream, View
 from hoopproxy.events import canonical
 from hoopproxy.export import Join
 from hoopproxy.index.gathering import Document, Gathering, Window
+from hoopproxy.index.rows import RowTexts
+from hoopproxy.index.saying import said_of
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.memory import MemoryFiles
 from hoopproxy.journal.reader import JournalReader
@@ -36,7 +38,14 @@ FAILED = b'{"bytes":%d,"error":{"message":"%b","sqlstate":"42P01"},"index":0,"ra
 
 TEXTS = st.one_of(
     st.sampled_from(
-        ["SELECT 1", "SELECT name FROM people WHERE id = 7", 'a "b" \\ c', "x\u2028y", "select å"]
+        [
+            "SELECT 1",
+            "SELECT 27",
+            "SELECT name FROM people WHERE id = 7",
+            'a "b" \\ c',
+            "x\u2028y",
+            "select å",
+        ]
     ),
     st.text(max_size=30),
 )
@@ -293,21 +302,60 @@ def test_the_fast_ways_are_taken() -> None:
 
 def same(window: Window) -> list[Any]:
     def facts(document: Document) -> dict[str, Any]:
-        return {**attrs.asdict(document, recurse=False), "stream": attrs.asdict(document.stream)}
+        stream = attrs.evolve(document.stream, rows=None)
+        return {
+            **attrs.asdict(document, recurse=False),
+            "stream": stream,
+            "rows": document.stream.rows is not None,
+        }
 
     return [attrs.evolve(window, documents=()), [facts(each) for each in window.documents]]
 
 
-@given(st.lists(STEP, max_size=40))
-def test_the_index_gathers_the_same_words_of_turns(steps: list[Any]) -> None:
-    """A search finds what it found."""
+def rows_of(target: str) -> RowTexts:
+    return lambda data: [data.decode()]
+
+
+@given(
+    st.lists(STEP, max_size=40),
+    st.sampled_from([(64, 8192), (3, 8192), (64, 5)]),
+    st.booleans(),
+    st.sampled_from([{}, {}, {"rows_of": rows_of}, {"screens_of": lambda target: None}]),
+)
+def test_the_index_gathers_the_same_words_of_turns(
+    steps: list[Any], most: tuple[int, int], windows: bool, looks: dict[str, Any]
+) -> None:
+    """A search finds what it found; where documents are full, in each window, where rows or screens are looked at."""
     _, found = batches(steps)
-    turned, slow = Gathering(1), Gathering(1)
-    for records in found:
-        turned.extend(records)
-        slow.extend(plain(records))
-        assert (turned.position, turned.is_full) == (slow.position, slow.is_full)
+    turned, slow = Gathering(1, **looks), Gathering(1, **looks)
+    module = "hoopproxy.index.gathering"
+    with mock.patch(f"{module}.MAX_EVENTS", most[0]), mock.patch(f"{module}.MAX_WORDS", most[1]):
+        for records in found:
+            turned.extend(records)
+            slow.extend(plain(records))
+            assert (turned.position, turned.is_full) == (slow.position, slow.is_full)
+            if windows:
+                assert same(turned.take()) == same(slow.take())
     assert same(turned.take()) == same(slow.take())
+
+
+def test_the_words_of_what_is_asked_again_are_told_by_its_shape() -> None:
+    """A guard, as above; and what differs is found: numbers, letters beside them, what is too long to be a word."""
+    texts = [
+        "SELECT A1b_7, x9y FROM t8",
+        "SELECT A2b_0, x0y FROM t1",
+        f"SELECT {'a' * 70}1",
+        f"SELECT {'a' * 63}12",
+    ]
+    steps = [(number, text, b"SELECT") for text in texts for number in (1, 2, 1, 2)]
+    _, (records,) = batches([*steps, *steps])
+    with mock.patch("hoopproxy.index.gathering.said_of", wraps=said_of) as looked:
+        gathering = Gathering(1)
+        gathering.extend(records)
+    assert 0 < looked.call_count < 8
+    slow = Gathering(1)
+    slow.extend(plain(records))
+    assert same(gathering.take()) == same(slow.take())
 
 
 @given(st.lists(STEP, max_size=40))
