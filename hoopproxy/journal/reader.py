@@ -289,13 +289,16 @@ class JournalReader:
         since, keys = self._since, self._keys
         number, offset, time = segment.header.number, self._offset, block.time
         found: list[Entry] = []
+        if keys is None and since <= block.first and block.last < stop and tuple not in map(type, entries):
+            self._since = block.last + 1
+            found += entries  # type: ignore[arg-type]  # turns, as nearly all blocks are
+            return found
         jseq = block.first
         for entry in entries:
             if isinstance(entry, Told):
                 following = jseq + 1 + len(entry.lines)
                 if since <= jseq and following <= stop:
                     if keys is None or entry.key in keys:
-                        entry.jseq, entry.segment, entry.offset, entry.time = jseq, number, offset, time
                         found.append(entry)
                     jseq = following
                     continue

@@ -221,7 +221,8 @@ class SegmentReader:
         stored = self._read_ahead(offset + block.payload_offset, block.stored)
         payload = read_payload(block, stored, self.header.seed)
         if block.compression is Compression.FOLDED:
-            return told(payload, block.count, self._turn)
+            place = self.header.number, offset, block.time
+            return told(payload, block.count, self._turn, block.first, place)
         return decode_records(payload, block.count)
 
     def digest(self, size: int) -> bytes:

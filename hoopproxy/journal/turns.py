@@ -36,7 +36,8 @@ from typing import Any, Final
 
 import msgspec
 
-from hoopproxy.journal.chunks import Streams, place
+from hoopproxy.journal.chunks import Streams
+from hoopproxy.journal.chunks import place as header
 from hoopproxy.journal.format import CLOSES, OPENS, Kind, StoredRecord, encode_records
 
 __all__ = ["ASK", "RECORDS", "Told", "expanded", "fold", "operation", "request", "told", "unfold"]
@@ -52,84 +53,110 @@ _EVENT: Final = int(Kind.EVENT)
 _OPENING: Final = _EVENT | OPENS << 8
 _CLOSING: Final = _EVENT | CLOSES << 8
 
+# The envelope goes in first; what is doubled is a hole then.
 _REQUESTED: Final = (
-    b'%b%b%b%b,"id":"%b%b%d,"kind":"command.requested","mono":%d%b,"op":"%b"%b,"seq":%d%b%b","v":1}'
+    b'%b%%b,"id":"%%b%b%%d,"kind":"command.requested","mono":%%d%b,"op":"%%b"%b,"seq":%%d%b%%b","v":1}'
 )
-_RESULT: Final = b'%b%b%b,"id":"%b%b%d,"kind":"command.result","mono":%d%b,"op":"%b"%b,"seq":%d%b%b","v":1}'
+_RESULT: Final = (
+    b'%b%%b,"id":"%%b%b%%d,"kind":"command.result","mono":%%d%b,"op":"%%b"%b,"seq":%%d%b%%b","v":1}'
+)
 _COMPLETED: Final = (
-    b'%b%b%b,"id":"%b%b%d,"kind":"command.completed","mono":%d%b,"op":"%b","outcome":"success"'
-    b'%b,"seq":%d%b%b","v":1}'
+    b'%b%%b,"id":"%%b%b%%d,"kind":"command.completed","mono":%%d%b,"op":"%%b","outcome":"success"%b,"seq":%%d%b%%b"'
+    b',"v":1}'
 )
 _HOLES: Final = re.compile(rb"(?:[^%]|%[bd%])*")
 _FORMS_KEPT: Final = 1000
-_ENVELOPES_KEPT: Final = 4096  # sessions; one takes about 1 KB
+_ENVELOPES_KEPT: Final = 4096  # sessions; one takes about 4 KB
+_DECISIONS_KEPT: Final = 8  # of a session; a role decides nearly everything by a rule or two
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
 
 Turn = Sequence[Any]
 Envelope = Sequence[Any]
+Place = tuple[int, int, int]
+"""Segment and offset of a block, and when it was written (Unix ns)."""
+NOWHERE: Final[Place] = (0, 0, 0)
+
+
+class _Known:
+    """What is made of an envelope once: the lines of its events, with holes for what differs, and what the chunks of
+    both directions begin with."""
+
+    __slots__ = ("answered", "asked", "completed", "envelope", "requested", "result", "started")
+
+    def __init__(self, envelope: Envelope, streams: Streams) -> None:
+        self.envelope = envelope
+        self.started, session = envelope[6:]
+        self.asked, self.answered = streams[session, ASK], streams[session, 1]
+        self.requested: dict[bytes, bytes] = {}  # by the decision
+        self.result = self._line(_RESULT, b"")
+        self.completed = self._line(_COMPLETED, b"")
+
+    def requested_with(self, decision: bytes) -> bytes:
+        """The line of a request on which there was that decision."""
+        if len(self.requested) >= _DECISIONS_KEPT:
+            self.requested.clear()
+        line = self.requested[decision] = self._line(_REQUESTED, decision)
+        return line
+
+    def _line(self, form: bytes, decision: bytes) -> bytes:
+        head, before_event, after_id, after_mono, before_seq, after_seq, _, _ = self.envelope
+        texts = (head + decision + before_event, after_id, after_mono, before_seq, after_seq)
+        return form % tuple([text.replace(b"%", b"%%") for text in texts])
 
 
 class Told:
-    """A turn as its readers see it: everything that is in its records, and the parts that they were made of.
+    """A turn as its readers see it: everything that is in its records, and what of it spares them work.
 
-    :ivar key: the key id of all its records. :ivar parts: the turn, as this module says. :ivar op: the operation's id.
+    :ivar key: the key id of all its records. :ivar op: the operation's id.
     :ivar chunk: the chunk's body. :ivar lines: the events, canonical JSON; ``ids``: theirs; ``said``: their own parts.
-    :ivar said_time: when, as its events say it: RFC 3339. ``decided``: what the request says of ``decision``, as it
-        stands there; empty for an answer. ``form``, ``fields``: what the last event's own part is made of.
+    :ivar said_time: when, as its events say it: RFC 3339. ``last``: ``id``, ``jseq`` and ``seq`` of the last event;
+        ``form``, ``fields``: what its own part is made of. ``decided``: what the request says of ``decision``, as it
+        stands there; empty for an answer.
     :ivar jseq: the chunk's number. ``segment``, ``offset`` and ``time``: where its block is, and of when (Unix ns); a
         journal's reader knows.
     """
 
     __slots__ = (
-        "chunk", "decided", "envelope", "fields", "form", "ids", "jseq", "key", "lines", "offset", "op", "parts",
-        "said", "said_time", "segment", "time",
+        "chunk", "decided", "envelope", "fields", "form", "ids", "jseq", "key", "last", "lines", "offset", "op", "said",
+        "said_time", "segment", "time",
     )  # fmt: skip
+    ids: tuple[bytes, ...]
+    lines: tuple[bytes, ...]
+    said: tuple[bytes, ...]
 
-    def __init__(self, key: int, envelope: Envelope, parts: Turn, chunk: bytes) -> None:
-        self.key, self.envelope, self.parts, self.chunk = key, envelope, parts, chunk
-        self.jseq = self.segment = self.offset = self.time = 0
-        self.ids: tuple[bytes, ...]
-        self.lines: tuple[bytes, ...]
-        self.said: tuple[bytes, ...]
-        # All of it here: this is done for every command twice, and a call costs as much as a line's rendering.
-        head, before_event, after_id, after_mono, before_seq, after_seq, started, _ = envelope
-        if parts[0] == ASK:
-            _, _, now, jseq, seq, number, prefix, second_at, second, decision, form, fields = parts
+    def __init__(
+        self, key: int, known: _Known, turn: Turn, chunk: bytes, jseq: int = 0, place: Place = NOWHERE
+    ) -> None:
+        self.key, self.envelope, self.chunk, self.jseq = key, known.envelope, chunk, jseq
+        self.segment, self.offset, self.time = place
+        # All of it here: this is done for every command twice, and a call costs half as much as a line's rendering.
+        if turn[0] == ASK:
+            _, _, now, jseq, seq, number, prefix, second_at, second, decision, form, fields = turn
             self.decided, self.form, self.fields = decision, form, fields
             said = form % tuple(fields)
             self.op = op = b"%b%012x" % (prefix, number)
             self.said_time = time = b"%b%06dZ" % (second, (now - second_at) // 1000)
-            self.ids, self.said = (op,), (said,)
-            self.lines = (
-                _REQUESTED % (
-                    head, decision, before_event, said, op, after_id, jseq, now - started, after_mono,
-                    op, before_seq, seq, after_seq, time,
-                ),
-            )  # fmt: skip
+            self.ids, self.said, self.last = (op,), (said,), (op, jseq, seq)
+            line = known.requested.get(decision) or known.requested_with(decision)
+            self.lines = (line % (said, op, jseq, now - known.started, op, seq, time),)
             return
         (
             _, _, now, jseq, seq, number, prefix, second_at, second, op_number, op_prefix,
             form, fields, end_form, end_fields,
-        ) = parts  # fmt: skip
+        ) = turn  # fmt: skip
         self.decided, self.form, self.fields = b"", end_form, end_fields
         said, end = form % tuple(fields), end_form % tuple(end_fields)
         self.op = op = b"%b%012x" % (op_prefix, op_number)
         first, last = b"%b%012x" % (prefix, number), b"%b%012x" % (prefix, number + 1)
         self.said_time = time = b"%b%06dZ" % (second, (now - second_at) // 1000)
-        self.ids, self.said = (first, last), (said, end)
-        mono = now - started
+        self.ids, self.said, self.last = (first, last), (said, end), (last, jseq + 1, seq + 1)
+        mono = now - known.started
         self.lines = (
-            _RESULT % (
-                head, before_event, said, first, after_id, jseq, mono, after_mono,
-                op, before_seq, seq, after_seq, time,
-            ),
-            _COMPLETED % (
-                head, before_event, end, last, after_id, jseq + 1, mono, after_mono,
-                op, before_seq, seq + 1, after_seq, time,
-            ),
-        )  # fmt: skip
+            known.result % (said, first, jseq, mono, op, seq, time),
+            known.completed % (end, last, jseq + 1, mono, op, seq + 1, time),
+        )
 
     @property
     def last_jseq(self) -> int:
@@ -139,12 +166,6 @@ class Told:
     def __len__(self) -> int:
         """How many records it is."""
         return len(self.lines) + 1
-
-    @property
-    def last(self) -> tuple[bytes, int, int]:
-        """``id``, ``jseq`` and ``seq`` of its last event."""
-        parts, more = self.parts, len(self.lines) - 1
-        return self.ids[-1], parts[3] + more, parts[4] + more
 
     def records(self) -> tuple[StoredRecord, ...]:
         """Its records."""
@@ -161,14 +182,14 @@ def operation(turn: Turn) -> bytes:
 
 def request(envelope: Envelope, turn: Turn) -> bytes:
     """The ``command.requested`` of a turn towards the target, canonical JSON."""
-    return Told(0, envelope, turn, b"").lines[0]
+    return Told(0, _Known(envelope, Streams()), turn, b"").lines[0]
 
 
 def expanded(key: int, envelope: Envelope, turn: Turn, data: bytes, streams: Streams) -> list[Any]:
     """A turn as entries of a flat list of records (:data:`hoopproxy.journal.batch.WIDTH`)."""
     direction, offset, now = turn[:3]
-    at = place(streams[envelope[7], direction], offset, now - envelope[6])
-    found = Told(key, envelope, turn, at)
+    at = header(streams[envelope[7], direction], offset, now - envelope[6])
+    found = Told(key, _kept_envelope(key, envelope), turn, at)
     lines = found.lines
     flat: list[Any] = [_CHUNK, key, len(at) + len(data), None, at, data]
     if turn[0] == ASK:
@@ -184,21 +205,25 @@ def fold(entries: Sequence[tuple[Any, ...]], envelopes: dict[int, Envelope]) -> 
     return _encode((_VERSION, tuple(envelopes.items()), entries))
 
 
-def told(payload: bytes, count: int, made: type[Told] = Told) -> list[Told | StoredRecord]:
+def told(
+    payload: bytes, count: int, made: type[Told] = Told, first: int = 0, place: Place = NOWHERE
+) -> list[Told | StoredRecord]:
     """What is in a folded block of so many records: its turns, and the records that are none.
 
-    :param made: what a turn is made.
+    :param made: what a turn is made. :param first: the number of the first record. :param place: of the block.
     :raises ValueError: it is no folded payload, or one of another number of records.
     """
-    found, records = _read(payload, made)
+    found, records = _read(payload, made, first, place)
     if records != count:
         raise ValueError("the folded records are not as many as the block has")
     return found
 
 
-def _read(payload: bytes, made: type[Told] = Told) -> tuple[list[Told | StoredRecord], int]:
+def _read(
+    payload: bytes, made: type[Told] = Told, first: int = 0, place: Place = NOWHERE
+) -> tuple[list[Told | StoredRecord], int]:
     try:
-        return _told(made, *_decode(payload))
+        return _told(made, first, place, *_decode(payload))
     except (msgspec.DecodeError, struct.error, TypeError, KeyError, IndexError, OverflowError) as error:
         raise ValueError("the folded records can't be read") from error
 
@@ -223,42 +248,37 @@ def unfold(payload: bytes) -> bytes:
 
 
 def _told(
-    made: type[Told], version: int, envelopes: Sequence[Any], entries: Sequence[Any]
+    made: type[Told], first: int, place: Place, version: int, envelopes: Sequence[Any], entries: Sequence[Any]
 ) -> tuple[list[Told | StoredRecord], int]:
     """What there is, and how many records that are."""
     if version != _VERSION:
         raise ValueError(f"folded records of the unknown version {version}")
-    streams = _of_thread.streams
-    known = {}
-    for key, envelope in envelopes:
-        session = envelope[7]
-        known[key] = (
-            _kept_envelope(key, envelope), envelope[6], streams[session, ASK], streams[session, 1],
-        )  # fmt: skip
+    known = {key: _kept_envelope(key, envelope) for key, envelope in envelopes}
     found: list[Told | StoredRecord] = []
-    count = 0
+    jseq = first
     for entry in entries:
         if len(entry) == 4:
             code, key, head, tail = entry
             found.append((code & 0xFF, code >> 8, key, head + tail))
-            count += 1
+            jseq += 1
             continue
         key, turn, data = entry
-        envelope, started, asked, answered = known[key]
+        of = known[key]
         if turn[0] == ASK:
             if turn[10] not in _checked:
                 _check(turn[10])
-            chunk = place(asked, turn[1], turn[2] - started) + data
-            count += 2
+            chunk = header(of.asked, turn[1], turn[2] - of.started) + data
+            found.append(made(key, of, turn, chunk, jseq, place))
+            jseq += 2
         else:
             if turn[11] not in _checked:
                 _check(turn[11])
             if turn[13] not in _checked:
                 _check(turn[13])
-            chunk = place(answered, turn[1], turn[2] - started) + data
-            count += 3
-        found.append(made(key, envelope, turn, chunk))
-    return found, count
+            chunk = header(of.answered, turn[1], turn[2] - of.started) + data
+            found.append(made(key, of, turn, chunk, jseq, place))
+            jseq += 3
+    return found, jseq - first
 
 
 class _OfThread(threading.local):
@@ -269,19 +289,19 @@ class _OfThread(threading.local):
 
 
 _of_thread: Final = _OfThread()
-_envelopes: dict[tuple[int, int], Envelope] = {}
+_envelopes: dict[tuple[int, int], _Known] = {}
 
 
-def _kept_envelope(key: int, envelope: Envelope) -> Envelope:
+def _kept_envelope(key: int, envelope: Envelope) -> _Known:
     """The very same object for the same envelope, most often: what was made of it needs not be made again."""
     place = key, envelope[6]
     kept = _envelopes.get(place)
-    if kept == envelope:
+    if kept is not None and kept.envelope == envelope:
         return kept
     if len(_envelopes) >= _ENVELOPES_KEPT:
         _envelopes.clear()
-    _envelopes[place] = envelope
-    return envelope
+    kept = _envelopes[place] = _Known(envelope, _of_thread.streams)
+    return kept
 
 
 _checked: set[bytes] = set()

@@ -104,7 +104,7 @@ class FileSink:
         return done
 
     def deliver(self, batch: Sequence[Delivery]) -> Awaitable[None]:
-        data = b"".join([each.body + b"\n" for each in batch])
+        data = b"\n".join([*[each.body for each in batch], b""])
         done: Awaitable[None] = self._in_thread(self._append, data)
         return done
 

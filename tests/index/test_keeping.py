@@ -16,7 +16,7 @@ from hoopproxy.config import Index as IndexConfig
 from hoopproxy.delivery.indexing import journals_of, remove_index
 from hoopproxy.events import SessionStart
 from hoopproxy.index import consumer as consuming
-from hoopproxy.index import gathering
+from hoopproxy.index import gathering, shapes
 from hoopproxy.index.consumer import Index, Journals
 from hoopproxy.index.looking import PartReader, Restriction
 from hoopproxy.journal.folder import Folder
@@ -216,7 +216,7 @@ def test_an_event_with_more_words_than_fit_is_found_all_the_same(
     trail: Trail, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A document that is cut is looked into by every search."""
-    monkeypatch.setattr(gathering, "MAX_EVENT_WORDS", 10)
+    monkeypatch.setattr(shapes, "MAX_EVENT_WORDS", 10)
     session = trail.session("carol")
     session.asks("SELECT " + ", ".join(f"column{number}" for number in range(100)), complete("SELECT 0"))
     indexed(trail.state, trail.folder)

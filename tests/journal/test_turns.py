@@ -23,11 +23,11 @@ from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.record import chunk_of
 from hoopproxy.journal.segment import SegmentReader
 from hoopproxy.journal.state import OpenState
-from hoopproxy.journal.turns import fold, operation, unfold
+from hoopproxy.journal.turns import Told, fold, operation, told, unfold
 from hoopproxy.journal.writer import Journal
 
 from .support import SMALL, STATE, Timers, event, opened, records
-from .turns import answer, ask, envelope, session
+from .turns import PREFIX, SECOND, answer, ask, envelope, session
 
 STEPS = st.lists(st.sampled_from(["turn 1", "turn 2", "event", "chunk", "commit"]), max_size=40)
 
@@ -220,3 +220,17 @@ def test_a_turns_operation_is_that_of_its_events() -> None:
     journal.commit_now()
     ops = {json.loads(each.body)["op"] for each in records(files) if each.kind == Kind.EVENT}
     assert ops == {asked.decode()}
+
+
+def test_each_request_of_a_session_has_its_own_decision() -> None:
+    """What is kept of a session's lines is kept by the decision, and of few."""
+    decisions = [b'"decision":{"effect":"allow","rules":["%d"]},' % number for number in range(30)]
+    turns = [
+        (0, 0, 5000, 2 * at + 2, at, at, PREFIX, 4000, SECOND, decision, b"{}", ())
+        for at, decision in enumerate(decisions * 2)
+    ]
+    payload = fold([(1, turn, b"Q") for turn in turns], {1: envelope(1)})
+    for found, decision in zip(told(payload, 2 * len(turns)), decisions * 2, strict=True):
+        assert isinstance(found, Told)
+        assert decision in found.lines[0]
+        assert canonical(json.loads(found.lines[0])) == found.lines[0]

@@ -19,7 +19,7 @@ def session(number: int) -> bytes:
 def envelope(number: int) -> Envelope:
     text = f"0000000{number}".encode()
     return Envelope(
-        head=b'{"client":{"addr":"::1"},',
+        head=b'{"client":{"addr":"::1%d%%%b"},',  # a zone's name
         before_event=b'"decoder":{"name":"postgres","version":"1"},"event":',
         after_id=b'","identity":{"id":"a"},"journal":"j","jseq":',
         after_mono=b',"node":"n"',
