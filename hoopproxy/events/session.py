@@ -51,8 +51,10 @@ class LoginFailed(Event):
     ``abandoned``: the client left, or the deadline passed, before it was known whether what was shown is right.
     ``no_verifier``: SCRAM was asked for, as outside TLS, and the user has a password hash only.
 
-    Repeats from one address within the window are one event with a ``count``. ``key`` is the fingerprint of the public
-    key that was shown, ``certificate`` what a certificate said of itself, be it true or not.
+    Repeats from one address within the window are one event with a ``count``, whose ``listener`` is ``*``; ``names``,
+    ``listeners``, ``methods``, ``tls`` (versions; ``none`` for those without) and ``keys`` have the first five of each
+    that there were, and ``cause`` those causes. ``key`` is the fingerprint of the public key that was shown,
+    ``certificate`` what a certificate said of itself, be it true or not.
     """
 
     method: str | None = None
@@ -61,6 +63,10 @@ class LoginFailed(Event):
     cause: str
     count: int = 1
     names: Sequence[str] = ()
+    listeners: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    tls: Sequence[str] = ()
+    keys: Sequence[str] = ()
     key: str | None = None
     certificate: Mapping[str, str] | None = None
 

@@ -110,7 +110,7 @@ class Listener(Factory):
         """A protocol that says why and closes. Those that come in floods are counted, not written down."""
         shared = self._shared
         shared.figures.add(shared.figures.refusals, refusal.code)
-        if shared.reports.failed(facts.addr, refusal.code):
+        if shared.reports.failed(facts.addr, refusal.code, listener=self.name):
             event = SessionRefused(listener=self.name, code=refusal.code)
             self._tell(entrance, facts, event, refusal.sentence)
         return _Goodbye(words(entrance, refusal))
@@ -131,7 +131,7 @@ class Listener(Factory):
 
     def violated(self, entrance: Entrance, facts: ClientFacts, reason: str, cause: str) -> None:
         """A stranger sent what isn't legal before there was a session."""
-        if self._shared.reports.failed(facts.addr, cause):
+        if self._shared.reports.failed(facts.addr, cause, listener=self.name):
             if cause == "tls":
                 self._tell(entrance, facts, LoginFailedEvent(listener=self.name, cause=cause), reason)
             else:

@@ -181,13 +181,14 @@ class LoggingIn(Visit):
         shared, name = self._shared, str(getattr(credentials, "user", ""))[:NAME_MAX]
         counts = shared.figures.logins
         counts[problem.cause, method] = counts.get((problem.cause, method), 0) + 1
-        if shared.reports.failed(self.facts.addr, problem.cause, name):
+        key = credentials.fingerprint if isinstance(credentials, _KEYS) else None
+        if self._is_reported(problem.cause, user=name, method=method, key=key or ""):
             event = LoginFailedEvent(
                 method=method,
                 name=name,
                 listener=self.listener,
                 cause=problem.cause,
-                key=credentials.fingerprint if isinstance(credentials, _KEYS) else None,
+                key=key,
                 certificate=credentials.certificate if isinstance(credentials, _KEYS) else None,
             )
             self._tell(event)

@@ -253,7 +253,14 @@ class GatewayService(Journaling):
 
     def _summary(self, summary: FailureSummary) -> None:
         event = LoginFailedEvent(
-            listener="*", cause=", ".join(summary.causes), count=summary.count, names=summary.users
+            listener="*",
+            cause=", ".join(summary.causes),
+            count=summary.count,
+            names=summary.users,
+            listeners=summary.listeners,
+            methods=summary.methods,
+            tls=summary.tls,
+            keys=summary.keys,
         )
         self.voice.say(event, outcome="failure", client=ClientFacts(addr=summary.address))
         self.journal.commit_soon()

@@ -230,7 +230,7 @@ class Session(LoggingIn, Admitting, Around):
 
     def _client_tls_failed(self, failure: Failure) -> Refusal:
         sentence = _sentence(failure)
-        if self._shared.reports.failed(self.facts.addr, "tls"):
+        if self._shared.reports.failed(self.facts.addr, "tls", listener=self.listener):
             self._tell(LoginFailedEvent(listener=self.listener, cause="tls"), sentence)
         return Refusal("tls", sentence)
 
@@ -360,7 +360,7 @@ class Session(LoggingIn, Admitting, Around):
         found = None if self._relay is None else self._relay.exchange.violation
         if found is not None and self.identity is None:
             peer, at, reason = found
-            if self._shared.reports.failed(self.facts.addr, "violation"):
+            if self._is_reported("violation"):
                 self._tell(SessionViolation(peer=peer, at=at), reason)
 
     def _sum_up(self, relay: Relay) -> None:

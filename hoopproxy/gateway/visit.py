@@ -213,6 +213,19 @@ class Visit(Owner):
         )
         return Refusal("internal", INTERNAL)
 
+    def _is_reported(self, cause: str, *, user: str = "", method: str = "", key: str = "") -> bool:
+        """Whether this failure of a stranger is an event of its own; if not, it was counted."""
+        tls = self.facts.tls
+        return self._shared.reports.failed(
+            self.facts.addr,
+            cause,
+            user,
+            listener=self.listener,
+            method=method,
+            tls="none" if tls is None else tls.version,
+            key=key,
+        )
+
     def _tell(self, event: Any, reason: str | None = None) -> None:
         """An event about a stranger: it opens no session on record."""
         self._shared.voice.say(

@@ -162,13 +162,19 @@ class PreLogin:
 
 @frozen(kw_only=True)
 class FailureSummary:
-    """What was counted instead of reported. ``causes`` and ``users`` name the first few kinds."""
+    """What was counted instead of reported. The lists name the first few that there were, each once; ``tls`` has
+    versions, and ``none`` for what came without.
+    """
 
     address: str
     count: int
     seconds: float
     causes: tuple[str, ...]
     users: tuple[str, ...]
+    listeners: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    tls: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
 
 
 ELSEWHERE = "(many addresses)"
@@ -182,12 +188,12 @@ class _Tally:
     since: float
     timer: IDelayedCall | None = None
     count: int = 0
-    causes: dict[str, None] = field(factory=dict)
-    users: dict[str, None] = field(factory=dict)
+    seen: dict[str, dict[str, None]] = field(factory=dict)
 
-    def add(self, cause: str, user: str) -> None:
+    def add(self, **facts: str) -> None:
         self.count += 1
-        for names, name in ((self.causes, cause), (self.users, user)):
+        for kind, name in facts.items():
+            names = self.seen.setdefault(kind, {})
             if name and len(names) < _NAMED:
                 names[name] = None
 
@@ -217,8 +223,21 @@ class FailureReports:
         self._reported = 0
         self._rate_since = clock.seconds()
 
-    def failed(self, address: str, cause: str, user: str = "") -> bool:
-        """``True``: report this failure now. ``False``: it was counted."""
+    def failed(
+        self,
+        address: str,
+        cause: str,
+        user: str = "",
+        *,
+        listener: str = "",
+        method: str = "",
+        tls: str = "none",
+        key: str = "",
+    ) -> bool:
+        """``True``: report this failure now. ``False``: it was counted.
+
+        :param tls: the version that was established. :param key: the fingerprint of the key that was shown.
+        """
         network = network_of(address)
         tally = self._tallies.get(network)
         if tally is None and self._may_report():
@@ -226,7 +245,7 @@ class FailureReports:
             return True
         if tally is None:
             tally = self._tallies.get(ELSEWHERE) or self._open(ELSEWHERE)
-        tally.add(cause, user)
+        tally.add(causes=cause, users=user, listeners=listener, methods=method, tls=tls, keys=key)
         return False
 
     def flush(self) -> None:
@@ -261,7 +280,6 @@ class FailureReports:
                     address=network,
                     count=tally.count,
                     seconds=self._clock.seconds() - tally.since,
-                    causes=tuple(tally.causes),
-                    users=tuple(tally.users),
+                    **{kind: tuple(names) for kind, names in tally.seen.items()},
                 )
             )

@@ -90,7 +90,9 @@ def test_a_failed_log_in_is_on_record_without_a_session_and_without_the_secret(r
     assert "session" not in event
     assert not house.journal.chunks
     house.shared.reports.flush()
-    assert [(each.count, each.users) for each in house.summaries] == [(2, ("mallory",))]
+    (summary,) = house.summaries
+    assert (summary.count, summary.users, summary.methods) == (2, ("mallory",), ("password",))
+    assert (summary.listeners, summary.tls, summary.keys) == (("front",), ("none",), ())
 
 
 @pytest.mark.parametrize("ending", ["the client leaves", "the deadline"])

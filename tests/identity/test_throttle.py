@@ -124,9 +124,25 @@ def test_the_first_failure_is_told_and_the_others_are_counted() -> None:
     clock.advance(60)
     users = ("user0", "user1", "user2", "user3", "user4")
     assert emitted == [
-        FailureSummary(address=HERE, count=999, seconds=60.0, causes=("unknown",), users=users)
+        FailureSummary(address=HERE, count=999, seconds=60.0, causes=("unknown",), users=users, tls=("none",))
     ]
     assert found.failed(HERE, "mismatch", "alice")
+
+
+def test_what_differs_is_kept_in_few_words() -> None:
+    """By which methods, over which TLS, with which keys: that is asked later, and a flood must not fill the journal."""
+    clock = Clock()
+    found, emitted = reports(clock)
+    found.failed(HERE, "mismatch", "alice", listener="pg", method="password", tls="TLSv1.3")
+    for number in range(50):
+        found.failed(HERE, "mismatch", "alice", listener="pg", method="scram", tls="TLSv1.2")
+        found.failed(HERE, "mismatch", "alice", listener="ssh", method="publickey", key=f"SHA256:{number}")
+    clock.advance(60)
+    (summary,) = emitted
+    assert (summary.count, summary.users, summary.causes) == (100, ("alice",), ("mismatch",))
+    assert (summary.listeners, summary.methods) == (("pg", "ssh"), ("scram", "publickey"))
+    assert summary.tls == ("TLSv1.2", "none")
+    assert summary.keys == tuple(f"SHA256:{number}" for number in range(5))
 
 
 def test_a_single_failure_makes_no_summary() -> None:

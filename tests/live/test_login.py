@@ -51,6 +51,22 @@ def test_unknown_user_and_wrong_password_are_told_the_same(gateway: Any, tls: bo
     assert sum(each["event"].get("count", 1) for each in failed) == 2
 
 
+def test_failures_that_are_merged_keep_what_differs(gateway: Any) -> None:
+    """Who tries passwords by every way in is one event, which must not look like one way."""
+    through: Gateway = gateway()
+    for dsn in (
+        through.dsn("writer", tls=True, password=WRONG),
+        through.dsn("clear", tls=True, password=WRONG),
+        through.dsn("writer", tls=False, password=WRONG),
+    ):
+        _refusal(dsn)
+    assert through.terminate() == 0
+    first, merged = (each["event"] for each in through.events("login.failed"))
+    assert (first["method"], merged["count"], merged["listener"]) == ("scram", 2, "*")
+    assert (merged["methods"], merged["names"]) == (["password", "scram"], ["clear", "writer"])
+    assert (merged["tls"], merged["listeners"]) == (["TLSv1.3", "none"], ["tls", "plain"])
+
+
 def test_a_failure_then_a_success_are_both_on_record_without_the_secret(gateway: Any) -> None:
     """Journal, log and metrics are searched for the passwords, right and wrong."""
     through: Gateway = gateway()
