@@ -112,6 +112,9 @@ class Join:
         self._open: dict[str, _Open] = {}  # oldest first
         self._of: dict[str, dict[str, None]] = {}  # the open operations of each session
         self._facts: dict[str, Mapping[str, str]] = {}
+        self._facts_told: dict[
+            int, tuple[object, Mapping[str, str]]
+        ] = {}  # the same, by the envelope of halves
         self._facts_state: bytes | None = None
         self._now: float | None = None
         self.bytes = 0
@@ -166,7 +169,7 @@ class Join:
         asked = self._asked.pop(half.op, None)
         if asked is not None:
             self.bytes -= asked.size
-            return Turned(asked, half, self._facts_of(asked.like.get("session", "")))
+            return Turned(asked, half, self._facts_told_of(asked))
         self._open_asked()
         op = half.op.decode()
         found = self._open.get(op)
@@ -213,7 +216,7 @@ class Join:
             self._forget(op, entry)
             found.append(self._so_far(entry, UNKNOWN, NO_END))
         if self._facts.pop(session, None) is not None:
-            self._facts_state = None
+            self._forget_state()
         return [*found, single]
 
     def _begin(self, op: str, event: Record, size: int) -> list[Operation]:
@@ -286,6 +289,22 @@ class Join:
     def _facts_of(self, session: str) -> Mapping[str, str]:
         return self._facts.get(session, NOTHING)
 
+    def _facts_told_of(self, half: Half) -> Mapping[str, str]:
+        envelope = half.envelope
+        kept = self._facts_told.get(id(envelope))
+        if kept is not None and kept[0] is envelope:
+            return kept[1]
+        if len(self._facts_told) >= self._max_sessions:
+            self._facts_told.clear()
+        facts = self._facts_of(half.like.get("session", ""))
+        self._facts_told[id(envelope)] = envelope, facts
+        return facts
+
+    def _forget_state(self) -> None:
+        """What is known of sessions has changed."""
+        self._facts_state = None
+        self._facts_told.clear()
+
     def _remember(self, session: str, event: Record) -> None:
         said = event.get("event", {})
         parameters = said.get("client_parameters")
@@ -298,7 +317,7 @@ class Join:
         if facts:
             self._facts.pop(session, None)
             self._facts[session] = facts
-            self._facts_state = None
+            self._forget_state()
             while len(self._facts) > self._max_sessions:
                 del self._facts[next(iter(self._facts))]
 

@@ -53,7 +53,10 @@ _IDENTITY: Final = b',"identity":{'
 _MARKER: Final = b',"journal":"%b","jseq":'
 _BRACE: Final = ord("}")
 _QUOTE: Final = ord('"')
-_COMMITTED = struct.Struct("<QBI")  # as in hoopproxy.journal.format; a test compares
+# As in hoopproxy.journal.commitments, each with what goes before it: the key id's salt, and the 16 bytes of a record's
+# own, of which a digest has more; a test compares.
+_SALTED = struct.Struct("<16sQ")
+_COMMITTED = struct.Struct("<16sQBI")
 
 _NAMES: Final = {int(kind): kind.name.lower() for kind in Kind}
 _COMMITMENT_SIZE: Final = 32
@@ -64,7 +67,7 @@ _KINDS: Final = {kind: b"%d" % kind for kind in range(256)}
 _OF_TURNS: Final = (b"%d,%d" % (_CHUNK, _EVENT), b"%d,%d,%d" % (_CHUNK, _EVENT, _EVENT))
 
 SaltOf = Callable[[int], bytes]
-"""Key id -> its salt."""
+"""Key id -> its salt, 16 bytes."""
 
 
 class BadLeaf(HoopproxyError):
@@ -127,7 +130,7 @@ def leaves_of(entries: Iterable[Entry], salt_of: SaltOf, marker: bytes, most: in
     :raises ValueError: a stub is cut.
     """
     leaves: list[bytes] = []
-    pack, hash_of = _COMMITTED.pack, sha256
+    salted, opened, hash_of = _SALTED.pack, _COMMITTED.pack, sha256
     committed: list[bytes] = []
     ids: list[bytes] = []
     kinds: list[bytes] = []
@@ -142,14 +145,13 @@ def leaves_of(entries: Iterable[Entry], salt_of: SaltOf, marker: bytes, most: in
         if not committed:
             first, offset, segment = jseq, entry.offset, entry.segment
         if isinstance(entry, Told):
-            salt, kind, lines = salt_of(entry.key), _CHUNK, entry.lines
-            for body in (entry.chunk, *lines):
-                packed = pack(jseq, kind, len(body))
-                own = hash_of(salt + packed[:8]).digest()[:16]
-                committed.append(hash_of(own + packed + body).digest())
-                kind = _EVENT
+            salt, lines, body = salt_of(entry.key), entry.lines, entry.chunk
+            own = hash_of(salted(salt, jseq)).digest()
+            committed.append(hash_of(opened(own, jseq, _CHUNK, len(body)) + body).digest())
+            for body in lines:
                 jseq += 1
-            jseq -= 1
+                own = hash_of(salted(salt, jseq)).digest()
+                committed.append(hash_of(opened(own, jseq, _EVENT, len(body)) + body).digest())
             ids += entry.ids
             kinds.append(_OF_TURNS[len(lines) - 1])
             expected = jseq + 1
@@ -164,8 +166,8 @@ def leaves_of(entries: Iterable[Entry], salt_of: SaltOf, marker: bytes, most: in
             if kind == _EVENT:
                 ids.append(b"")
         else:
-            own = hash_of(salt_of(entry.key_id) + jseq.to_bytes(8, "little")).digest()[:16]
-            committed.append(hash_of(own + pack(jseq, kind, len(stored)) + stored).digest())
+            own = hash_of(salted(salt_of(entry.key_id), jseq)).digest()
+            committed.append(hash_of(opened(own, jseq, kind, len(stored)) + stored).digest())
             if kind == _EVENT:
                 ids.append(event_id(entry.body, marker))
         kinds.append(_KINDS[kind])

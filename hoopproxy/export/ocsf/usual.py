@@ -84,10 +84,19 @@ def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any] | 
     :param event: as above; gives ``None`` of what is never usual.
     """
     asked, half, facts = command
-    told = _told_by_form(asked, half) or _told_by_parsing(asked, half)
-    if told is None:
-        return None
-    verbs, rest, text, size, duration = told
+    asking, ending = asked.asking, half.ending
+    if asking is not None and ending is not None:
+        # The form says where everything is, and that the text stands for itself.
+        place, rest, _, verbs = asking
+        fields, ended_fields = asked.fields, half.fields
+        rest %= tuple(fields[:place])
+        text = b'"%b"' % fields[place]
+        size, duration = ended_fields[ending[0]], ended_fields[ending[1]]
+    else:
+        parsed = _parsed(asked, half)
+        if parsed is None:
+            return None
+        verbs, rest, text, size, duration = parsed
     frames = _frames_of(half.envelope, facts)
     key = asked.decided, verbs
     frame = frames.get(key)
@@ -123,24 +132,13 @@ def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any] | 
     )
 
 
-_Told = tuple[tuple[Any, ...], bytes, bytes, int, int]
+_Parsed = tuple[tuple[Any, ...], bytes, bytes, int, int]
 """``verb`` and ``verbs``; all else that was asked but the text, with a comma behind each; the text, as JSON; how many
 bytes the answer had, and how long it took (ns)."""
 
 
-def _told_by_form(asked: Half, half: Half) -> _Told | None:
-    """What the fields say in the places that are known; ``None`` if they aren't known."""
-    asking, ending = asked.asking, half.ending
-    if asking is None or ending is None:
-        return None
-    place, rest, _, verbs = asking
-    fields, ended = asked.fields, half.fields
-    size, duration = ending
-    return verbs, rest % tuple(fields[:place]), b'"%b"' % fields[place], ended[size], ended[duration]
-
-
-def _told_by_parsing(asked_half: Half, half: Half) -> _Told | None:
-    """The same from their JSON; ``None`` of what is not usual."""
+def _parsed(asked_half: Half, half: Half) -> _Parsed | None:
+    """What their JSON says; ``None`` if it is not usual."""
     asked, said = asked_half.first_said, loads(half.said[-1])
     text, size, duration = asked.get("text"), said.get("bytes"), said.get("duration")
     if type(text) is not str or type(size) is not int or type(duration) is not int:
