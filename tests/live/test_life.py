@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from . import need
 from .gateway import Configuration, Gateway, refused
 from .postgres import Postgres
 from .processes import file_system, free_port, until
-from .raw import query_message, taken_over
+from .raw import query_message, receive_all, taken_over
 from .trail import assert_balanced, assert_whole
 
 psycopg = pytest.importorskip("psycopg")
@@ -209,6 +211,34 @@ def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any, 
     assert [each["event"]["from_addr"] for each in through.events("command.cancel_requested")] == ["gateway"]
     asking = "SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query = 'SELECT pg_sleep(60)'"
     until(lambda: not postgres15.execute(asking), seconds=10, what="the server's end of it")
+
+
+@pytest.mark.parametrize("pause", [0, 0.2])
+def test_a_copy_longer_than_the_drain_is_told_why(gateway: Any, pause: float) -> None:
+    """Who only sends hears of the end when that fails; the words must be there then, as PostgreSQL's own are."""
+
+    def hasty(settings: Configuration) -> None:
+        settings["gateway"]["drain_seconds"] = 1
+
+    through: Gateway = gateway(change=hasty)
+    with taken_over(through.dsn("writer")) as raw:
+        raw.sendall(query_message("CREATE TEMP TABLE sent (n text)"))
+        receive_all(raw)
+        raw.sendall(query_message("COPY sent FROM STDIN"))
+        assert raw.recv(100).startswith(b"G")
+        stopper = threading.Timer(0.5, through.send, (signal.SIGTERM,))
+        stopper.start()
+        data = b"d" + struct.pack("!I", 50_005) + b"x" * 50_000 + b"\n"
+        with suppress(BrokenPipeError, ConnectionResetError):
+            while True:
+                raw.sendall(data)
+                time.sleep(pause)
+        said = raw.recv(1000)
+    assert said.startswith(b"E")
+    assert b"C57P01\0" in said
+    assert through.wait(40) == 0
+    assert_whole(through.events())
+    assert_balanced(through.events())
 
 
 def test_sighup_applies_to_new_sessions_and_leaves_the_old(gateway: Any) -> None:
