@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,6 +88,35 @@ def test_sftp_in_the_place_of_what_was_asked_for_is_decided(forced: SSHGateway, 
     events = over(forced)
     denied = [each["event"]["text"] for each in events if each["kind"] == "command.denied"]
     assert denied == [f"remove {kept}", f"remove {kept}.not"]
+
+
+def commands_only(settings: Configuration) -> None:
+    """A role with commands and without files."""
+    settings["role"][0]["options"] = {"ssh": {"allow": ["exec"]}}
+
+
+def test_a_role_without_files_has_none_by_their_servers_name(certificates: Certificates) -> None:
+    """By its path, by sshd's own name for it (which no shell knows), and by a line that doesn't say it plainly."""
+    if not SERVER.exists():
+        need.command("sftp-server", name="OpenSSH's SFTP server", package="openssh-sftp-server")
+    sshd = Sshd("commands")
+    through = SSHGateway.make(certificates, sshd, change=commands_only)
+    hello = struct.pack(">IBI", 5, 1, 3)
+    try:
+        assert through.ssh.run("writer", "echo", "fine").stdout == b"fine\n"
+        plainly = through.ssh.run("writer", str(SERVER), input=hello)
+        own = through.ssh.run("writer", "internal-sftp", input=b"")
+        hidden = through.ssh.run("writer", f"server={SERVER}; $server", input=hello)
+        events = over(through)
+    finally:
+        through.gateway.end()
+        sshd.end()
+    assert (plainly.returncode, plainly.stdout) == (126, b"")
+    assert b"does not permit the subsystem sftp" in plainly.stderr
+    assert own.returncode == 127
+    assert (hidden.returncode, hidden.stdout) == (255, b"")
+    denied = [each["event"]["verb"] for each in events if each["kind"] == "command.denied"]
+    assert denied == ["EXEC", "SUBSYSTEM"]
 
 
 def test_files_are_seen_where_the_target_gives_no_terminal(certificates: Certificates) -> None:

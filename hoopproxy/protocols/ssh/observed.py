@@ -7,7 +7,9 @@ import re
 import shlex
 from typing import Final
 
-__all__ = ["own_op", "words_of"]
+__all__ = ["SFTP_SERVER", "is_sftp_server", "own_op", "words_of"]
+
+SFTP_SERVER: Final = "sftp-server"
 
 _SHELL: Final = frozenset("|&;<>()$`\n#")
 """What makes a line more than one command, or another one than it says (quotes are taken off before)."""
@@ -37,6 +39,12 @@ def words_of(command: bytes) -> list[str]:
         return _own_words(shlex.split(command.decode("utf-8", "surrogateescape")))
     except ValueError:
         return []
+
+
+def is_sftp_server(command: bytes) -> bool:
+    """Whether a plain command line runs an SFTP server, as the subsystem would."""
+    words = words_of(command)
+    return bool(words) and words[0].rpartition("/")[2] == SFTP_SERVER
 
 
 def _own_words(words: list[str]) -> list[str]:

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import attrs
 
+from hoopproxy.protocols.ssh.observed import SFTP_SERVER, is_sftp_server
+
 __all__ = ["SHELL", "Permits", "problems"]
 
 SHELL: Final = "\n\r;&|<>`$()"
@@ -69,7 +71,15 @@ class Permits:
             return "the role permits other commands only"
         if _matches(text, self.exec_deny) or _matches(text.strip(), self.exec_deny):
             return "the role denies this command"
+        if is_sftp_server(text.encode("utf-8", "surrogateescape")) and not self._serves_sftp(text):
+            return "the role does not permit the subsystem sftp, and this command serves it"
         return None
+
+    def _serves_sftp(self, text: str) -> bool:
+        """Whether files may be asked for by this command: as by the subsystem, or by a pattern that means just that."""
+        return "sftp" in self.allow or any(
+            SFTP_SERVER in pattern and _runs(text, pattern) for pattern in self.exec_allow
+        )
 
     def subsystem(self, name: str) -> str | None:
         """Why a subsystem must not start, or ``None``."""

@@ -11,6 +11,7 @@ from hoopproxy.events import SessionNote, safe_text
 from hoopproxy.protocols.ssh import numbers as n
 from hoopproxy.protocols.ssh.channels import Channel, Owed
 from hoopproxy.protocols.ssh.codec import HEADER
+from hoopproxy.protocols.ssh.observed import is_sftp_server
 from hoopproxy.protocols.ssh.packets import Reader, packet, uint32
 from hoopproxy.protocols.ssh.parting import Partings
 from hoopproxy.protocols.ssh.sentences import SENTENCE_MAX
@@ -307,10 +308,12 @@ class Requests(Partings):
 
 
 def _exec_verbs(command: bytes) -> tuple[str, ...]:
-    """``EXEC``, and the program's name where there is one to read: for deny lists, which are no fence."""
+    """``EXEC``, and the program's name where there is one to read: for deny lists, which are no fence. What serves SFTP
+    is that subsystem, too."""
     found = _PROGRAM.match(command)
     name = found[0].strip().rpartition(b"/")[2].decode() if found else ""
-    return ("EXEC", f"EXEC {name}") if name else ("EXEC",)
+    verbs = ("EXEC", f"EXEC {name}") if name else ("EXEC",)
+    return (*verbs, "SUBSYSTEM", "SUBSYSTEM sftp") if is_sftp_server(command) else verbs
 
 
 _REQUESTS: Final[Mapping[str, Callable[[Requests, Frame, Channel, Reader, bool], Iterator[Command]]]] = {

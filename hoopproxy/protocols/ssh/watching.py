@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from hoopproxy.protocols.ssh import git, rsync, scp
 from hoopproxy.protocols.ssh.channels import Channel
-from hoopproxy.protocols.ssh.observed import words_of
+from hoopproxy.protocols.ssh.observed import is_sftp_server
 from hoopproxy.protocols.ssh.sftp import Sftp
 from hoopproxy.protocols.ssh.terminal.shell import Shell, Unkept
 from hoopproxy.protocols.ssh.watch import Watcher
@@ -28,7 +28,7 @@ def watcher_for(
         return Sftp(op, number, b"sftp", options, gone=text or b"")
     if kind == "subsystem" and text == b"sftp":
         return Sftp(op, number, text, options)
-    if kind == "exec" and text is not None and _is_sftp_server(text):
+    if kind == "exec" and text is not None and is_sftp_server(text):
         return Sftp(op, number, text, options)  # on a terminal, too: asking for one must not pass the gate by
     if kind == "exec" and text is not None and channel.pty is None:
         for recognise in (scp.recognise, rsync.recognise, git.recognise):
@@ -45,8 +45,3 @@ def watcher_for(
     if kind == "forward" and channel.kind == "x11":
         return X11(op, number, text, options)
     return Watcher(op, number, text, options)
-
-
-def _is_sftp_server(text: bytes) -> bool:
-    words = words_of(text)
-    return bool(words) and words[0].rpartition("/")[2] == "sftp-server"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +72,34 @@ def test_what_a_pattern_means_runs(text: str) -> None:
 def test_what_is_something_else_does_not(text: str) -> None:
     """A wildcard for arguments is none for a second command."""
     assert ID.command(text) is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["sftp-server", "/usr/lib/openssh/sftp-server -R", "sudo -u x 's'ftp-server"]
+)
+@pytest.mark.parametrize("exec_allow", [(), ("*",), ("/usr/*", "sftp*", "sudo *")])
+def test_a_server_of_files_needs_what_the_subsystem_needs(text: str, exec_allow: tuple[str, ...]) -> None:
+    """A role with commands and without files had the files by asking for their server as a command."""
+    commands = Permits(allow=("exec",), exec_allow=exec_allow)
+    assert commands.command(text) is not None
+    assert attrs.evolve(commands, allow=("exec", "sftp"), exec_allow=()).command(text) is None
+    assert commands.command("/usr/bin/uptime") is None or exec_allow
+
+
+def test_a_server_of_files_that_a_role_names_is_permitted() -> None:
+    """As the only one, with options of its own, or as the command that a key forces."""
+    only = Permits(allow=("exec",), exec_allow=("/usr/lib/openssh/sftp-server -R",))
+    assert only.command("/usr/lib/openssh/sftp-server -R") is None
+    assert only.command("/usr/lib/openssh/sftp-server") is not None
+    assert only.subsystem("sftp") is not None
+    forced = Who(
+        identity=Identity(id="alice", issuer="ca", method="publickey"),
+        account=None,
+        target=None,
+        permits=Restrictions(command="sftp-server -R"),
+    )
+    assert forced.narrowed(Permits()).command("sftp-server -R") is None
+    assert forced.narrowed(Permits(allow=("exec", "shell"))).command("sftp-server -R") is not None
 
 
 @pytest.mark.parametrize("pattern", ["*", "**"])

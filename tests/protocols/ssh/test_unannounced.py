@@ -94,6 +94,24 @@ def test_it_is_decided_and_on_record_request_by_request(program: str, size: int)
     assert_accounted(player)
 
 
+@pytest.mark.parametrize("command", ["sftp-server", "/usr/lib/openssh/sftp-server -R", "sudo sftp-server"])
+def test_its_server_by_name_is_that_subsystem(command: str) -> None:
+    """``ssh host sftp-server`` had what a role without ``sftp``, or with a deny of it, keeps back."""
+
+    def no_files(decide: Decide) -> Verdict:
+        allowed = "SUBSYSTEM sftp" not in decide.verbs
+        return Verdict(allowed, ("r",), None if allowed else Refusal("policy", "no files"))
+
+    for allow, decide, why in ((["exec"], no_removing, "permit"), (ALLOW, no_files, "no files")):
+        player = opened({"allow": allow}, watching(), decide=decide)
+        player.client(request("exec", string(command)))
+        (denied,) = player.journal.of("command.denied")
+        assert why in denied["reason"]
+        assert denied["event"]["verbs"][0] == "EXEC"
+        assert command.encode() not in player.relay.server
+        assert_accounted(player)
+
+
 @pytest.mark.parametrize("program", list(PROGRAMS))
 def test_a_role_that_permits_no_files_permits_none_this_way(program: str) -> None:
     """``allow`` without ``sftp``: the session ends, and nothing but a beginning that says nothing has gone on."""
