@@ -83,7 +83,8 @@ class GatewayPluginFailed(Event):
 class GatewayJournal(Event):
     """The journal changed state: ``refusing`` or ``recovered``, with the cause and what was affected.
 
-    ``alarm``: the disk failed and nothing was lost, because what was not yet durable went into a new file.
+    ``alarm``: the disk failed and nothing was lost, because what was not yet durable went into a new file; or, at a
+    start, an earlier file of the journal is shorter than it was: the sentence says which, and from where on.
     """
 
     state: str

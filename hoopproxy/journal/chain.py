@@ -11,7 +11,7 @@ from hoopproxy.journal.format import REWRITTEN, SegmentHeader
 from hoopproxy.journal.recovery import sound_segments
 from hoopproxy.journal.segment import SegmentReader
 
-__all__ = ["rewritten"]
+__all__ = ["rewritten", "shortened"]
 
 
 def rewritten(folder: Folder) -> Iterator[tuple[int, int]]:
@@ -28,6 +28,22 @@ def rewritten(folder: Folder) -> Iterator[tuple[int, int]]:
             raise Damaged(path, 0, f"segment {following.number} continues other bytes than are in it")
         if header.flags & REWRITTEN:
             yield header.number, header.rewritten_by
+
+
+def shortened(folder: Folder) -> Iterator[Damaged]:
+    """Segments that have lost what was at their end, by their sizes alone: one look at each, however long they are.
+
+    Of one that was rewritten, and of the newest, nobody says how long it was. Raises as :func:`rewritten`.
+    """
+    for header, following in pairwise(sound_segments(folder)):
+        if header.flags & REWRITTEN:
+            continue
+        segment = SegmentReader(folder.files, folder.segment(header.number))
+        size = segment.size
+        segment.close()
+        if size < following.previous_size:
+            what = f"it ends here, and had {following.previous_size} bytes when segment {following.number} was begun"
+            yield Damaged(str(folder.segment(header.number)), size, what)
 
 
 def _digest(folder: Folder, header: SegmentHeader, following: SegmentHeader) -> bytes:

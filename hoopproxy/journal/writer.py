@@ -25,6 +25,7 @@ from zope.interface import implementer
 from hoopproxy.errors import JournalRefused
 from hoopproxy.interfaces import IJournal
 from hoopproxy.journal.batch import TURN
+from hoopproxy.journal.chain import shortened
 from hoopproxy.journal.chunks import CLIENT_LEG, HEADER_SIZE, Redaction, Streams, encode_header, place
 from hoopproxy.journal.committer import Committer
 from hoopproxy.journal.folder import Folder
@@ -64,7 +65,8 @@ class Journal:
     :param at_rest: calls a function on the reactor's thread once, before that waits for the next event.
     :param threaded: false: no thread; ``commit_now`` does the writer's work itself, at once.
     :param on_commit: told of each commit, for the metrics.
-    :param on_alarm: told, in a sentence, of each failure of the disk that was survived.
+    :param on_alarm: told, in a sentence, of each failure of the disk that was survived, and of each earlier segment
+        that was found shorter than it was.
     :param on_batch: told on the writer's thread of the bytes of each batch that it is about to write.
     :param sealing: seal what is written, on the writer's thread.
     """
@@ -128,6 +130,7 @@ class Journal:
             self.folder.keyring = Keyring(self._sealing.secret)
         try:
             recovered, position = recover(self.folder, accept_loss)
+            losses = [str(damage) for damage in shortened(self.folder)]
             committer = Committer(
                 self.folder,
                 position,
@@ -145,6 +148,7 @@ class Journal:
                 code, f"the journal in {self.folder.path} can't be opened ({reason})"
             ) from error
         self._committer = committer
+        committer.alarms.extend(losses)
         self.next_jseq, self.durable = position.next_jseq, position.next_jseq - 1
         self._next_key = committer.next_key
         self._refusals.judge(committer.refusal, committer.session_refusal, 0)

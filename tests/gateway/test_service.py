@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from pathlib import Path
@@ -14,6 +15,8 @@ from hoopproxy.config import Encryption, needs_restart
 from hoopproxy.errors import JournalRefused
 from hoopproxy.gateway.reload import in_force
 from hoopproxy.gateway.service import StartFailed
+from hoopproxy.journal.format import Kind
+from hoopproxy.journal.reader import JournalReader
 from hoopproxy.journal.recovery import ended, recover, sound_segments
 from hoopproxy.journal.writer import Journal
 from tests.ending import at_end
@@ -234,6 +237,26 @@ def test_a_disk_that_failed_and_was_survived_is_an_event(running: Running) -> No
     assert (alarm["event"]["state"], alarm["outcome"]) == ("alarm", "failure")
     assert "segment 1" in alarm["event"]["sentence"]
     assert "hoopproxy_journal_alarms_total 1.0" in running.http("/metrics")[1]
+
+
+def test_a_file_of_the_journal_that_lost_its_end_is_an_event(reactor: Turned, tmp_path: Path) -> None:
+    """Half a restored copy starts as a whole one does: without the alarm nobody would look for the other half."""
+    for _ in range(2):
+        Running(reactor, tmp_path).up().down()
+    first, _ = sorted((tmp_path / "state" / "journals").glob("*/*.segment"))
+    os.truncate(first, first.stat().st_size - 100)
+    third = Running(reactor, tmp_path).up()
+    journal = third.gateway.journal
+    third.until(lambda: third.gateway.figures.alarms)
+    journal.commit_now()
+    third.until(lambda: journal.durable + 1 == journal.next_jseq)
+    since = sound_segments(journal.folder)[-1].first_jseq
+    with JournalReader(journal.folder, since=since) as reader:
+        events = [json.loads(record.body) for record in reader if record.kind == Kind.EVENT]
+    found = [event for event in events if event["kind"] == "gateway.journal"]
+    assert found[0]["event"]["state"] == "alarm"
+    assert str(first) in found[0]["event"]["sentence"]
+    third.down()
 
 
 def test_whom_recordings_are_sealed_for_changes_with_a_restart_only(running: Running) -> None:

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from hoopproxy.errors import Damaged, JournalRefused
+from hoopproxy.journal.chain import shortened
 from hoopproxy.journal.commitments import Stub, commitment
 from hoopproxy.journal.erasure import erase_from
 from hoopproxy.journal.format import Kind
@@ -73,6 +74,7 @@ class Lives(RuleBasedStateMachine):
             entropy=Random(self.now).randbytes,
             sealing=self.sealing,
         )
+        assert not list(shortened(self.journal.folder)), "nothing that a reader is to find is cut off"
         self.key = self.journal.open_key(SESSION)
         self.recovered = self.journal.durable
 

@@ -153,6 +153,26 @@ def test_a_missing_segment_in_the_middle_is_damage() -> None:
         restarted(files)
 
 
+def test_a_segment_in_the_middle_that_lost_its_end_is_told_and_stops_nobody() -> None:
+    """Half a copy looks whole from its headers, and whoever starts on it would hear of it when it is read, or never."""
+    files, folder = crashed(20, JournalOptions(reserve_bytes=0, segment_bytes=600))
+    path = folder.segment(folder.segments()[2])
+    whole = files.content(path)
+    told: list[str] = []
+    for size, heard in ((len(whole), 0), (len(whole) - 1, 1), (HEADER_SIZE + 20, 2)):
+        files.replace(path, whole[:size])
+        journal = Journal(Folder.acquire(STATE, files), options=SMALL, threaded=False, on_alarm=told.append)
+        journal.start()
+        journal.append_event(b"goes on")
+        journal.commit_now()
+        assert len(told) == heard
+        files.crash()
+    assert (
+        f"{path}: damaged at byte {HEADER_SIZE + 20}: it ends here, and had {len(whole)} bytes when"
+        in told[1]
+    )
+
+
 def test_segments_that_retention_took_from_the_front_are_not_missed() -> None:
     """The oldest that is there may continue one that isn't."""
     files, folder = crashed(20, JournalOptions(reserve_bytes=0, segment_bytes=600))
