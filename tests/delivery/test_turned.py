@@ -51,7 +51,7 @@ TEXTS = st.one_of(
 )
 STEP = st.one_of(
     st.tuples(st.sampled_from([1, 2]), TEXTS, st.sampled_from([b"SELECT", b"INSERT"])),
-    st.sampled_from(["single", "failed", "end", "note", "commit", "batch"]),
+    st.sampled_from(["single", "failed", "end", "note", "start", "over", "commit", "batch"]),
 )
 
 
@@ -131,10 +131,22 @@ class Talk:
             op, _ = self.open.pop(number)
             self.event(number, "command.completed", op, {"bytes": 3, "duration": 5}, outcome="success")
 
-    def event(self, number: int, kind: str, op: int, said: dict[str, Any], **more: Any) -> None:
+    def start(self, number: int) -> None:
+        """More is known of a session from now on; perhaps something else than before."""
+        said = {"database": f"db{self.number % 2}", "client_parameters": {"application_name": "psql"}}
+        self.event(number, "session.start", None, said)
+
+    def over(self, number: int) -> None:
+        """A session ends, with whatever is under way."""
+        self.open.pop(number, None)
+        self.event(number, "session.end", None, {"cause": "closed"})
+
+    def event(self, number: int, kind: str, op: int | None, said: dict[str, Any], **more: Any) -> None:
         seq, own = self._next(number)
         envelope = json.loads(self.envelope(number).head + b'"x":0}')
         del envelope["x"]
+        if op is not None:
+            envelope["op"] = f"{PREFIX.decode()}{op:012x}"
         self.journal.append_event(
             canonical(
                 {
@@ -148,7 +160,6 @@ class Talk:
                     "kind": kind,
                     "mono": 1,
                     "node": "n",
-                    "op": f"{PREFIX.decode()}{op:012x}",
                     "protocol": "postgres",
                     "seq": seq,
                     "session": str(uuid.UUID(bytes=session(number))),
@@ -188,6 +199,10 @@ class Talk:
             self.end(1)
         elif step == "note":
             self.note()
+        elif step == "start":
+            self.start(1)
+        elif step == "over":
+            self.over(1)
         elif step == "commit":
             self.journal.commit_now()
 
