@@ -125,11 +125,6 @@ class TakenTurn(HandedTurn):
     # -- as half of an operation
 
     @property
-    def size(self) -> int:
-        lines = self.lines
-        return len(lines[0]) if len(lines) == 1 else sum(map(len, lines))
-
-    @property
     def like(self) -> Mapping[str, Any]:
         envelope = self.envelope
         kept = _likes.get(id(envelope))

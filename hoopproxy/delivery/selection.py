@@ -203,13 +203,15 @@ class Selection:
 
 def batches(deliveries: Iterable[Delivery], events: int, size: int) -> Iterator[list[Delivery]]:
     """In their order, at most ``events`` of them and ``size`` bytes of bodies, though always one."""
-    found: list[Delivery] = []
-    total = 0
-    for delivery in deliveries:
-        if found and (len(found) >= events or total + len(delivery.body) > size):
-            yield found
-            found, total = [], 0
-        found.append(delivery)
-        total += len(delivery.body)
+    found = list(deliveries)
+    lengths = [len(delivery.body) for delivery in found]
+    if len(found) > events or sum(lengths) > size:
+        every, found, total = found, [], 0
+        for delivery, length in zip(every, lengths, strict=True):
+            if found and (len(found) >= events or total + length > size):
+                yield found
+                found, total = [], 0
+            found.append(delivery)
+            total += length
     if found:
         yield found

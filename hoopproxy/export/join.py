@@ -156,10 +156,10 @@ class Join:
         """As :meth:`feed`, of a ``command.requested`` that was told as half of a turn."""
         op = half.op
         if op in self._asked or (self._open and op.decode() in self._open):
-            return self.feed(half.events[0], half.size)
+            return self.feed(half.events[0], len(half.lines[0]))
         self._asked[op] = half
-        self.bytes += half.size
-        if self.bytes > self._max_bytes or len(self) > self._max_open:
+        self.bytes += len(half.lines[0])
+        if self.bytes > self._max_bytes or len(self._open) + len(self._asked) > self._max_open:
             self._open_asked()
             return self._make_room(*next(reversed(self._open.items())))
         return []
@@ -168,7 +168,7 @@ class Join:
         """As :meth:`feed`, of the result and the end that were told as the other half."""
         asked = self._asked.pop(half.op, None)
         if asked is not None:
-            self.bytes -= asked.size
+            self.bytes -= len(asked.lines[0])
             return Turned(asked, half, self._facts_told_of(asked))
         self._open_asked()
         op = half.op.decode()
@@ -231,7 +231,9 @@ class Join:
     def _open_asked(self) -> None:
         """Put what was asked in halves among all that is open. Nearly all of it is answered before anybody looks."""
         for op, half in self._asked.items():
-            self._put(op.decode(), _Open(None, half.like.get("session", ""), half.size, self._now, half))
+            self._put(
+                op.decode(), _Open(None, half.like.get("session", ""), len(half.lines[0]), self._now, half)
+            )
         self._asked.clear()
 
     def _put(self, op: str, entry: _Open) -> None:

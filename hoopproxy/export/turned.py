@@ -26,14 +26,15 @@ Ending = tuple[int, int]
 class Half(Protocol):
     """A ``command.requested``, or a ``command.result`` and the ``command.completed`` that follows it at once.
 
-    ``op`` is the operation's id; ``decided`` the first one's ``decision``, as it stands in its JSON, empty if there is
-    none; ``said`` the own part (``event``) of each, canonical JSON; ``said_time`` the ``time`` of all of them;
-    ``fields`` what the form of the last one's own part is filled with. ``envelope`` is the very same object for halves
-    that have the same, all but what :attr:`like` may differ in.
+    ``op`` is the operation's id; ``lines`` are the events, canonical JSON, and ``said`` is the own part (``event``) of
+    each; ``decided`` the first one's ``decision``, as it stands there, empty if there is none; ``said_time`` the
+    ``time`` of all of them; ``fields`` what the form of the last one's own part is filled with. ``envelope`` is the
+    very same object for halves that have the same, all but what :attr:`like` may differ in.
     """
 
     op: bytes
     decided: bytes
+    lines: tuple[bytes, ...]
     said: tuple[bytes, ...]
     said_time: bytes
     fields: Sequence[Any]
@@ -46,10 +47,6 @@ class Half(Protocol):
     @property
     def ending(self) -> Ending | None:
         """(of an answer) What is known of its end's form; ``None``: nothing."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of its events' canonical JSON."""
 
     @property
     def like(self) -> Record:

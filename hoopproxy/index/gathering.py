@@ -180,7 +180,9 @@ class Gathering:
             if shape is not lane.shape:
                 words |= shape.words
                 lane.shape = shape
-            words.update(shape.changing(turn.fields[-2]))
+            text = turn.fields[-2]
+            for start, end in shape.places:
+                words.add(text[start:end].decode().lower())
         if document.count >= MAX_EVENTS or len(words) > MAX_WORDS:
             self._close_full(document, (turn.key, *_ASKED))
 

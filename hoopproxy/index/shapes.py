@@ -48,14 +48,10 @@ class Texts:
 
 
 class Shape(NamedTuple):
-    """``words`` have no digits of the text; where those are that have some, ``places`` says."""
+    """``words`` have no digits of the text; where in it those are that have some, ``places`` says."""
 
     words: frozenset[str]
     places: tuple[tuple[int, int], ...]
-
-    def changing(self, text: bytes) -> list[str]:
-        """Those words of such a text that have digits."""
-        return [text[start:end].decode().lower() for start, end in self.places]
 
 
 class Shapes:

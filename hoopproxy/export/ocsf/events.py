@@ -57,7 +57,7 @@ def write(operation: Operation) -> bytes:
 def turned(command: Turned) -> bytes | None:
     """The same of a command in halves; ``None`` if it isn't of the usual sort."""
     line = usual_turned(command, _turned_event)
-    return None if line is None else one_line(line)
+    return line if line is None or line.isascii() else one_line(line)
 
 
 def _turned_event(operation: Operation) -> Fields | None:

@@ -74,7 +74,7 @@ def usual(operation: Operation, parts: Parts, event: Callable[[Operation], dict[
 
 _LINE: Final = (
     b'%b"uid":"%b","sequence":%d,"original_time":"%b","correlation_uid":"%b"}%b"seq":%d,%b"results":[%b],"end":%b}'
-    b',"query_info":{"query_string":%b,"uid":"%b","bytes":%d},"time":%d,"start_time":%d,"end_time":%d,"duration":%d}'
+    b',"query_info":{"query_string":%b,"uid":"%b","bytes":%d},"time":%b,"start_time":%b,"end_time":%b,"duration":%d}'
 )
 
 
@@ -159,13 +159,15 @@ def _frame_of_turn(command: Turned, event: Callable[[Operation], dict[str, Any] 
 
 
 @lru_cache(maxsize=3_600)
-def _second(text: bytes) -> int:
-    return millis(text.decode())
+def _second(text: bytes) -> bytes:
+    second = millis(text.decode()) // 1000
+    return b"%d" % second if second > 0 else b""
 
 
-def _millis(time: bytes) -> int:
-    """As :func:`~hoopproxy.export.summary.millis`, of a time that the gateway wrote."""
-    return _second(time[:19]) + int(time[20:23])
+def _millis(time: bytes) -> bytes:
+    """The digits of :func:`~hoopproxy.export.summary.millis`: those of the second, and three that the time has."""
+    second, rest = _second(time[:19]), time[20:23]
+    return second + rest if second and rest.isdigit() else b"%d" % millis(time.decode())
 
 
 _NOT_REST: Final = frozenset({"text", "verb"})
