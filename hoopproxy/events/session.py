@@ -97,8 +97,8 @@ class SessionRefused(Event):
     """An identity asked for what no role gives it, or a limit was reached. ``code`` names which.
 
     ``target``: the one that it named or, where it named none, the one that its listener or the TLS server name means.
-    ``startup``: it named no target of several, names that disagree, or a database that can't be asked for; target,
-    account and database are then as it wrote them.
+    ``startup``: it named no target of several, names that disagree, or a database that can't be asked for; the names
+    are then as it wrote them.
     """
 
     listener: str

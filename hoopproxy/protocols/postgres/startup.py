@@ -377,10 +377,11 @@ class Startup:
     def _nowhere(self, wanted: Wanted, sqlstate: str, sentence: str) -> list[Command]:
         """Somebody who is logged in named no place that can be asked for: on record with what was named."""
         asked = None if wanted.database is None else wanted.database.decode("utf-8", "backslashreplace")
+        targets = self._session.targets
         refused = SessionRefused(
             listener=self._session.listener,
             code="startup",
-            target=wanted.name.target,
+            target=wanted.name.target or (targets[0] if len(targets) == 1 else None),
             account=wanted.name.account,
             database=asked,
         )

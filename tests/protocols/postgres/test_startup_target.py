@@ -132,12 +132,16 @@ def test_who_named_no_place_that_can_be_asked_for_is_on_record_with_what_was_nam
 
 
 def test_a_database_name_that_is_not_utf_8_is_refused() -> None:
-    """Policy compares text; what it can't read it can't allow."""
-    stage = Stage()
+    """Policy compares text; what it can't read it can't allow. It is about the only target."""
+    stage = Stage(targets=("app",))
     stage.tls()
     stage.from_client(messages.startup({b"user": b"alice", b"database": b"\xff"}))
     stage.from_client(messages.password(b"pw"))
-    assert error_of(stage.log_in())["C"] == "3D000"
+    commands = stage.log_in()
+    assert error_of(commands)["C"] == "3D000"
+    (told,) = [command.event for command in commands if isinstance(command, Note)]
+    assert isinstance(told, SessionRefused)
+    assert told.target == "app"
 
 
 GREETING = (
