@@ -163,12 +163,24 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
     def log_records(self, *, start: int = 0) -> Iterator[dict[str, Any]]:
-        """The records of the server's log from byte ``start`` on (:meth:`log_size` before a test)."""
+        """The records of the server's log from byte ``start`` on (:meth:`log_size` before a test).
+
+        The collector writes a moment after a statement was answered, and in the order in which it was told: when it has
+        written one of ours, what came before it is there.
+        """
+        mark = secrets.token_hex(8)
+        self.execute(f"SELECT '{mark}'")
+        until(lambda: mark in self._log_from(start), seconds=READY_SECONDS, what="the log is written")
         with self.log_path.open("rb") as lines:
             lines.seek(start)
             for line in lines:
                 if line.endswith(b"\n"):
                     yield json.loads(line)
+
+    def _log_from(self, start: int) -> str:
+        with self.log_path.open("rb") as lines:
+            lines.seek(start)
+            return lines.read().decode(errors="replace")
 
     def log_size(self) -> int:
         return self.log_path.stat().st_size if self.log_path.exists() else 0
