@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import threading
 import time
@@ -19,6 +20,9 @@ from .postgres import Postgres
 from .trail import assert_no_secret, recordings
 
 psycopg = pytest.importorskip("psycopg")
+
+FLOOD = 200 if os.environ.get("HOOPPROXY_SOAK") else 60
+"""Bad log-ins at once. Each costs a password's hash, which is long on purpose."""
 
 WRONG = "wr0ng-passw0rd-that-must-not-be-kept"
 
@@ -159,8 +163,8 @@ def test_the_servers_own_log_names_the_person(gateway: Any, postgres15: Postgres
     assert start["event"]["upstream"]["backend_pid"] > 0
 
 
-def test_two_hundred_bad_log_ins_do_not_stall_a_running_pgbench(gateway: Any, postgres15: Postgres) -> None:
-    """Password hashing off the reactor thread: while 200 cleartext log-ins fail, others go on working."""
+def test_a_flood_of_bad_log_ins_does_not_stall_a_running_pgbench(gateway: Any, postgres15: Postgres) -> None:
+    """Password hashing off the reactor thread: while many cleartext log-ins fail, others go on working."""
     through: Gateway = gateway(mode="bounded", upstream_tls=False)
     initialise(postgres15.dsn("app_rw"))
     done: list[Any] = []
@@ -172,12 +176,12 @@ def test_two_hundred_bad_log_ins_do_not_stall_a_running_pgbench(gateway: Any, po
     worker = threading.Thread(target=work)
     worker.start()
     time.sleep(3)
-    with ThreadPoolExecutor(200) as pool:
+    with ThreadPoolExecutor(FLOOD) as pool:
         dsn = through.dsn("clear", tls=True, password=WRONG, connect_timeout="60")
-        said = list(pool.map(lambda _: _refusal(dsn), range(200)))
+        said = list(pool.map(lambda _: _refusal(dsn), range(FLOOD)))
     assert all("FATAL" in each for each in said)
     checked = sum("login_seconds" not in each for each in said)  # on a busy machine some wait too long for it
-    assert checked > 100
+    assert checked > FLOOD / 2
     worker.join()
     finished = done[0].checked()
     progress = [float(each) for each in re.findall(r"^progress: [\d.]+ s, ([\d.]+) tps", finished.err, re.M)]
@@ -188,7 +192,7 @@ def test_two_hundred_bad_log_ins_do_not_stall_a_running_pgbench(gateway: Any, po
     assert through.terminate() == 0  # which says at once what the window still counted
     failed = through.events("login.failed")
     # Of those that waited too long, the ones that had shown their password are on record, too.
-    assert checked <= sum(each["event"].get("count", 1) for each in failed) <= 200
+    assert checked <= sum(each["event"].get("count", 1) for each in failed) <= FLOOD
     assert len(failed) < checked, "a flood of failures must be events with a count"
 
 
