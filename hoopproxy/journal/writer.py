@@ -2,9 +2,9 @@
 
 Two threads. The reactor's appends to a queue and reads results; the writer's takes batches, makes blocks,
 syncs. The hand-over is one flag and, if the writer sleeps, one release of a lock (:mod:`.pace` says when); the
-way back is one ``call_from_thread`` for however many results came in the meantime. What the writer does for its
-books alone it puts off while it is wanted: it would do it with the interpreter's lock held, just when the
-reactor's thread wakes to send.
+way back is one ``call_from_thread`` for however many results came in the meantime, and where few sessions are at work
+the writer does itself what waits for it (:meth:`Journal.carry`). What it does for its books alone it puts off while it
+is wanted: it would do it with the interpreter's lock held, just when the reactor's thread wakes to send.
 """
 
 from __future__ import annotations
