@@ -16,7 +16,7 @@ from hoopproxy.index.documents import Document, Lane, Stream, Taken, Window
 from hoopproxy.index.rows import Rows, RowTexts
 from hoopproxy.index.saying import QUIET, names_of, said_in, said_in_body, said_of
 from hoopproxy.index.screens import KIND, MAX_BYTES, Screens
-from hoopproxy.index.shapes import MAX_EVENT_WORDS, Shapes, Texts
+from hoopproxy.index.shapes import MAX_EVENT_WORDS, Shapes, Texts, values
 from hoopproxy.index.words import words_of
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.handed import HandedTurn, entries_of
@@ -183,6 +183,8 @@ class Gathering:
             text = turn.fields[-2]
             for start, end in shape.places:
                 words.add(text[start:end].decode().lower())
+            if shape.given:
+                words.update(values(turn.fields[0]))
         if document.count >= MAX_EVENTS or len(words) > MAX_WORDS:
             self._close_full(document, (turn.key, *_ASKED))
 

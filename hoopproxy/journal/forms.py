@@ -6,6 +6,7 @@ client's text is and where the counts are needs no parsing of each event: a spec
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -19,19 +20,22 @@ _SPECIMEN: Final = 7_000_000_000_000_000
 """What a specimen has in its holes is this and their numbers: in an event's own part no number is like it by chance,
 and if one is, nothing is said of that form."""
 _PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
+_VALUES: Final = re.compile(rb'(?:"[0-9A-Za-z]*"|null)(?:,(?:"[0-9A-Za-z]*"|null))*').fullmatch
 
 
 class Asking(NamedTuple):
     """Of a request's form and its last field, which closes it.
 
-    ``text`` is the number of the field that is the whole of the client's ``text``, as it stands in JSON. ``rest`` is
-    the form of all but ``text`` and ``verb``, each with its comma, to be filled with the fields before the text: they
-    are the ``range``. ``others`` is all but the text, parsed, with a specimen's range. ``verbs`` are ``verb`` and what
-    is in ``verbs``.
+    ``rest`` is the form of all but ``text`` and ``verb``, each with its comma, for the first fields, of which there are
+    ``filled``: the ``parameters``, if they are ``given`` in one, and the ``range``. ``text`` is the client's, as it
+    stands in JSON; empty where it is the field that follows. ``others`` is all but these, parsed, with a specimen's
+    range; a ``text`` that is no field is among them. ``verbs`` are ``verb`` and what is in ``verbs``.
     """
 
-    text: int
+    filled: int
     rest: bytes
+    text: bytes
+    given: bool
     others: Mapping[str, Any]
     verbs: tuple[Any, ...]
 
@@ -48,8 +52,8 @@ _endings: dict[bytes, Ending | None] = {}
 
 
 def asking(form: bytes, fields: Sequence[Any]) -> Asking | None:
-    """What is known of that form when it ends like that and its text stands for the very same characters (printable
-    ASCII, nothing escaped); ``None``: it has to be parsed."""
+    """What is known of that form when it ends like that and its text, and its parameters, stand for the very same
+    characters (printable ASCII, nothing escaped; letters and digits, or null); ``None``: it has to be parsed."""
     key = form, fields[-1] if fields else None
     try:
         found = _askings[key]
@@ -57,7 +61,11 @@ def asking(form: bytes, fields: Sequence[Any]) -> Asking | None:
         if len(_askings) >= _KEPT:
             _askings.clear()
         found = _askings[key] = _asking(form, fields)
-    return None if found is None or fields[found.text].translate(None, _PLAIN) else found
+    if found is None:
+        return None
+    if not found.text and fields[found.filled].translate(None, _PLAIN):
+        return None
+    return None if found.given and _VALUES(fields[0]) is None else found
 
 
 def ending(form: bytes) -> Ending | None:
@@ -72,28 +80,52 @@ def ending(form: bytes) -> Ending | None:
 
 
 def _asking(form: bytes, fields: Sequence[Any]) -> Asking | None:
-    text = len(fields) - 2
-    if text < 0 or not isinstance(fields[-1], bytes) or not isinstance(fields[text], bytes):
+    """The fields are parameters, perhaps; two numbers of the range, or none; a text, perhaps; and what closes it."""
+    if not fields or not all(type(field) is bytes or type(field) is int for field in fields):
         return None
-    if not all(type(field) is int for field in fields[:text]):
+    kinds = [type(field) for field in fields]
+    given = kinds[0] is bytes and int in kinds[1:]
+    has_text = len(fields) > 1 and kinds[-2] is bytes
+    numbers = range(_SPECIMEN, _SPECIMEN + kinds.count(int))
+    if kinds != [*[bytes] * given, *[int] * len(numbers), *[bytes] * has_text, bytes]:
         return None
-    numbers = range(_SPECIMEN, _SPECIMEN + text)
-    mark = b"%d" % (_SPECIMEN + text)
-    said = _parsed(form, (*numbers, mark, fields[-1]))
-    if said is None or said.pop("text", None) != mark.decode() or said.get("range", []) != [*numbers]:
+    parameters, mark = _SPECIMEN + len(numbers), _SPECIMEN + len(numbers) + 1
+    holes = [*[b"%d" % parameters] * given, *numbers, *[b"%d" % mark] * has_text, fields[-1]]
+    said = _parsed(form, tuple(holes))
+    if (
+        said is None
+        or said.get("range", []) != [*numbers]
+        or (given and said.get("parameters") != [parameters])
+    ):
         return None
-    verb, verbs = said.get("verb"), said.get("verbs")
-    if not isinstance(verbs, list) or not all(isinstance(one, str) for one in (verb, *verbs)):
+    text, verb, verbs = said.get("text"), said.get("verb"), said.get("verbs")
+    if not isinstance(verbs, list) or not all(isinstance(one, str) for one in (text, verb, *verbs)):
         return None
-    rest = orjson.dumps({name: value for name, value in said.items() if name != "verb"})[1:-1] + b","
-    if b"%" in rest or mark in rest:
+    if has_text != (text == str(mark)):
         return None
-    for number in numbers:
-        before, hole, after = rest.partition(b"%d" % number)
-        if not hole or hole in after:
-            return None  # somewhere else, too
-        rest = before + b"%d" + after
-    return Asking(text, rest, said, (verb, *verbs))
+    rest = _with_holes(said, [parameters] * given, numbers)
+    if rest is None:
+        return None
+    known = {
+        name: said[name]
+        for name in said
+        if not ((name == "text" and has_text) or (name == "parameters" and given))
+    }
+    count = len(fields) - 1 - has_text
+    return Asking(count, rest, b"" if has_text else orjson.dumps(text), given, known, (verb, *verbs))
+
+
+def _with_holes(said: Mapping[str, Any], parameters: Sequence[int], numbers: Sequence[int]) -> bytes | None:
+    """All but text and verb as JSON; each specimen is a hole again, if it is where it must be and nowhere else."""
+    rest = orjson.dumps({name: said[name] for name in said if name not in ("text", "verb")})[1:-1] + b","
+    if b"%" in rest:
+        return None
+    for specimen, hole in [*[(each, b"%b") for each in parameters], *[(each, b"%d") for each in numbers]]:
+        before, found, after = rest.partition(b"%d" % specimen)
+        if not found or found in after or b"%" in after:
+            return None
+        rest = before + hole + after
+    return rest
 
 
 def _ending(form: bytes) -> Ending | None:

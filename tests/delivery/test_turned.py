@@ -33,6 +33,8 @@ from tests.journal.support import Timers, opened
 from tests.journal.turns import COMPLETED, DECISION, PREFIX, RESULT, SECOND, session
 
 ASKED = b'{%b"range":[%d,%d],"text":%b,"verb":"%b","verbs":["%b"]}'
+BARE = b'{"range":[%d,%d],%b'
+BOUND = b'{"parameters":[%b],"range":[%d,%d],%b'
 QUERY = b'{"range":[%d,%d],"text":"%b%b'
 FAILED = b'{"bytes":%d,"error":{"message":"%b","sqlstate":"42P01"},"index":0,"range":[%d,%d]}'
 
@@ -56,10 +58,14 @@ STEP = st.one_of(
 
 
 def _asked(text: str, verb: bytes, op: int) -> tuple[bytes, tuple[Any, ...]]:
-    """A form and its fields, of two kinds: those of whose form all is known beforehand, and others."""
-    if op % 3:
+    """A form and its fields: those of whose form all is known beforehand, of each kind, and others."""
+    if op % 5 < 2:
         end = b'","verb":"%b","verbs":["%b"]}' % (verb, verb)
         return QUERY, (op, op + 5, canonical(text)[1:-1], end)
+    if op % 5 < 4:
+        end = b'"statement":"s1","text":%b,"verb":"%b","verbs":["%b"]}' % (canonical(text), verb, verb)
+        values = b",".join([b'"A%dz"' % op, b"null", canonical(text if op % 2 else "b7")])
+        return (BOUND, (values, op, op + 5, end)) if op % 5 == 2 else (BARE, (op, op + 5, end))
     more = b'"parameters":["%d"],' % op if op % 2 else b""
     return ASKED, (more, op, op + 5, canonical(text), verb, verb)
 

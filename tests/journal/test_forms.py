@@ -33,11 +33,15 @@ def check(form: bytes, fields: tuple[Any, ...]) -> bool:
         return False
     said = orjson.loads(form % fields)
     text, verb = said.pop("text"), said.pop("verb")
-    assert fields[known.text].decode() == text
-    assert canonical(text) == b'"%b"' % fields[known.text]
-    assert known.rest % fields[: known.text] == orjson.dumps(said)[1:-1] + b","
+    assert canonical(text) == (known.text or b'"%b"' % fields[known.filled])
+    assert known.rest % fields[: known.filled] == orjson.dumps(said)[1:-1] + b","
     assert known.verbs == (verb, *said["verbs"])
-    assert known.others["verb"] == verb
+    others = {**said, "verb": verb}
+    if known.text:
+        others["text"] = text
+    if known.given:
+        assert canonical(others.pop("parameters")) == b"[%b]" % fields[0]
+    assert {**known.others, "range": others.get("range")} == {**others, "range": others.get("range")}
     return True
 
 
@@ -46,6 +50,17 @@ def test_a_plain_text_is_known_by_its_field(text: str, start: int) -> None:
     """Any other is parsed: in JSON it isn't what it is."""
     plain = text.isascii() and text.isprintable() and not {'"', "\\"} & set(text)
     assert check(QUERY, (start, start + 9, canonical(text)[1:-1], END)) == plain
+
+
+@given(st.lists(st.none() | TEXTS, max_size=3), TEXTS, st.integers(0, 2**53))
+def test_plain_parameters_are_known_by_theirs(values: list[str | None], text: str, start: int) -> None:
+    """The text of a statement that was prepared is among what closes the form, whatever it is."""
+    end = b'"text":%b,"verb":"SELECT","verbs":["SELECT"]}' % canonical(text)
+    plain = all(each is None or not each or (each.isascii() and each.isalnum()) for each in values)
+    given = b",".join(map(canonical, values))
+    bound = check(b'{"parameters":[%b],"range":[%d,%d],%b', (given, start, start + 9, end))
+    assert bound == (plain and bool(values))
+    assert check(b'{"range":[%d,%d],%b', (start, start + 9, end))
 
 
 @given(st.lists(FRAGMENTS, max_size=12), st.lists(VALUES, max_size=6))

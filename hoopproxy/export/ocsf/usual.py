@@ -87,10 +87,10 @@ def usual_turned(command: Turned, event: Callable[[Operation], dict[str, Any] | 
     asking, ending = asked.asking, half.ending
     if asking is not None and ending is not None:
         # The form says where everything is, and that the text stands for itself.
-        place, rest, _, verbs = asking
+        count, rest, text, _, _, verbs = asking
         fields, ended_fields = asked.fields, half.fields
-        rest %= tuple(fields[:place])
-        text = b'"%b"' % fields[place]
+        rest %= tuple(fields[:count])
+        text = text or b'"%b"' % fields[count]
         size, duration = ended_fields[ending[0]], ended_fields[ending[1]]
     else:
         parsed = _parsed(asked, half)
