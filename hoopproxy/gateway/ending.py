@@ -17,7 +17,6 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
-from hoopproxy.gateway.errand import Errand
 from hoopproxy.gateway.secure import Securing
 
 __all__ = ["FLUSH_SECONDS", "LINGER_BYTES", "LINGER_SECONDS", "Ending"]
@@ -44,7 +43,6 @@ class Ending(Securing):
     # Class-level defaults: an idle connection pays for none of them.
     _writable = False
     _broken = False
-    _errand: Errand | None = None
     _deaf = False  # paused, and no handshake that must be read
     _ended = False  # the peer's end of stream was read
     _unusual = False  # what is read is not simply for the protocol
@@ -61,6 +59,7 @@ class Ending(Securing):
         def stopWriting(self) -> None: ...
         def abortConnection(self) -> None: ...
         def connectionLost(self, reason: Failure) -> None: ...
+        def _recall(self) -> None: ...
 
     def loseConnection(self) -> None:
         if not self.connected or self.disconnecting or self._aborting:
@@ -82,11 +81,6 @@ class Ending(Securing):
         self._say_goodbye()
         self._writeDisconnecting = True
         self.startWriting()
-
-    def _recall(self) -> None:
-        """Have no other thread use the socket from now on."""
-        if self._errand is not None:
-            self._errand.settle()
 
     def _say_goodbye(self) -> None:
         """Nothing is written after this but TLS's own last word."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["Errand"]
+__all__ = ["Entrusting", "Errand"]
 
 _NOT_SENT: Final = -1
 
@@ -54,3 +54,53 @@ class Errand:
                 self._is_over = True
             self._returned(self._data, self._gone)
         return self._gone != _NOT_SENT
+
+
+class Entrusting:
+    """Adds :meth:`entrust` to a connection that owns its socket."""
+
+    # The host's.
+    sent: int
+    unsent: int
+    _plain: bool
+    _writable: bool
+    _send: Callable[[bytes | memoryview], int]
+
+    _errand: Errand | None = None
+
+    if TYPE_CHECKING:
+
+        @property
+        def _usual_producer(self) -> bool: ...
+        def _push(self, data: bytes | memoryview, plain: int) -> None: ...
+        def _push_rest(self, rest: memoryview, gone: int, plain: int) -> None: ...
+
+    def entrust(self, data: bytes) -> Errand | None:
+        """See :class:`hoopproxy.gateway.connection.Transport`."""
+        if not self._plain or data.__class__ is not bytes:
+            return None
+        self._plain = False
+        errand = self._errand = Errand(self._send, data, self._returned)
+        return errand
+
+    def _returned(self, data: bytes, gone: int) -> None:
+        """Nobody else uses the socket any more."""
+        self._errand = None
+        size = len(data)
+        if not self._writable:
+            if gone >= 0:
+                self.sent += gone
+                self.unsent += size - gone
+            return
+        self._plain = self._usual_producer
+        if gone == size:
+            self.sent += size
+        elif gone > 0:
+            self._push_rest(memoryview(data)[gone:], gone, size)
+        elif gone == 0:
+            self._push(data, size)
+
+    def _recall(self) -> None:
+        """Have no other thread use the socket from now on."""
+        if self._errand is not None:
+            self._errand.settle()

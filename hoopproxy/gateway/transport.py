@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 
 from hoopproxy.gateway.clear import Clear
 from hoopproxy.gateway.ending import LINGER_BYTES, Ending
-from hoopproxy.gateway.errand import Errand
+from hoopproxy.gateway.errand import Entrusting
 from hoopproxy.gateway.lending import LENT_BYTES, Lending
 from hoopproxy.gateway.secure import Securing
 from hoopproxy.gateway.tls_stream import MAX_FEED
@@ -56,7 +56,7 @@ LAST_READS = 16
 _CHUNK = memoryview(bytearray(LENT_BYTES))
 
 
-class EagerConnection(Clear, Ending, Securing, Lending, tcp.Connection):
+class EagerConnection(Clear, Ending, Securing, Lending, Entrusting, tcp.Connection):
     """The :class:`~hoopproxy.gateway.connection.Transport` that owns its socket."""
 
     sent = 0
@@ -118,30 +118,6 @@ class EagerConnection(Clear, Ending, Securing, Lending, tcp.Connection):
             self._write_secure(data)
         else:
             self._push(data, len(data))
-
-    def entrust(self, data: bytes) -> Errand | None:
-        if not self._plain or data.__class__ is not bytes:
-            return None
-        self._plain = False
-        errand = self._errand = Errand(self._send, data, self._returned)
-        return errand
-
-    def _returned(self, data: bytes, gone: int) -> None:
-        """Nobody else uses the socket any more."""
-        self._errand = None
-        size = len(data)
-        if not self._writable:
-            if gone >= 0:
-                self.sent += gone
-                self.unsent += size - gone
-            return
-        self._plain = self._usual_producer
-        if gone == size:
-            self.sent += size
-        elif gone > 0:
-            self._push_rest(memoryview(data)[gone:], gone, size)
-        elif gone == 0:
-            self._push(data, size)
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         self.write(b"".join(iovec))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["Waiters"]
+__all__ = ["Errands", "Waiters"]
 
 Waiter = tuple[int, Callable[[], None]]
 
@@ -40,3 +41,25 @@ class Waiters:
         waiting = self._waiting
         while waiting and waiting[0][0] <= durable:
             waiting.popleft()[1]()
+
+
+class Errands:
+    """What the writer's thread does for who waits: added on the reactor's, in the order of their ``jseq``."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: deque[Waiter] = deque()
+
+    def add(self, jseq: int, errand: Callable[[], None]) -> None:
+        """Have it done by the first :meth:`carry` that reaches ``jseq``."""
+        self._waiting.append((jseq, errand))
+
+    def carry(self, durable: int) -> None:
+        """Do, in order, what waits for ``durable`` or less. On the writer's thread; never raises."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= durable:
+            with contextlib.suppress(
+                Exception
+            ):  # whoever waits on the reactor's thread finds it undone, and does it
+                waiting.popleft()[1]()

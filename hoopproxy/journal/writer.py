@@ -9,12 +9,10 @@ is wanted: it would do it with the interpreter's lock held, just when the reacto
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -40,7 +38,7 @@ from hoopproxy.journal.recovery import Recovered, recover
 from hoopproxy.journal.refusals import CallLater, Refusals, Timer
 from hoopproxy.journal.segment import is_full
 from hoopproxy.journal.vault import Sealing
-from hoopproxy.journal.waiters import Waiters
+from hoopproxy.journal.waiters import Errands, Waiters
 
 __all__ = ["Journal"]
 
@@ -106,7 +104,7 @@ class Journal:
         self._room = min(_KICK_BYTES, self.options.max_lag_bytes, self.options.queue_limit)
         self._attention = -1  # appended bytes from which on an append needs more than queueing
         self._waiters = Waiters()
-        self._errands: deque[tuple[int, Callable[[], None]]] = deque()
+        self._errands = Errands()
         self._gap: Gap | None = None
         self._batch_timer: Timer | None = None
         self._takes_before = 0  # what the timer was armed for
@@ -153,7 +151,11 @@ class Journal:
         self._next_key = committer.next_key
         self._refusals.judge(committer.refusal, committer.session_refusal, 0)
         if self._threaded:
-            committer.is_shared, committer.on_batch, committer.carry = True, self._on_batch, self._carry
+            committer.is_shared, committer.on_batch, committer.carry = (
+                True,
+                self._on_batch,
+                self._errands.carry,
+            )
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
         if recovered.lost is not None:
@@ -534,15 +536,7 @@ class Journal:
 
         It must not raise. Its commit must not have been asked for yet.
         """
-        self._errands.append((jseq, errand))
-
-    def _carry(self, durable: int) -> None:
-        errands = self._errands
-        while errands and errands[0][0] <= durable:
-            with contextlib.suppress(
-                Exception
-            ):  # whoever waits on the reactor's thread finds it undone, and does it
-                errands.popleft()[1]()
+        self._errands.add(jseq, errand)
 
     def when_durable(self, jseq: int, callback: Callable[[], None]) -> None:
         """Call back once ``durable >= jseq``, in the order of ``jseq``; at once if it is already.
