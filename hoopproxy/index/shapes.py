@@ -21,7 +21,7 @@ MAX_EVENT_WORDS: Final = 50_000
 """Words of one event. A document with more is marked and looked into by every search."""
 
 _KEPT: Final = 2000
-_LONGEST: Final = 2000  # characters of a text, and of what follows it; longer ones seldom come twice
+_LONGEST: Final = 2000  # characters of a text; longer ones seldom come twice
 _VALUES: Final = re.compile('"([0-9a-z]+)"').findall
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 
@@ -87,8 +87,8 @@ class Shapes:
         return self._made(known, key) if found is None else found
 
     def _made(self, known: Asking, key: tuple[bytes, bytes, bytes]) -> Shape | None:
-        _, end, shape = key
-        if len(shape) > _LONGEST or len(end) > _LONGEST:
+        _, _, shape = key
+        if len(shape) > _LONGEST:
             return None
         places = places_of(shape.decode())
         words = {word for said in said_of(known.others) for word in words_of(said)}

@@ -15,7 +15,9 @@ import orjson
 __all__ = ["Asking", "Ending", "asking", "ending"]
 
 _KEPT: Final = 1000
-"""Forms, with what ends them; about 1 KB each."""
+"""Forms, with what ends them; some KB each."""
+_LONGEST: Final = 2000
+"""Bytes of what ends a form: a longer statement is parsed."""
 _SPECIMEN: Final = 7_000_000_000_000_000
 """What a specimen has in its holes is this and their numbers: in an event's own part no number is like it by chance,
 and if one is, nothing is said of that form."""
@@ -47,20 +49,22 @@ class Ending(NamedTuple):
     duration: int
 
 
-_askings: dict[tuple[bytes, Any], Asking | None] = {}
+_askings: dict[tuple[bytes, bytes], Asking | None] = {}
 _endings: dict[bytes, Ending | None] = {}
 
 
 def asking(form: bytes, fields: Sequence[Any]) -> Asking | None:
     """What is known of that form when it ends like that and its text, and its parameters, stand for the very same
     characters (printable ASCII, nothing escaped; letters and digits, or null); ``None``: it has to be parsed."""
-    key = form, fields[-1] if fields else None
+    end = fields[-1] if fields else None
+    if end.__class__ is not bytes or len(end) > _LONGEST:
+        return None
     try:
-        found = _askings[key]
+        found = _askings[form, end]
     except KeyError:
         if len(_askings) >= _KEPT:
             _askings.clear()
-        found = _askings[key] = _asking(form, fields)
+        found = _askings[form, end] = _asking(form, fields)
     if found is None:
         return None
     if not found.text and fields[found.filled].translate(None, _PLAIN):
@@ -81,7 +85,7 @@ def ending(form: bytes) -> Ending | None:
 
 def _asking(form: bytes, fields: Sequence[Any]) -> Asking | None:
     """The fields are parameters, perhaps; two numbers of the range, or none; a text, perhaps; and what closes it."""
-    if not fields or not all(type(field) is bytes or type(field) is int for field in fields):
+    if not all(type(field) is bytes or type(field) is int for field in fields):
         return None
     kinds = [type(field) for field in fields]
     given = kinds[0] is bytes and int in kinds[1:]

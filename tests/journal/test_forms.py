@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hoopproxy.events import canonical
-from hoopproxy.journal.forms import asking, ending
+from hoopproxy.journal.forms import _askings, asking, ending
 
 QUERY = b'{"range":[%d,%d],"text":"%b%b'
 END = b'","verb":"SELECT","verbs":["SELECT","INSERT"]}'
@@ -108,3 +108,11 @@ def test_the_counts_of_an_end_are_known_by_their_fields() -> None:
         b"%d",
     ):
         assert ending(form) is None
+
+
+def test_of_a_long_statement_nothing_is_kept() -> None:
+    """A client prepares what it likes, and what is kept is kept for good."""
+    end = b'"text":"%b","verb":"SELECT","verbs":["SELECT"]}'
+    assert check(b'{"range":[%d,%d],%b', (1, 2, end % (b"x" * 1900)))
+    assert not check(b'{"range":[%d,%d],%b', (1, 2, end % (b"x" * 2000)))
+    assert not any(len(kept) > 2000 for _, kept in _askings)
