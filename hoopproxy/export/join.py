@@ -46,6 +46,9 @@ MAX_RECORDS = 1_000
 MAX_SESSIONS = 10_000
 """Sessions whose facts are remembered, about 100 bytes each; of older ones the exports lack the database."""
 
+_TOLD = 2_048
+"""Envelopes of halves that are held for that, about 1 KB each."""
+
 _FACT = 256
 """Characters of a fact that is remembered: names of the usual kind are shorter."""
 
@@ -296,7 +299,7 @@ class Join:
         kept = self._facts_told.get(id(envelope))
         if kept is not None and kept[0] is envelope:
             return kept[1]
-        if len(self._facts_told) >= self._max_sessions:
+        if len(self._facts_told) >= _TOLD:
             self._facts_told.clear()
         facts = self._facts_of(half.like.get("session", ""))
         self._facts_told[id(envelope)] = envelope, facts
