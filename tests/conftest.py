@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,6 +27,13 @@ let_children_hear()
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "house")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A process that dies of a test (:data:`tests.live.conftest.GRACE`) ends the run, however many it has: the next
+    one would be given the same test, and die of it."""
+    if getattr(config.option, "maxworkerrestart", "") is None:
+        config.option.maxworkerrestart = "0"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     asked = "soak" in (config.option.markexpr or "") or os.environ.get("HOOPPROXY_SOAK")
     if asked:
@@ -34,6 +42,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("soak") is not None:
             item.add_marker(reason)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Of ``-n 2``; without it the tests run one after the other, and xdist isn't needed."""
+    from tests.scheduling import FromBothEnds
+
+    return FromBothEnds(config, log)
 
 
 @pytest.fixture(autouse=True, scope="module")

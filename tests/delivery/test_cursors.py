@@ -13,7 +13,7 @@ import pytest
 from hoopproxy.delivery.cursors import Cursor, CursorFile, cursors_at_rest
 from hoopproxy.journal.memory import MemoryFiles
 
-ONE, TWO = uuid.uuid4().bytes, uuid.uuid4().bytes
+ONE, TWO = uuid.UUID(int=1).bytes, uuid.UUID(int=2).bytes  # a name of a test is the same in every process
 
 
 def test_a_cursor_is_read_as_it_was_written(tmp_path: Path) -> None:

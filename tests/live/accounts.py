@@ -40,19 +40,23 @@ def throwaway(purpose: str, *keys: str) -> Iterator[Account]:
         home=Path(f"/home/hp-{os.getpid()}"),
     )
     made = ["useradd", "--create-home", "--home-dir", str(account.home), "--shell", "/bin/bash", account.name]
-    subprocess.run(made, check=True, capture_output=True)
+    with need.alone():
+        subprocess.run(made, check=True, capture_output=True)
     try:
-        subprocess.run(
-            ["chpasswd"],
-            input=f"{account.name}:{account.password}\n",
-            text=True,
-            check=True,
-            capture_output=True,
-        )
+        with need.alone():
+            subprocess.run(
+                ["chpasswd"],
+                input=f"{account.name}:{account.password}\n",
+                text=True,
+                check=True,
+                capture_output=True,
+            )
         folder = account.home / ".ssh"
         folder.mkdir(mode=0o700)
         (folder / "authorized_keys").write_text("".join(f"{key.strip()}\n" for key in keys))
         subprocess.run(["chown", "-R", f"{account.name}:", str(folder)], check=True)
         yield account
     finally:
-        subprocess.run(["userdel", "--remove", "--force", account.name], check=False, capture_output=True)
+        ended = ["userdel", "--remove", "--force", account.name]
+        with need.alone():
+            subprocess.run(ended, check=False, capture_output=True)

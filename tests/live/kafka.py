@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from .need import INSTALL_SECONDS, cache_folder, command, python_module, require
+from .need import INSTALL_SECONDS, alone, cache_folder, command, python_module, require
 from .processes import Spawned, free_port, give, plain_user, server_folder, until
 
 __all__ = ["PASSWORD", "Kafka", "MockCluster", "consumed"]
@@ -48,6 +48,7 @@ group.initial.rebalance.delay.ms=0
 
 
 @functools.cache
+@alone()
 def jars() -> Path:
     """The folder of the broker's jars, by Maven; once a machine."""
     folder = cache_folder() / f"kafka-{VERSION}"

@@ -6,6 +6,7 @@ of ``REQUIRED`` (the set that the README lists) fails instead, so that a green r
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import importlib
@@ -15,13 +16,26 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 import pytest
 
-__all__ = ["REQUIRED", "apt", "cache_folder", "command", "in_ci", "npm", "pip", "python_module", "require"]
+__all__ = [
+    "REQUIRED",
+    "alone",
+    "apt",
+    "cache_folder",
+    "command",
+    "in_ci",
+    "npm",
+    "pip",
+    "python_module",
+    "require",
+]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -98,6 +112,27 @@ def _others_may_enter(folder: Path) -> bool:
     return all(each.stat().st_mode & stat.S_IXOTH for each in (folder, *folder.parents))
 
 
+_is_alone = False
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Around what looks for, installs or builds something that all processes of a run share, and what edits the
+    machine's accounts: one process at a time, so that none finds half of it. May be nested."""
+    global _is_alone
+    if _is_alone:
+        yield
+        return
+    with (cache_folder() / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _is_alone = True
+        try:
+            yield
+        finally:
+            _is_alone = False
+
+
+@alone()
 def command(program: str, *, name: str, package: str, also: tuple[str, ...] = ()) -> str:
     """The path of ``program``; installs the Debian ``package`` when it is absent.
 
@@ -115,6 +150,7 @@ def command(program: str, *, name: str, package: str, also: tuple[str, ...] = ()
 
 
 @functools.cache
+@alone()
 def apt(*packages: str) -> str | None:
     """Install Debian packages; ``None`` when done, else a sentence that says what to do.
 
@@ -138,6 +174,7 @@ def apt(*packages: str) -> str | None:
 
 
 @functools.cache
+@alone()
 def npm(name: str, *packages: str) -> Path:
     """Install npm packages (once) under the cache folder; the folder that holds ``node_modules``."""
     folder = cache_folder() / "npm" / "+".join(each.replace("/", "_") for each in packages)
@@ -161,6 +198,7 @@ def npm(name: str, *packages: str) -> Path:
     return folder
 
 
+@alone()
 def pip(name: str, *pins: str) -> Path:
     """A folder with these distributions, for ``PYTHONPATH``: exact versions without looking for what they need.
 

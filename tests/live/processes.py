@@ -25,6 +25,8 @@ from pathlib import Path
 
 from tests.interrupts import INTERRUPTS
 
+from .need import alone
+
 __all__ = ["Spawned", "file_system", "free_port", "on_real_disk", "plain_user", "until", "work_folder"]
 
 PLAIN_USER = "hoopproxy-test"
@@ -39,6 +41,7 @@ _running: dict[int, Spawned] = {}
 
 
 @functools.cache
+@alone()
 def plain_user() -> pwd.struct_passwd | None:
     """The account that servers run as; ``None`` when we are a plain user already. Made when missing."""
     if os.getuid() != 0:

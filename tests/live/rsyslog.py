@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from .certificates import Certificates
-from .need import INSTALL_SECONDS, cache_folder, require
+from .need import INSTALL_SECONDS, alone, cache_folder, require
 from .processes import Spawned, free_port, give, listening, server_folder, until
 
 __all__ = ["Rsyslog"]
@@ -50,6 +50,7 @@ input(type="imuxsock" socket="{folder}/log.sock" useSpecialParser="on" rateLimit
 
 
 @functools.cache
+@alone()
 def unpacked() -> Path:
     """The root of the unpacked packages."""
     root = cache_folder() / "rsyslog"

@@ -121,6 +121,33 @@ def test_a_port_is_free_again_when_its_run_has_ended(monkeypatch: pytest.MonkeyP
     assert free_port() in processes.PORTS
 
 
+BUILDS = """
+import sys, time
+from pathlib import Path
+from tests.live.need import alone
+
+@alone()
+def build():
+    with alone():
+        made.mkdir()
+        time.sleep(0.2)
+        made.rmdir()
+
+made = Path(sys.argv[1])
+for _ in range(3):
+    build()
+"""
+
+
+def test_processes_of_one_run_install_one_after_the_other(tmp_path: Path) -> None:
+    """Two that install the same at once find half of it. What one builds may need something installed first."""
+    root = Path(__file__).parents[2]
+    runs = [
+        subprocess.Popen([sys.executable, "-c", BUILDS, str(tmp_path / "made")], cwd=root) for _ in range(2)
+    ]
+    assert [run.wait(60) for run in runs] == [0, 0]
+
+
 def test_the_judge_counts_what_crossed(postgres15: Postgres) -> None:
     """A judge that counts wrongly would acquit a gateway that loses bytes."""
     psycopg = need.python_module("psycopg")

@@ -24,7 +24,7 @@ from hoopproxy.ledger.proof import LogProof
 from hoopproxy.ledger.tiles import decode_bundle, encode_bundle
 from hoopproxy.ledger.tree import Tree
 from tests.ledger.sealed import House, edited
-from tests.live.need import REPOSITORY, cache_folder, require
+from tests.live.need import REPOSITORY, alone, cache_folder, require
 
 pytestmark = pytest.mark.live
 
@@ -33,6 +33,7 @@ MODULE = "golang.org/x/mod"
 
 
 @pytest.fixture(scope="session")
+@alone()
 def outsider() -> Path:
     """The program, built in a folder of its own; from the Go module proxy, once."""
     go = shutil.which("go", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/go/bin"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..dsn import Dsn
-from ..need import apt, cache_folder, command, require
+from ..need import alone, apt, cache_folder, command, require
 
 __all__ = ["run"]
 
@@ -43,6 +43,7 @@ def run(dsn: Dsn) -> list[tuple[str, Any]]:
 _NAMES = frozenset({"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"})
 
 
+@alone()
 def _compiled() -> Path:
     if not JAR.exists() and (trouble := apt("libpostgresql-jdbc-java")) is not None:
         require("JDBC", trouble)

@@ -107,6 +107,7 @@ def test_an_option_that_cant_be_honoured_is_an_error_with_its_line(options: str)
         f"ann {line(certificate())}",
         f"ann {line(blob())}\nann {line(blob())}",
     ],
+    ids=["no name", "name", "kind", "short", "options", "certificate", "twice"],
 )
 def test_what_is_no_such_line_is_an_error(text: str) -> None:
     """A line of OpenSSH's own file has no identity, and names nobody here."""
