@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hoopproxy.journal.folder import Folder
+from hoopproxy.wire.express import MOST
 from tests.cli.trail import Trail
 from tests.protocols.postgres.talk import columns, complete, query, ready, row
 
@@ -19,7 +20,7 @@ SESSIONS = 8
 def made(state: Path, transactions: int) -> Folder:
     """The journal."""
     trail = Trail(state)
-    sessions = [trail.session(f"user{number}") for number in range(SESSIONS)]
+    sessions = [trail.session(f"user{number}", by_kind=MOST) for number in range(SESSIONS)]
     answer = columns("abalance") + row(b"0") + complete("SELECT 1") + ready()
     for number in range(transactions // SESSIONS):
         with _one_commit(trail):

@@ -91,6 +91,7 @@ class Played:
         target: str = "app",
         decide: Callable[[Decide], Verdict | None] = allow,
         record: str = "full",
+        by_kind: int = 0,
         login: bool = True,
     ) -> None:
         self.trail, self.id = trail, session
@@ -107,7 +108,9 @@ class Played:
         self.exchange = Exchange(
             *fake.built, relay=self.relay, recorder=self.recorder, journal=self.trail.journal
         )
-        self._admission = Admission(decide=decide, record=record, role="reader", listener="pg")
+        self._admission = Admission(
+            decide=decide, record=record, role="reader", listener="pg", by_kind=by_kind
+        )
         self.relay.answer = self._answer
         self._received = {"client": 0, "target": 0}
         self.exchange.open()
