@@ -115,9 +115,8 @@ class Join:
         self._open: dict[str, _Open] = {}  # oldest first
         self._of: dict[str, dict[str, None]] = {}  # the open operations of each session
         self._facts: dict[str, Mapping[str, str]] = {}
-        self._facts_told: dict[
-            int, tuple[object, Mapping[str, str]]
-        ] = {}  # the same, by the envelope of halves
+        # The same, by the envelope of halves.
+        self._facts_told: dict[int, tuple[object, Mapping[str, str]]] = {}
         self._facts_state: bytes | None = None
         self._now: float | None = None
         self.bytes = 0

@@ -54,6 +54,9 @@ class Securing:
     def _handshaking(self, running: bool) -> None:
         """A handshake begins or has ended: it reads even while the application has paused."""
 
+    def _recall(self) -> None:
+        """Have no other thread use the socket from now on (:mod:`hoopproxy.gateway.errand`)."""
+
     def loseConnection(self) -> None:
         raise NotImplementedError
 
@@ -73,6 +76,7 @@ class Securing:
         if not self.connected or self.disconnecting or self._aborting:
             raise RuntimeError("the connection is closed")
         timer: IReactorTime = self.reactor if clock is None else clock
+        self._recall()
         self._plain = False
         self._tls = tls = TLSStream(settings)
         self._done = done

@@ -56,7 +56,7 @@ LAST_READS = 16
 _CHUNK = memoryview(bytearray(LENT_BYTES))
 
 
-class EagerConnection(Clear, Ending, Securing, Lending, Entrusting, tcp.Connection):
+class EagerConnection(Entrusting, Clear, Ending, Securing, Lending, tcp.Connection):
     """The :class:`~hoopproxy.gateway.connection.Transport` that owns its socket."""
 
     sent = 0

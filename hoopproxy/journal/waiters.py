@@ -56,10 +56,9 @@ class Errands:
         self._waiting.append((jseq, errand))
 
     def carry(self, durable: int) -> None:
-        """Do, in order, what waits for ``durable`` or less. On the writer's thread; never raises."""
+        """Do, in order, what waits for ``durable`` or less. On the writer's thread; never raises: whoever waits on the
+        reactor's finds undone what failed, and does it."""
         waiting = self._waiting
         while waiting and waiting[0][0] <= durable:
-            with contextlib.suppress(
-                Exception
-            ):  # whoever waits on the reactor's thread finds it undone, and does it
+            with contextlib.suppress(Exception):
                 waiting.popleft()[1]()

@@ -151,11 +151,8 @@ class Journal:
         self._next_key = committer.next_key
         self._refusals.judge(committer.refusal, committer.session_refusal, 0)
         if self._threaded:
-            committer.is_shared, committer.on_batch, committer.carry = (
-                True,
-                self._on_batch,
-                self._errands.carry,
-            )
+            committer.is_shared, committer.on_batch = True, self._on_batch
+            committer.carry = self._errands.carry
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
         if recovered.lost is not None:

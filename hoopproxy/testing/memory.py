@@ -226,7 +226,7 @@ class MemoryJournal:
         self.durable = self.next_jseq - 1 if jseq is None else jseq
         if self.durable == self.next_jseq - 1:
             self.unsynced_bytes = 0
-        due = [callback for jseq, callback in self._waiting if jseq <= self.durable]
+        due = [callback for wanted, callback in self._waiting if wanted <= self.durable]
         self._waiting = [entry for entry in self._waiting if entry[0] > self.durable]
         for callback in due:
             callback()

@@ -10,9 +10,11 @@ from random import Random
 from typing import Any
 
 import pytest
+import trustme
 
 from hoopproxy.gateway.errand import Errand
 from hoopproxy.gateway.stock import uniform
+from hoopproxy.gateway.tls import ClientTLS
 from tests.producer import Producer
 
 from .turns import Seen, Turned, adopt, raw_pair, take, turned
@@ -109,6 +111,28 @@ def test_whatever_ends_the_connection_settles_it_first(
     assert sent == []
     assert errand.settle() is carried
     assert (transport.sent, transport.unsent) == ((6, 0) if carried else (0, 0))
+
+
+@pytest.mark.parametrize("carried", [True, False])
+def test_tls_begins_after_it_and_nothing_goes_past_tls(reactor: Turned, carried: bool) -> None:
+    """Neither by the other thread, nor by a transport that takes itself for a plain one again."""
+    ours, theirs = raw_pair()
+    transport = adopt(reactor, ours, Seen())
+    errand = transport.entrust(b"before")
+    if carried:
+        elsewhere(errand.carry)
+    ca = trustme.CA().cert_pem.bytes()
+    transport.start_tls(ClientTLS(name="db.example", ca=ca), lambda outcome: None, clock=reactor)
+    elsewhere(errand.carry)
+    assert errand.settle() is carried
+    transport.write(b"secret")
+    assert transport.entrust(b"secret") is None
+    got = take(theirs)
+    assert got is not None
+    assert got.startswith(b"before\x16\x03" if carried else b"\x16\x03")
+    assert b"secret" not in got
+    transport.abortConnection()
+    reactor.turn(2)
 
 
 def test_what_the_kernel_does_not_take_follows_in_order(reactor: Turned) -> None:
