@@ -36,8 +36,9 @@ class TransferOpened(Event):
 class TransferCompleted(Event):
     """A file was closed. ``read`` and ``written`` are the client's bytes of content, the digests are of them.
 
-    A digest is absent where the content did not pass in full and in order; ``detail`` says why. ``complete`` is false
-    when the session or its channel ended before the file was closed. ``duration`` is in nanoseconds.
+    A digest is absent where the content did not pass in full and in order; ``detail`` says why, and how much of it was
+    read a second time. ``complete`` is false when the session or its channel ended before the file was closed.
+    ``duration`` is in nanoseconds.
     """
 
     path: object

@@ -28,16 +28,33 @@ class ContentDigest:
     """One direction of one open file.
 
     What comes in order is hashed where it lies; what comes early is kept, within :class:`Ahead`. Nothing is told of
-    content that came twice, with holes, or further ahead than that: :attr:`lost` says which.
+    content with holes, that came further ahead than that or, of what is written, twice: :attr:`lost` says which.
 
     :param appended: the offsets mean nothing (the file was opened to append); what comes is hashed as it comes.
+    :param repeats: what comes a second time is hashed apart, in the order it comes in, and the first digest stays.
+        For what is read: clients ask twice for parts that they have read ahead (paramiko does, by the way its threads
+        take turns). Of what is written twice, nobody knows here which is in the file.
     """
 
-    __slots__ = ("_ahead", "_appended", "_hash", "_kept", "end", "lost", "start")
+    __slots__ = (
+        "_ahead",
+        "_appended",
+        "_hash",
+        "_kept",
+        "_repeated",
+        "_repeats",
+        "end",
+        "lost",
+        "repeated",
+        "start",
+    )
 
-    def __init__(self, ahead: Ahead, appended: bool = False) -> None:
-        self._ahead, self._appended = ahead, appended
+    def __init__(self, ahead: Ahead, appended: bool = False, repeats: bool = False) -> None:
+        self._ahead, self._appended, self._repeats = ahead, appended, repeats
         self._hash = hashlib.sha256()
+        self._repeated = hashlib.sha256()
+        self.repeated = 0
+        """Bytes that came a second time."""
         self._kept: list[tuple[int, bytes]] = []
         self.start = self.end = -1
         """Offsets that the digest is over: from ``start`` up to ``end``, which grows. Before the first, -1."""
@@ -62,7 +79,8 @@ class ContentDigest:
                 self._catch_up()
         elif offset < self.end:
             if len(piece):
-                self.lose("a part was transferred twice" if offset >= self.start else "it was not in order")
+                self._repeat(offset, piece)
+                self._catch_up()
         else:
             self._keep(offset, piece)
 
@@ -75,6 +93,20 @@ class ContentDigest:
         ahead.pieces -= 1
         heappush(self._kept, (offset, bytes(piece)))
 
+    def _repeat(self, offset: int, piece: memoryview) -> None:
+        """It begins before :attr:`end`. What of it lies behind that comes for the first time."""
+        if offset < self.start:
+            self.lose("it was not in order")
+            return
+        if not self._repeats:
+            self.lose("a part was transferred twice")
+            return
+        known = min(self.end - offset, len(piece))
+        self._repeated.update(piece[:known])
+        self.repeated += known
+        self._hash.update(piece[known:])
+        self.end += len(piece) - known
+
     def _catch_up(self) -> None:
         kept, ahead = self._kept, self._ahead
         while kept and kept[0][0] <= self.end:
@@ -82,10 +114,10 @@ class ContentDigest:
             ahead.bytes += len(piece)
             ahead.pieces += 1
             if offset < self.end:
-                self.lose("a part was transferred twice")
-                return
-            self._hash.update(piece)
-            self.end += len(piece)
+                self._repeat(offset, memoryview(piece))
+            else:
+                self._hash.update(piece)
+                self.end += len(piece)
 
     def lose(self, why: str) -> None:
         """Give up, and give back what was kept. The first reason stays."""
@@ -105,3 +137,7 @@ class ContentDigest:
             self.lost = "nothing was transferred"
             return None
         return self._hash.hexdigest()
+
+    def finish_repeated(self) -> str:
+        """The digest of the :attr:`repeated` bytes, in hexadecimal."""
+        return self._repeated.hexdigest()

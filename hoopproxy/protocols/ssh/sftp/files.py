@@ -73,7 +73,7 @@ class File(Operation):
     def __init__(self, op: str, at: int, path: bytes | None, flags: int, ahead: Ahead) -> None:
         super().__init__(op, at, path)
         self.flags, self.read, self.written, self.waiting = flags, 0, 0, 0
-        self.reading = ContentDigest(ahead)
+        self.reading = ContentDigest(ahead, repeats=True)
         self.writing = ContentDigest(ahead, bool(flags & APPENDS))
         self.error: Status | None = None
         self.closed = self.eof = False
@@ -113,8 +113,12 @@ class File(Operation):
         if found is None:
             if digest.start >= 0 or size:
                 detail[f"no_sha256_{name}"] = digest.lost
-        elif digest.start > 0:
+            return None
+        if digest.start > 0:
             detail[f"{name}_from"] = digest.start if digest.start < 1 << 53 else str(digest.start)
+        if digest.repeated:
+            detail[f"{name}_again"] = digest.repeated
+            detail[f"sha256_{name}_again"] = digest.finish_repeated()
         return found
 
 

@@ -34,7 +34,7 @@ def test_any_order_of_any_pieces_gives_the_files_digest(cuts: list[int], source:
     assert (ahead.bytes, ahead.pieces) == (MAX_AHEAD, MAX_PIECES), "what was kept is given back"
 
 
-def test_content_that_came_twice_has_no_digest() -> None:
+def test_content_that_was_written_twice_has_no_digest() -> None:
     """Which of the two is in the file is the target's to know."""
     for pieces in (
         ((0, b"abc"), (0, b"abc")),
@@ -44,6 +44,32 @@ def test_content_that_came_twice_has_no_digest() -> None:
         digest = _fed(*pieces)
         assert digest.finish() is None
         assert digest.lost == "a part was transferred twice"
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(1, 60)), max_size=60))
+def test_what_is_read_again_is_hashed_apart(asked: list[tuple[int, int]]) -> None:
+    """Clients ask twice for what they have read ahead: the file's digest stays, and no byte is in neither digest."""
+    content = CONTENT[:300]
+    ahead = Ahead()
+    digest = ContentDigest(ahead, repeats=True)
+    digest.expect(0)
+    came = 0
+    for offset, length in [*asked, (0, 300)]:
+        piece = content[offset : offset + length]
+        digest.feed(offset, memoryview(piece))
+        came += len(piece)
+    assert digest.finish() == hashlib.sha256(content).hexdigest()
+    assert digest.repeated == came - 300
+    assert (ahead.bytes, ahead.pieces) == (MAX_AHEAD, MAX_PIECES), "what was kept is given back"
+
+
+def test_what_was_read_again_is_hashed_in_the_order_it_came_in() -> None:
+    """It may differ from the first time: the file may have changed between."""
+    digest = ContentDigest(Ahead(), repeats=True)
+    for offset, piece in ((0, b"abc"), (2, b"Cde"), (8, b"i"), (1, b"B"), (5, b"fgh")):
+        digest.feed(offset, memoryview(piece))
+    assert digest.finish() == hashlib.sha256(b"abcdefghi").hexdigest()
+    assert (digest.repeated, digest.finish_repeated()) == (2, hashlib.sha256(b"CB").hexdigest())
 
 
 def test_content_with_a_hole_has_no_digest() -> None:
