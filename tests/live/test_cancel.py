@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from .asleep import once_asleep, until_asleep
 from .gateway import TLS, Gateway
 from .postgres import Postgres
 from .processes import until
@@ -21,7 +22,7 @@ CANCEL = 80877102
 
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("how", ["cancel", "cancel_safe"])
-def test_a_cancel_reaches_the_right_session(gateway: Any, how: str, tls: bool) -> None:
+def test_a_cancel_reaches_the_right_session(gateway: Any, postgres15: Postgres, how: str, tls: bool) -> None:
     """Ctrl-C must work, and cancel nobody else's query."""
     through: Gateway = gateway()
     mine, other = (
@@ -29,23 +30,22 @@ def test_a_cancel_reaches_the_right_session(gateway: Any, how: str, tls: bool) -
     )
     others: list[Any] = []
     sleeper = threading.Thread(
-        target=lambda: others.append(other.execute("SELECT pg_sleep(2), 7").fetchone()[1])
+        target=lambda: others.append(other.execute("SELECT pg_sleep(3), 7").fetchone()[1])
     )
     sleeper.start()
-    timer = threading.Timer(0.5, getattr(mine, how))
-    timer.start()
+    until_asleep(postgres15.dsn("app_rw"), other.info.backend_pid)
     started = time.monotonic()
-    with pytest.raises(psycopg.errors.QueryCanceled):
-        mine.execute("SELECT pg_sleep(30)")
-    assert time.monotonic() - started < 10
-    timer.join()
+    with once_asleep(postgres15.dsn("app_rw"), mine.info.backend_pid, getattr(mine, how)):  # noqa: SIM117
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            mine.execute("SELECT pg_sleep(130)")
+    assert time.monotonic() - started < 100
     sleeper.join()
     assert others == [7], "somebody else's query was cancelled"
     (event,) = through.wait_for_events("command.cancel_requested")
     (done,) = through.wait_for_events("command.cancel_completed")
     assert done["event"]["forwarded"] is True
     assert done["op"] == event["op"]
-    cancelled = [each for each in through.events("command.requested") if "30" in each["event"]["text"]]
+    cancelled = [each for each in through.events("command.requested") if "130" in each["event"]["text"]]
     assert event["session"] == cancelled[0]["session"]
     mine.close()
     other.close()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from . import need
+from .asleep import once_asleep
 from .certificates import Certificates
 from .gateway import PLAIN, TLS, Configuration
 from .people import PEOPLE
@@ -57,17 +58,13 @@ def test_the_protocol_version_is_negotiated(
         full = getattr(connection.pgconn, "full_protocol_version", None)
         if full is not None:
             assert full == version
-        _cancelled(connection)
+        _cancelled(connection, postgres18)
 
 
-def _cancelled(connection: Any) -> None:
-    import threading
-
-    timer = threading.Timer(0.3, connection.cancel_safe)
-    timer.start()
-    with pytest.raises(psycopg.errors.QueryCanceled):
-        connection.execute("SELECT pg_sleep(20)")
-    timer.join()
+def _cancelled(connection: Any, server: Postgres) -> None:
+    with once_asleep(server.dsn("app_rw"), connection.info.backend_pid, connection.cancel_safe):  # noqa: SIM117
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            connection.execute("SELECT pg_sleep(120)")
 
 
 def test_direct_tls_without_asking_first(gateway: Any, postgres18: Postgres) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.ending import at_end
 
 from . import need
+from .asleep import until_asleep
 from .gateway import Configuration, Gateway, refused
 from .postgres import Postgres
 from .processes import file_system, free_port, until
@@ -75,7 +76,9 @@ def test_a_state_directory_in_memory_is_refused_for_a_strict_target(gateway: Any
         gateway(change=lambda settings: change(settings, True)).end()
 
 
-def test_sigterm_lets_running_work_finish_and_closes_the_rest_in_order(gateway: Any) -> None:
+def test_sigterm_lets_running_work_finish_and_closes_the_rest_in_order(
+    gateway: Any, postgres15: Postgres
+) -> None:
     """New connections are refused at once, a running statement ends well, an idle session hears why."""
     through: Gateway = gateway()
     idle = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
@@ -84,12 +87,13 @@ def test_sigterm_lets_running_work_finish_and_closes_the_rest_in_order(gateway: 
     at_end(busy.close)
     answers: list[Any] = []
     worker = threading.Thread(
-        target=lambda: answers.append(busy.execute("SELECT pg_sleep(2), 'done'").fetchone()[1])
+        target=lambda: answers.append(busy.execute("SELECT pg_sleep(3), 'done'").fetchone()[1])
     )
     worker.start()
-    time.sleep(0.5)
+    until_asleep(postgres15.dsn("app_rw"), busy.info.backend_pid)
     through.send(signal.SIGTERM)
-    time.sleep(0.5)
+    until(lambda: refused(through.dsn("writer")), seconds=20, what="nobody listens there")
+    assert not answers
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(through.dsn("writer").conninfo)
     worker.join()
@@ -200,7 +204,7 @@ def test_a_statement_longer_than_the_drain_is_ended_and_on_record(gateway: Any, 
 
     worker = threading.Thread(target=work)
     worker.start()
-    time.sleep(0.5)
+    until_asleep(postgres15.dsn("app_rw"), busy.info.backend_pid)
     started = time.monotonic()
     assert through.terminate() == 0
     assert time.monotonic() - started < 15

@@ -156,18 +156,26 @@ public final class Battery {
         connection.setAutoCommit(true);
     }
 
+    /** A cancel that comes before the statement strikes nothing. */
+    private static void untilAsleep(int pid) throws Exception {
+        String asked = "SELECT count(*) FROM pg_stat_activity WHERE pid = " + pid + " AND wait_event = 'PgSleep'";
+        try (Connection other = open(); Statement statement = other.createStatement()) {
+            while (!rows(statement.executeQuery(asked)).equals("1;")) Thread.sleep(20);
+        }
+    }
+
     private static void cancelling(Connection connection) throws Exception {
         try (Statement statement = connection.createStatement()) {
             Thread killer = new Thread(() -> {
                 try {
-                    Thread.sleep(300);
+                    untilAsleep(connection.unwrap(PGConnection.class).getBackendPID());
                     statement.cancel();
                 } catch (Exception error) {
                     note("cancel failed", error);
                 }
             });
             killer.start();
-            expectError("cancelled", () -> statement.executeQuery("SELECT pg_sleep(20)"));
+            expectError("cancelled", () -> statement.executeQuery("SELECT pg_sleep(60)"));
             killer.join();
         }
         try (Statement statement = connection.createStatement()) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from ..asleep import until_asleep
 from ..dsn import Dsn
 from ..need import python_module
 from . import Transcript
@@ -14,7 +15,7 @@ __all__ = ["run"]
 
 def run(dsn: Dsn) -> list[tuple[str, Any]]:
     seen = Transcript()
-    asyncio.run(asyncio.wait_for(_run(seen, python_module("psycopg"), dsn), timeout=60))
+    asyncio.run(asyncio.wait_for(_run(seen, python_module("psycopg"), dsn), timeout=100))
     return seen.lines
 
 
@@ -32,8 +33,8 @@ async def _run(seen: Transcript, psycopg: Any, dsn: Dsn) -> None:
                     await copy.write_row((n,))
             cursor = await connection.execute("SELECT sum(n) FROM a")
             seen.note("copied", await cursor.fetchone())
-        sleeping = asyncio.create_task(connection.execute("SELECT pg_sleep(20)"))
-        await asyncio.sleep(0.3)
+        sleeping = asyncio.create_task(connection.execute("SELECT pg_sleep(120)"))
+        await asyncio.to_thread(until_asleep, dsn, connection.info.backend_pid)
         await connection.cancel_safe()
         with seen.expecting_error("cancelled"):
             await sleeping

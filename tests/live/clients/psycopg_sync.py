@@ -235,11 +235,13 @@ def _notify(seen: Transcript, connection: Any) -> None:
 
 def _cancel(seen: Transcript, connection: Any) -> None:
     for name in ("cancel", "cancel_safe"):
-        timer = threading.Timer(0.3, getattr(connection, name))
-        timer.start()
+        # Once the server says that it is at it: a cancel that comes before the statement strikes nothing.
+        canceller = threading.Thread(target=getattr(connection, name))
+        connection.add_notice_handler(begin := lambda _, thread=canceller: thread.start())
         started = time.monotonic()
         with seen.expecting_error(f"{name} of pg_sleep"):
-            connection.execute("SELECT pg_sleep(20)")
-        timer.join()
-        seen.note("in time", time.monotonic() - started < 10)
+            connection.execute("DO $$ BEGIN RAISE NOTICE 'asleep'; PERFORM pg_sleep(50); END $$")
+        connection.remove_notice_handler(begin)
+        canceller.join()
+        seen.note("in time", time.monotonic() - started < 45)
         seen.note("usable after cancel", connection.execute("SELECT 'yes'").fetchone())
