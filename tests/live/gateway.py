@@ -304,6 +304,14 @@ class Gateway:
         except OSError as error:
             return 0, str(error)
 
+    def figure(self, name: str) -> float:
+        """One of ``/metrics``, by its name and labels as they are written there; 0 while there is none."""
+        for line in self.ops("/metrics")[1].splitlines():
+            before, _, value = line.rpartition(" ")
+            if before == name:
+                return float(value)
+        return 0.0
+
     # -- its trail
 
     def hoopproxy(

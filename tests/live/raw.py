@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from .dsn import Dsn
 from .need import python_module
 
-__all__ = ["copy_data", "query_message", "receive_all", "send_copy", "taken_over"]
+__all__ = ["admitted", "copy_data", "query_message", "receive_all", "send_copy", "taken_over"]
 
 READY = (b"Z\0\0\0\5I", b"Z\0\0\0\5T", b"Z\0\0\0\5E")
 BUFFER = 1 << 20
@@ -26,6 +26,21 @@ def taken_over(dsn: Dsn) -> Iterator[socket.socket]:
         raw.setblocking(True)
         raw.settimeout(120)
         yield raw
+
+
+def admitted(dsn: Dsn) -> bool:
+    """Whether there is room for one more session now; it ends at once. For who waits until another's end is noticed.
+
+    :raises psycopg.OperationalError: it was refused for anything but a limit on sessions.
+    """
+    psycopg = python_module("psycopg")
+    try:
+        psycopg.connect(dsn.conninfo).close()
+    except psycopg.OperationalError as error:
+        if "too many" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _duplicate(descriptor: int) -> int:
