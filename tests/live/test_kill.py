@@ -25,12 +25,15 @@ from .dsn import Dsn
 from .gateway import Configuration, Gateway
 from .need import REPOSITORY
 from .postgres import Postgres
+from .processes import until
 from .trail import assert_whole, texts
 
 psycopg = pytest.importorskip("psycopg")
 
 ROUNDS = int(os.environ.get("HOOPPROXY_KILL_ROUNDS", "20"))
 SOAK_PARTS, SOAK_ROUNDS = 6, 50
+MOST_WAITED_FOR = 40
+"""Replies that a client saw before the moment comes, at most: twenty on average, however slow the disk is."""
 HOWS = ("simple", "extended", "pipeline")
 VICTIMS = ("client", "server", "gateway")
 
@@ -73,11 +76,12 @@ class Client:
         """The numbers whose replies it saw. A last line that was cut counts as not said."""
         return [int(line) for line in self._said.read_bytes().split(b"\n")[:-1]]
 
-    def wait_for_work(self, seconds: float = 90) -> None:
+    def wait_for_work(self, replies: int = 1, seconds: float = 90) -> None:
+        """Until it saw so many replies."""
         end = time.monotonic() + seconds
-        while not self._said.stat().st_size:
+        while len(self.seen()) < replies:
             assert self.process.poll() is None, "the client ended before it worked"
-            assert time.monotonic() < end, "the client never saw a reply"
+            assert time.monotonic() < end, f"the client saw {len(self.seen())} of {replies} replies"
             time.sleep(0.01)
 
     def end(self) -> None:
@@ -102,8 +106,10 @@ def _rounds(through: Gateway, server: Postgres, folder: Path, count: int) -> Non
             ]
             load = Load(through.dsn("writer"))
             for each in clients:
-                each.wait_for_work()
-            time.sleep(chance.uniform(0.0, 0.6))
+                each.wait_for_work(chance.randint(1, MOST_WAITED_FOR))
+            if number == 0:
+                until(lambda: _history(server) > count, seconds=60, what="pgbench is at work")
+            time.sleep(chance.uniform(0.0, 0.3))
             if victim == "client":
                 clients[0].end()
             elif victim == "server":
@@ -164,8 +170,9 @@ def test_in_bounded_mode_the_journal_is_whole_after_kill_9(gateway: Any, tmp_pat
     """``bounded`` may lose the last milliseconds, and nothing before them."""
     through: Gateway = gateway(mode="bounded")
     client = Client(through.dsn("writer"), "simple", 1, tmp_path)
-    client.wait_for_work()
-    time.sleep(1.5)
+    began = time.monotonic()
+    client.wait_for_work(101)
+    time.sleep(max(0.0, 1.5 - (time.monotonic() - began)))
     through.kill9()
     client.end()
     through.up()
@@ -190,11 +197,12 @@ def test_who_logged_in_and_came_no_further_has_an_end_after_kill_9(gateway: Any)
 
         through: Gateway = gateway(upstream_tls=False, change=changed)
         pending = psycopg.pq.PGconn.connect_start(through.dsn("writer").conninfo.encode())
-        for _ in range(100):
+
+        def logged_in() -> bool:
             pending.connect_poll()
-            time.sleep(0.05)
-            if through.events("login.succeeded"):
-                break
+            return bool(through.events("login.succeeded"))
+
+        until(logged_in, seconds=60, what="it is logged in", step=0.05)
         through.kill9()
         pending.finish()
         through.up()

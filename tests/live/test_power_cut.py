@@ -85,8 +85,8 @@ def missing_after_cuts(through: Gateway, disk: SmallDisk, folder: Path, rounds: 
             for n in range(2)
         ]
         for each in clients:
-            each.wait_for_work()
-        time.sleep(chance.uniform(0.0, 0.5))
+            each.wait_for_work(chance.randint(3, 20))
+        time.sleep(chance.uniform(0.0, 0.3))
         disk.cut_power()
         time.sleep(0.1)  # what could be told although nothing can be written any more
         through.kill9()
