@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -30,6 +29,10 @@ USUAL = (
 REGION, ROWS = (b"\x1b[2;3r", b"\x1b[r"), (b"\x1b[L", b"\x1b[M")
 """Not both: what rows do outside of a region, tmux and xterm disagree about."""
 
+TITLE = "all of it is shown"
+SHOWN = f"\x1b]2;{TITLE}\a".encode()
+"""Behind what is to be shown: tmux reads a pty at its own pace, and in order."""
+
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bytes], list[str]]]:
@@ -48,12 +51,14 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bytes]
     tmux("set", "-g", "status", "off")
 
     def show(data: bytes) -> list[str]:
-        output, done = folder / "output", folder / "done"
-        output.write_bytes(data)
-        done.unlink(missing_ok=True)
-        tmux("new-session", "-d", "-s", "one", *size, f"stty raw; cat {output}; touch {done}; sleep 60")
-        until(done.exists, seconds=15, what="tmux has shown it")
-        time.sleep(0.1)  # tmux reads what is in the pty at its own pace
+        output = folder / "output"
+        output.write_bytes(data + SHOWN)
+        tmux("new-session", "-d", "-s", "one", *size, f"stty raw; cat {output}; sleep 60")
+
+        def done() -> bool:
+            return tmux("display-message", "-p", "-t", "one", "#{pane_title}").strip() == TITLE
+
+        until(done, seconds=60, what="tmux has shown it")
         rows = tmux("capture-pane", "-p", "-t", "one").split("\n")
         tmux("kill-session", "-t", "one")
         return [row.rstrip() for row in (*rows, *[""] * LINES)][:LINES]

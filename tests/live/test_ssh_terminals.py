@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,8 +151,9 @@ def test_each_size_stands_between_what_was_shown_before_and_after(outside: tuple
     for number, size in enumerate(sizes):
         if number:
             tmux.resize(*size)
-            time.sleep(0.3)  # the window change is on its way to the other end
-        tmux.types(f"echo at-{number}-$(stty size | tr ' ' x)")
+        # The window change is on its way to the other end.
+        there = f"until [ \"$(stty size)\" = '{size[1]} {size[0]}' ]; do sleep 0.05; done"
+        tmux.types(f"{there}; echo at-{number}-$(stty size | tr ' ' x)")
         tmux.shows(f"at-{number}-{size[1]}x{size[0]}")
     tmux.types("exit")
     through.gateway.wait_for_events("session.end")
