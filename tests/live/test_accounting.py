@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from .gateway import Configuration, Gateway
 from .judge import Counter, captured_payload, counting
 from .need import require
 from .postgres import Postgres
+from .processes import until
 from .raw import query_message, taken_over
 from .trail import assert_balanced, recordings
 
@@ -74,7 +74,7 @@ def test_the_totals_of_a_whole_battery(gateway: Any, postgres15: Postgres) -> No
         with counting(through.port()) as clients:
             # In a process of its own: some of libpq's blocking calls hold the interpreter, and with it the judge.
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-                pool.submit(psycopg_sync.run, through.dsn("writer", port=clients.port)).result(60)
+                pool.submit(psycopg_sync.run, through.dsn("writer", port=clients.port)).result(120)
             (end,) = assert_balanced(through.wait_for_events("session.end"))
             assert (end["event"]["client"]["received"], end["event"]["client"]["sent"]) == (
                 clients.connections[0].up,
@@ -145,7 +145,7 @@ def test_a_dropped_chunk_is_caught(gateway: Any, postgres15: Postgres) -> None:
                 raw.sendall(query_message("COPY d FROM STDIN"))
                 raw.recv(4096)
                 raw.sendall(b"d\0\0\0\x06x\n")
-                time.sleep(0.3)  # so that the next bytes are a chunk of their own
+                until(lambda: dropped, seconds=30, what="it vanished")  # what follows is a chunk of its own
                 raw.sendall(b"c\0\0\0\4")
                 raw.recv(4096)
                 raw.sendall(b"X\0\0\0\4")
