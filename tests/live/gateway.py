@@ -257,7 +257,7 @@ class Gateway:
         assert self._process is not None
         self._process.end(signal.SIGKILL)
 
-    def terminate(self, *, seconds: float = 40) -> int:
+    def terminate(self, *, seconds: float = 100) -> int:
         """SIGTERM, then wait: the exit status, as :meth:`wait` says it."""
         assert self._process is not None
         return self._in_order(self._process.end(signal.SIGTERM, seconds=seconds))
