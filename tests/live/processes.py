@@ -27,7 +27,16 @@ from tests.interrupts import INTERRUPTS
 
 from .need import alone
 
-__all__ = ["Spawned", "file_system", "free_port", "on_real_disk", "plain_user", "until", "work_folder"]
+__all__ = [
+    "Spawned",
+    "file_system",
+    "free_port",
+    "on_real_disk",
+    "plain_user",
+    "processor_seconds",
+    "until",
+    "work_folder",
+]
 
 PLAIN_USER = "hoopproxy-test"
 PORTS = range(15000, 32000)  # below 32768, where outgoing connections take theirs
@@ -267,6 +276,24 @@ def processes_of(parent: int) -> Iterator[int]:
         each = waiting.pop()
         yield each
         waiting.extend(children.get(each, ()))
+
+
+def processor_seconds(pid: int) -> float:
+    """What the process and its descendants, with those that are gone, have taken of processors so far."""
+    while True:
+        gone = _times(pid)[2:]
+        taken = sum(sum(_times(each)) for each in processes_of(pid))
+        if _times(pid)[2:] == gone:  # none went in between, and was counted twice or not at all
+            return taken / os.sysconf("SC_CLK_TCK")
+
+
+def _times(pid: int) -> list[int]:
+    """In user and system mode, and of its children that are gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return [0, 0, 0, 0]
+    return [int(each) for each in fields[11:15]]
 
 
 def resident(pid: int) -> int:
