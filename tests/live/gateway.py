@@ -63,6 +63,7 @@ def configuration(
         "journal": {},
         "ops": {"listen": _endpoint(free_port())},
         "limits": {
+            "login_seconds": 120,  # who else works on the machine may take their time
             "failure_delay_ms": 20,
             "sessions_per_identity": 2000,
             "sessions_per_address": 2000,

@@ -96,7 +96,7 @@ class Day:
         resize(driven)
         page(driven)
         driven.keys(b"exit 3\r", True)
-        driven.settle(0.5)
+        driven.ended()
         driven.close()
 
     def sftp(self) -> None:

@@ -24,7 +24,7 @@ def driven_bash(ssh: Ssh, *options: str) -> Driven:
 def type_a_secret(driven: Driven) -> None:
     """``SECRET``, where a program asks for it without an echo."""
     driven.keys(b"read -s -p 'Password: ' secret; echo; echo ${#secret} characters\r", True)
-    driven.settle(0.3)
+    driven.ends_with(b"Password: ")
     driven.keys(SECRET + b"\r", False)
     driven.wait()
 
@@ -38,6 +38,6 @@ def resize(driven: Driven) -> None:
 def page(driven: Driven) -> None:
     """A full screen of ``less``."""
     driven.keys(b"less /etc/passwd\r", True)
-    driven.settle(0.5)
+    driven.full_screen()
     driven.keys(b"q", True)
     driven.wait()

@@ -23,7 +23,8 @@ from hoopproxy.protocols.ssh.terminal.view import View
 __all__ = ["Driven", "Rate", "rate"]
 
 QUIET = 0.012  # seconds without output after a key
-PATIENCE = 5.0  # seconds for a prompt
+FIRST = 1.0  # seconds for the first of it, after a line: an echo that is late is no silence
+PATIENCE = 60.0  # seconds for a prompt, or whatever has to come
 
 
 class Driven:
@@ -88,8 +89,8 @@ class Driven:
         """Type: at once, or each key after the echo of the one before."""
         if fast or data.startswith(b"\x1b[200~"):
             self.write(data)
-            while self.read(QUIET):
-                pass
+            if self.read(FIRST):
+                self.settle(QUIET)
             return
         for key in re.findall(
             rb"\x1b\[[0-9;]*[~A-Za-z]|\x1b.|[\xc0-\xff][\x80-\xbf]+|[\x00-\xff]", data, re.S
@@ -101,6 +102,32 @@ class Driven:
     def settle(self, seconds: float = 0.1) -> None:
         while self.read(seconds):
             pass
+
+    def full_screen(self) -> None:
+        """Until a program has taken the whole screen and filled it."""
+        self._until(lambda: (shown := self.shown).rfind(b"\x1b[?1049h") > shown.rfind(b"\x1b[?1049l"))
+        self.settle(0.3)
+
+    def ends_with(self, text: bytes) -> None:
+        """Until that is the last that was shown."""
+        self._until(lambda: self.tail.endswith(text))
+
+    def ended(self) -> None:
+        """Until the program has ended by itself."""
+        options = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        self._until(lambda: os.waitid(os.P_PID, self.pid, options) is not None)
+
+    @property
+    def shown(self) -> bytes:
+        """All that was, so far."""
+        return b"".join(data for side, data in self.talk if side == 1)
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not done():
+            assert time.monotonic() < end, f"not after {PATIENCE} s: {self.tail!r}"
+            if not self.read(0.05):
+                time.sleep(0.01)  # who has ended keeps nobody waiting
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -12,8 +12,8 @@ import pytest
 from . import need
 from .terminals import Driven, Rate, rate
 
-Step = tuple[bytes | float, ...]
-"""What is typed, and pauses in seconds."""
+Step = tuple[bytes | float | None, ...]
+"""What is typed, pauses in seconds, and ``None``: until there is a full screen."""
 
 
 def pasted(text: bytes) -> bytes:
@@ -45,7 +45,7 @@ MANY: list[Step] = [
     (b"echo q1\recho q2\recho q3\r",), (b"sleep 0.3\recho ahead\r",),
 ]  # fmt: skip
 FULL: list[Step] = [
-    (b"vim -u NONE note.txt\r", 0.4, b"ihello :$ ls\x1b:wq\r"), (b"less /etc/passwd\r", 0.3, b"jjj q"),
+    (b"vim -u NONE note.txt\r", None, b"ihello :$ ls\x1b:wq\r"), (b"less /etc/passwd\r", None, b"jjj q"),
     (b"echo after full\r",), (b"read -s secret\r", 0.1, b"hunter2\r"), (b"cat > file\r", 0.1, b"input\rmore\r\x04"),
     (b"cat file\r",),
 ]  # fmt: skip
@@ -66,7 +66,9 @@ PACES = pytest.mark.parametrize(
 def drive(driven: Driven, steps: Sequence[Step], fast: bool) -> None:
     for step in steps:
         for part in step:
-            if isinstance(part, float):
+            if part is None:
+                driven.full_screen()
+            elif isinstance(part, float):
                 driven.settle(part)
             else:
                 driven.keys(part, fast)

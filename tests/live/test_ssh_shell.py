@@ -50,7 +50,7 @@ def session(certificates: Certificates) -> Iterator[Session]:
         type_a_secret(driven)
         resize(driven)
         driven.keys(b"vim -u NONE\r", True)
-        driven.settle(0.6)
+        driven.full_screen()
         driven.keys(b"ivisible in vim\x1b:q!\r", True)
         driven.wait()
         page(driven)
@@ -59,7 +59,7 @@ def session(certificates: Certificates) -> Iterator[Session]:
         driven.keys(b"\x03", True)
         driven.wait()
         driven.keys(b"exit 3\r", True)
-        driven.settle(0.5)
+        driven.ended()
         driven.close()
         assert through.gateway.terminate() == 0
         yield Session(through, through.gateway.events())
