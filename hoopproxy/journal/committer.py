@@ -11,32 +11,28 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Set
+from collections.abc import Callable
 from typing import Final
 
 from hoopproxy.journal.batch import WIDTH, Batch, Folded, cuts
-from hoopproxy.journal.blocks import BlockMaker
-from hoopproxy.journal.compress import Compressor
+from hoopproxy.journal.crowd import Crowd
 from hoopproxy.journal.folder import Folder
-from hoopproxy.journal.format import AES_256_GCM, PLAIN, SALT_SIZE, SegmentHeader
 from hoopproxy.journal.inbox import Inbox, Trouble
 from hoopproxy.journal.keys import Key, KeyFile
 from hoopproxy.journal.options import CommitFacts, JournalOptions
-from hoopproxy.journal.recovery import Before, Position
+from hoopproxy.journal.recovery import Position
 from hoopproxy.journal.reserve import Reserve
-from hoopproxy.journal.sealing import SegmentSeal
 from hoopproxy.journal.segment import SegmentWriter, is_full
+from hoopproxy.journal.segments import Segments
 from hoopproxy.journal.vault import Sealing, Vault
 from hoopproxy.journal.watermark import WatermarkWriter
 
 __all__ = ["Committer"]
 
 _WRITE_BYTES: Final = 1 << 20  # of a large batch, bytes handed to the system at once
-_CROWD: Final = 4  # sessions from which on it pays to wait for them
-_EVERYBODY: Final = 1 << 62
-_HOPEFUL: Final = 8  # times that those who were waited for came, before one more is waited for
 _MOST_BEHIND: Final = 32  # commits whose bookkeeping is left for later
 _MOST_BYTES_BEHIND: Final = 1 << 20  # of their records, about
+_FULL: Final = Trouble("full", "the journal's disk is full; commands are refused until there is space")
 _ATTEMPTS: Final = 3  # as it is; with the reserve's space; in a new segment
 _SPACE_EVERY: Final = 1 << 20  # stored bytes between two looks at the free space
 
@@ -64,10 +60,7 @@ class Committer:
         """Open everything and begin a segment. Raises ``OSError``, ``Damaged``, ``BadKey``."""
         self._folder, self._files, self._options = folder, folder.files, options
         self._inbox, self._notify, self._wall, self._entropy = inbox, notify, wall, entropy
-        self._epoch, self._number, self._flags = position.epoch, position.number, position.flags
-        self._before = position.before
         self._state = position.state
-        self._compressor = Compressor(options.compress)
         self._batch: Batch | None = None
         self.is_shared = False
         """Others go on while this works: a commit may wait for more of them, and what can be put off is."""
@@ -75,9 +68,7 @@ class Committer:
         """Told of the bytes of each batch before it is written, on this thread."""
         self.carry: Callable[[int], None] | None = None
         """Told of what is durable before anybody else, on this thread. It must not raise."""
-        self._last: Set[int] = frozenset()  # key ids of the last commit's turns
-        # How many can be waited for, and how often in a row they came.
-        self._came, self._times = _EVERYBODY, 0
+        self._crowd = Crowd()
         self._news = False  # something that the reactor's thread was not told of
         self._is_broken = False  # and nothing was tried since
         self._behind: list[Batch] = []  # durable, and not yet looked through
@@ -94,10 +85,6 @@ class Committer:
         self.alarms: deque[str] = deque()
         self._mark_failed = False
         self._vault: Vault | None = None
-        self._seal: SegmentSeal | None = None
-        self._segment: SegmentWriter | None = None
-        self._make: BlockMaker
-        self._fresh = True  # nothing durable in the segment yet
         with contextlib.ExitStack() as undo:  # whoever tries this again would open one more of each
             self._keys = KeyFile.open(self._files, folder.keys, folder.id, write=True)
             undo.callback(self._keys.close)
@@ -107,7 +94,8 @@ class Committer:
             if sealing is not None:
                 self._vault = Vault(folder, sealing, entropy)
                 undo.callback(self._vault.close)
-            segment = self._begin_segment()
+            self._segments = Segments(folder, position, options, wall, entropy, self._vault)
+            segment = self._segments.begin(self.durable)
             undo.callback(segment.abandon)
             self._mark.store(
                 self.durable, segment.header.number, segment.end
@@ -163,22 +151,6 @@ class Committer:
         """Whether an attempt failed that is to be made again: until then no look at the space ends a refusal."""
         return self._batch is not None or self._is_broken
 
-    def _expect(self, came: int, batch: Batch) -> None:
-        """Many sessions are at work: let all of them in whose next command is about to come. A commit costs as much as
-        several commands, whatever is in it; but who is busy with something else is not waited for again and again."""
-        inbox = self._inbox
-        if not inbox.enough:
-            self._came = max(self._came, _CROWD)
-        elif came < inbox.enough:
-            self._came, self._times = came, 0
-        else:
-            self._times += 1
-            if self._times >= _HOPEFUL:
-                self._came, self._times = inbox.enough + 1, 0
-        before, self._last = self._last, batch.talking
-        enough = min(len(before | self._last), self._came)
-        inbox.enough = enough if enough >= _CROWD else 0
-
     def _take(self) -> bool:
         inbox = self._inbox
         # Before the count: what comes in between is marked again.
@@ -202,7 +174,7 @@ class Committer:
         inbox.drop(waiting)
         self._batch = batch
         if self.is_shared:
-            self._expect(came, batch)
+            inbox.enough = self._crowd.enough(inbox.enough, came, batch.talking)
         if self.on_batch is not None:
             self.on_batch(batch.size)
         return True
@@ -231,15 +203,15 @@ class Committer:
     def _may_retry(self, error: OSError) -> bool:
         """Do what the error asks for; whether another attempt makes sense without waiting."""
         reason = error.strerror or type(error).__name__
-        segment = self._segment
+        segment = self._segments.now
         if is_full(error):
-            self._refuse_full()
+            self.refusal = _FULL
             if segment is not None:
                 self._give_back(segment)
-            return self._give_up_reserve()
+            return self._reserve.give_up()
         if segment is not None:
             self._abandon(segment, reason)
-        if segment is None or self._fresh:
+        if segment is None or self._segments.is_fresh:
             self._refuse_io(reason)
             return False
         return True
@@ -247,8 +219,8 @@ class Committer:
     def _may_retry_keys(self, error: OSError) -> bool:
         """As :meth:`_may_retry`, for the key file: after an error, another file takes its place."""
         if is_full(error):
-            self._refuse_full()
-            return self._give_up_reserve()
+            self.refusal = _FULL
+            return self._reserve.give_up()
         reason = error.strerror or type(error).__name__
         self.alarms.append(
             f"the key file of the journal {self._folder.path.name} failed ({reason}); it is written anew"
@@ -258,21 +230,10 @@ class Committer:
             self._refuse_io(reason)
         return not again
 
-    def _refuse_full(self) -> None:
-        self.refusal = Trouble(
-            "full", "the journal's disk is full; commands are refused until there is space"
-        )
-
     def _refuse_io(self, reason: str) -> None:
         self.refusal = Trouble(
             "io", f"the journal can't be written ({reason}); commands are refused until it can"
         )
-
-    def _give_up_reserve(self) -> bool:
-        try:
-            return self._reserve.give_up()
-        except OSError:
-            return False
 
     def _give_back(self, segment: SegmentWriter) -> None:
         if segment.is_failed:  # it was the sync that found no space
@@ -288,15 +249,7 @@ class Committer:
             f"segment {segment.header.number} of the journal {self._folder.path.name} failed ({reason});"
             " what was not durable is written again in a new one"
         )
-        with contextlib.suppress(OSError):
-            segment.abandon()
-        self._leave(segment)
-
-    def _leave(self, segment: SegmentWriter) -> None:
-        self._segment = None
-        self._before = Before(
-            number=segment.header.number, digest=segment.digest(), size=segment.end, last=self.durable
-        )
+        self._segments.abandon(segment, self.durable)
 
     def _write_keys(self) -> None:
         if not self._new_keys:
@@ -312,11 +265,12 @@ class Committer:
         self._new_keys = []
 
     def _write_batch(self, batch: Batch) -> None:
-        segment = self._roomy_segment()
+        rolling, self._inbox.roll = self._inbox.roll, False
+        segment = self._segments.roomy(self.durable, rolling)
         if segment.is_half_written:  # by an attempt that broke off
             segment.rewind()
         first = self.durable + 1
-        make = self._dated()
+        make = self._segments.dated(self.durable)
         parts: list[bytes] = []
         size = blocks = 0
         if segment.is_empty:
@@ -325,7 +279,7 @@ class Committer:
         backlog, limit = self._inbox.appended - self.durable_bytes, self._options.block_bytes
         before = segment.end
         # What is sealed is sealed record by record, so it can't be folded.
-        written = batch if self._seal is None else batch.unfolded()
+        written = batch if self._segments.seal is None else batch.unfolded()
         for run in written.runs(limit):
             if isinstance(run, Folded):
                 block = make.folded(run, first, backlog)
@@ -346,12 +300,6 @@ class Committer:
         facts = CommitFacts(batch.count, blocks, batch.size, segment.end - before, sync_ns)
         self._settle(batch, first - 1, facts, segment)
 
-    def _dated(self) -> BlockMaker:
-        """What makes the blocks of a commit that begins now."""
-        make = self._make
-        make.durable, make.time = self.durable, self._wall()
-        return make
-
     def _settle(self, batch: Batch, last: int, facts: CommitFacts, segment: SegmentWriter) -> None:
         """The batch is durable: tell at once, and do afterwards what can be done while others go on.
 
@@ -359,7 +307,7 @@ class Committer:
         look for it. What only keeps the books is left for later where others wait for this thread: what was told goes
         on when it lets go of the interpreter.
         """
-        self._batch, self._fresh, self._is_broken = None, False, False
+        self._batch, self._segments.is_fresh, self._is_broken = None, False, False
         self.durable_bytes += batch.size
         if self.carry is not None:
             self.carry(last)
@@ -399,8 +347,8 @@ class Committer:
         while lost and lost[0][0] <= self.durable:
             _, key, note = lost.popleft()
             self._state.close(key, note)
-        if self._segment is not None:
-            self._segment.catch_up()
+        if self._segments.now is not None:
+            self._segments.now.catch_up()
 
     def _store_mark(self, durable: int, segment: SegmentWriter) -> None:
         """Tell readers. A mark that can't be written is too low, which is true; so nobody else need suffer."""
@@ -417,83 +365,35 @@ class Committer:
         else:
             self._mark_failed = False
 
-    # -- segments
-
-    def _roomy_segment(self) -> SegmentWriter:
-        segment = self._segment
-        rolling, self._inbox.roll = self._inbox.roll, False
-        full = segment is not None and (rolling or segment.end >= self._options.segment_bytes)
-        if segment is not None and full and not segment.is_empty:
-            self._leave(segment)
-            segment.finish()
-            segment = None
-        return segment if segment is not None else self._begin_segment()
-
-    def _begin_segment(self) -> SegmentWriter:
-        number, self._number = self._number, self._number + 1
-        self._fresh = True
-        header = SegmentHeader(
-            journal=self._folder.id,
-            number=number,
-            first_jseq=self.durable + 1,
-            epoch=self._epoch,
-            previous=self._before.number,
-            created=self._wall(),
-            digest=self._before.digest,
-            previous_size=self._before.size,
-            previous_last=self._before.last,
-            seed=int.from_bytes(self._entropy(4), "little"),
-            flags=self._flags,
-            cipher=PLAIN if self._vault is None else AES_256_GCM,
-            salt=bytes(SALT_SIZE) if self._vault is None else self._entropy(SALT_SIZE),
-        )
-        self._seal = None if self._vault is None else self._vault.seal(header)
-        self._segment = SegmentWriter(self._files, self._folder.segment(number), header)
-        self._make = BlockMaker(self._compressor, seed=header.seed, seal=self._seal, entropy=self._entropy)
-        self._flags = 0
-        return self._segment
-
     # -- space
 
     def _look_at_space(self) -> None:
         """Set and clear what depends on free space. Called with nothing half written."""
         self._unlooked, self._news = 0, True
-        reserve = self._options.reserve_bytes
         try:
-            if self._files.free_bytes(self._folder.path) >= 2 * reserve:
-                self._reserve.hold()
-            free = self._files.free_bytes(self._folder.path)
+            self.refusal, self.session_refusal = self._reserve.judge(self.refusal)
         except OSError as error:
             if is_full(error):
-                self._refuse_full()
+                self.refusal = _FULL
             else:
                 self._refuse_io(error.strerror or type(error).__name__)
-            return
-        low = Trouble("full", f"the journal's disk has {free >> 20} MiB left; new sessions are refused")
-        self.session_refusal = low if free < reserve else None
-        if free < reserve // 4:
-            self.refusal = Trouble(
-                "full", "the journal's disk is nearly full; commands are refused until there is space"
-            )
-        elif self.refusal is not None and (self._reserve.is_held or not reserve or self.refusal.code == "io"):
-            self.refusal = None
 
     # -- the end
 
     def finish(self) -> None:
         """Mark a clean stop if nothing is open, and close. Raises ``OSError``; closed in any case."""
         self._keep_books()
-        segment, self._segment = self._segment, None
+        segment, self._segments.now = self._segments.now, None
         with contextlib.ExitStack() as closing:
             closing.callback(self._keys.close)
             closing.callback(self._mark.close)
             if self._vault is not None:
                 closing.callback(self._vault.close)
-            closing.callback(self._give_up_reserve)
+            closing.callback(self._reserve.give_up)
             if segment is None:
                 return
             closing.callback(segment.abandon)
             if not self._state and self._batch is None:
-                make = self._dated()
+                make = self._segments.dated(self.durable)
                 segment.write_last(make.end(segment.digest(), self.durable + 1))
                 self._store_mark(self.durable, segment)

@@ -15,7 +15,7 @@ from random import Random
 from types import FrameType
 from typing import Any
 
-from hoopproxy.journal import committer, inbox, pace, waiters, writer
+from hoopproxy.journal import appending, committer, crowd, inbox, pace, waiters, writer
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.keyring import READER_KEY
 from hoopproxy.journal.memory import MemoryFiles
@@ -28,7 +28,9 @@ from .turns import ask, session
 
 __all__ = ["Interleaved"]
 
-_WATCHED = frozenset(module.__file__ for module in (committer, inbox, pace, waiters, writer))
+_WATCHED = frozenset(
+    module.__file__ for module in (appending, committer, crowd, inbox, pace, waiters, writer)
+)
 _REACTOR, _WRITER = "reactor", "writer"
 _SECONDS = 30.0
 
