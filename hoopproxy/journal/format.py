@@ -223,6 +223,17 @@ class SegmentHeader:
             flags=flags,
         )
 
+    @classmethod
+    def repaired(cls, data: bytes, journal: bytes, number: int) -> SegmentHeader:
+        """A header whose checksum doesn't hold, with what must be in it in its place: for reading what of the segment
+        is sound by its blocks' checksums. Nothing else of it is to be believed. ``Damaged`` if it is cut.
+        """
+        head = bytearray(data[: HEADER_SIZE - 4])
+        head[:16] = struct.pack("<8sHHHH", MAGIC, VERSION, HEADER_SIZE, data[12:13] == b"\1", 0)
+        head += _CRC.pack(crc32(head))
+        found = cls.decode(bytes(head))
+        return attrs.evolve(found, journal=journal, number=number)
+
 
 @attrs.frozen(kw_only=True)
 class BlockHeader:

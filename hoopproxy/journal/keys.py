@@ -77,6 +77,9 @@ class Key:
 class KeyFile:
     """An open key file. ``count`` entries are known good; the writer appends at that place."""
 
+    ENTRY: Final = _SIZE
+    """Bytes of an entry, and of what is before the first."""
+
     def __init__(self, files: Files, handle: int, path: Path) -> None:
         self._files, self._handle, self._path = files, handle, path
         self.count = 0
@@ -153,6 +156,12 @@ class KeyFile:
                 if key is None:
                     raise Damaged(str(self._path), _SIZE * (1 + start + index), "a key entry is damaged")
                 yield key
+
+    def unsound(self) -> Iterator[int]:
+        """The offset of every entry that isn't what was written, among those that are known to be whole."""
+        for key_id in range(self.count):
+            if self._read(key_id) is None:
+                yield _SIZE * (1 + key_id)
 
     def append(self, keys: Sequence[Key]) -> None:
         """Write entries (consecutive ids from ``count`` on) and wait until they are durable."""

@@ -53,7 +53,17 @@ from hoopproxy.journal.segment import SegmentReader
 from hoopproxy.journal.state import OpenState
 from hoopproxy.journal.watermark import NO_MARK, Mark, read_mark
 
-__all__ = ["Before", "Loss", "Position", "Recovered", "ended", "is_committed", "recover", "sound_segments"]
+__all__ = [
+    "Before",
+    "Loss",
+    "Position",
+    "Recovered",
+    "ended",
+    "is_committed",
+    "is_unfinished",
+    "recover",
+    "sound_segments",
+]
 
 _END_SIZE: Final = BLOCK_HEADER_SIZE + DIGEST_SIZE
 
@@ -126,7 +136,7 @@ def is_committed(segment: SegmentReader, offset: int, expected: int, mark: Mark)
     return False
 
 
-def _is_unfinished(files: Files, folder: Folder, number: int, mark: Mark) -> bool:
+def is_unfinished(files: Files, folder: Folder, number: int, mark: Mark) -> bool:
     """Whether a segment with a bad header was never finished being made (so that it can't hold a record)."""
     if mark.segment >= number:
         return False
@@ -153,7 +163,7 @@ def sound_segments(folder: Folder, mark: Mark = NO_MARK) -> list[SegmentHeader]:
         except FileNotFoundError:
             continue  # retention took it since we looked
         except Damaged as damage:
-            if not _is_unfinished(files, folder, number, mark):
+            if not is_unfinished(files, folder, number, mark):
                 raise
             broken = damage
             continue

@@ -152,15 +152,17 @@ class SegmentWriter:
 class SegmentReader:
     """A segment on disk, perhaps still growing. Raises ``Damaged``, ``UnsupportedFormat``, ``OSError``.
 
-    :param turn: what the turns among its :meth:`entries` are made.
+    :param turn: what the turns among its :meth:`entries` are made. :param header: to be taken for the file's own.
     """
 
-    def __init__(self, files: Files, path: Path, turn: type[Told] = Told) -> None:
+    def __init__(
+        self, files: Files, path: Path, turn: type[Told] = Told, *, header: SegmentHeader | None = None
+    ) -> None:
         self._files, self.path, self._turn = files, path, turn
         self._ahead, self._ahead_at = b"", 0
         self._handle = files.open_read(path)
         try:
-            self.header = SegmentHeader.decode(files.pread(self._handle, HEADER_SIZE, 0), str(path))
+            self.header = header or SegmentHeader.decode(files.pread(self._handle, HEADER_SIZE, 0), str(path))
         except BaseException:
             files.close(self._handle)
             raise

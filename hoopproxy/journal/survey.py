@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
 from hoopproxy.errors import Damaged
-from hoopproxy.journal.chain import rewritten
+from hoopproxy.journal.chain import recordless, rewritten
+from hoopproxy.journal.damage import Place, Places, Stretch, Stretches
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import PLAIN, REWRITTEN, Kind
 from hoopproxy.journal.keys import KeyFile
 from hoopproxy.journal.reader import JournalReader
+from hoopproxy.journal.record import Record
 from hoopproxy.journal.recovery import sound_segments
+from hoopproxy.journal.salvage import Salvage
 from hoopproxy.journal.watermark import Mark, read_mark
 
-__all__ = ["Checked", "Figures", "check", "survey"]
+__all__ = ["Broken", "Checked", "Figures", "check", "damage_of", "survey"]
 
 
 @attrs.frozen(kw_only=True)
@@ -86,6 +89,8 @@ def check(folder: Folder) -> Checked:
     mark = read_mark(folder.files, folder.watermark)
     for kind in _kinds(folder, mark):
         kinds[kind] = kinds.get(kind, 0) + 1
+    for damage in recordless(folder):
+        raise damage
     return Checked(records=sum(kinds.values()), kinds=kinds, rewritten=tuple(rewritten(folder)))
 
 
@@ -115,6 +120,54 @@ def _check_keys(folder: Folder, last: int) -> None:
         file.get(last)
     finally:
         file.close()
+
+
+@attrs.frozen(kw_only=True)
+class Broken:
+    """How far damage reaches. ``records`` are sound by their own checksums, in ``stretches``: that they are the ones
+    that were here is what a ledger can prove, and the chain only before the first of the ``places``.
+
+    :ivar sessions: that are touched for certain. :ivar perhaps: that were open where records can't be read, and silent
+        behind it. :ivar links: segments that are what the next one continues, of so many. ``more``: not listed.
+    """
+
+    places: list[Place]
+    more: int
+    sessions: list[str]
+    perhaps: list[str]
+    more_sessions: int
+    records: int
+    stretches: list[Stretch]
+    more_stretches: int
+    links: tuple[int, int]
+
+
+def damage_of(folder: Folder, told: Callable[[Folder, Record], None] = lambda folder, record: None) -> Broken:
+    """Read a journal to its end, whatever is damaged in it. :param told: called with each block's last record.
+
+    Raises ``OSError``, and what the folder's keyring does.
+    """
+    places, stretches = Places(), Stretches()
+    salvage = Salvage(folder, places.add)
+    try:
+        for block in salvage.blocks():
+            stretches.add(block[0].jseq, block[-1].jseq)
+            told(folder, block[-1])
+        perhaps = salvage.touched.perhaps()
+    finally:
+        salvage.close()
+    touched = salvage.touched
+    return Broken(
+        places=places.all,
+        more=places.more,
+        sessions=list(touched.sessions),
+        perhaps=perhaps,
+        more_sessions=touched.more,
+        records=stretches.records,
+        stretches=stretches.all,
+        more_stretches=stretches.more,
+        links=(salvage.links, max(salvage.segments - 1, 0)),
+    )
 
 
 _NAMES = {int(kind): kind.name.lower() for kind in Kind}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from hoopproxy.errors import HoopproxyError
+from hoopproxy.ledger.damage import Damage
 from hoopproxy.ledger.losses import Loss
 
 __all__ = ["Report", "Unfit"]
@@ -31,6 +32,7 @@ class Report:
     :ivar closed: events that are encrypted and could not be read: checkpoints among them were not looked at.
     :ivar lost: what an operator accepted as lost, in order; sealed ones among these are a ``problem``, unless the asker
         knows of that loss. :ivar pinned: a key that the asker brought vouches for the newest checkpoint.
+    :ivar damage: (with a ``problem``) how far it reaches, and what holds nevertheless.
     """
 
     journal: str
@@ -51,6 +53,7 @@ class Report:
     notes: list[str] = attrs.field(factory=list)
     problem: str | None = None
     first_bad: int | None = None
+    damage: Damage | None = None
 
     @property
     def is_fine(self) -> bool:

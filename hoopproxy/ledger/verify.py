@@ -17,7 +17,9 @@ from typing import Any
 import attrs
 
 from hoopproxy.errors import HoopproxyError
+from hoopproxy.journal.chain import recordless
 from hoopproxy.journal.folder import Folder
+from hoopproxy.ledger.assessment import Assessment, Candidate
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.comparison import Comparison, Progress
 from hoopproxy.ledger.epoch import Epochs
@@ -56,6 +58,7 @@ class Verification:
         self._pins, self._kept, self._progress, self._known = pins, kept, progress, known
         self._said: dict[str, list[Said]] = {}
         self._trees: dict[str, tuple[Epochs, Tiles]] = {}
+        self._where: dict[str, tuple[Folder, LedgerFolder, bool]] = {}
         self.reports: dict[str, Report] = {}
 
     def journal(self, folder: Folder, ledger: LedgerFolder, *, lags: bool = False) -> Report:
@@ -64,6 +67,7 @@ class Verification:
         :param lags: it is a copy, which may end before the tree does: that is noted, and no problem.
         """
         report = self.reports[folder.path.name] = Report(journal=folder.path.name)
+        self._where[folder.path.name] = folder, ledger, lags
         try:
             self._one(folder, ledger, report, lags)
         except Unfit as bad:
@@ -78,16 +82,18 @@ class Verification:
         self.reports[name] = Report(journal=name, problem="there is a tree for this journal, but no journal")
 
     def finish(self) -> list[Report]:
-        """Hold every checkpoint that is known against the trees."""
+        """Hold every checkpoint that is known against the trees; of what is not fine, find out how far that reaches."""
         for absent in sorted(self._said.keys() - self.reports.keys()):
             report = next(iter(self.reports.values()))
             report.notes.append(
                 f"{self._said[absent][-1].where} is of the journal {absent}, which is not here"
             )
+        kept: dict[str, list[Candidate]] = {}
         for said in self._kept:
             name = self._owner(said)
             if name is not None:
                 self._said.setdefault(name, []).append(said)
+                kept.setdefault(name, []).append(Candidate(said.note, said.where))
             else:
                 self._elsewhere(said)
         for name, report in self.reports.items():
@@ -101,7 +107,26 @@ class Verification:
                     report.problem = report.problem or _told(said, error)
                     if report.first_bad is None:
                         report.first_bad = said.jseq
+        for name, report in self.reports.items():
+            if not report.is_fine and name in self._where:
+                self._assess(report, kept.get(name, []))
         return list(self.reports.values())
+
+    def _assess(self, report: Report, kept: Sequence[Candidate]) -> None:
+        """Read on behind the first thing that doesn't fit. The verdict stays."""
+        folder, ledger, lags = self._where[report.journal]
+        try:
+            report.damage = Assessment(
+                folder,
+                ledger,
+                pins=self._pins,
+                kept=kept,
+                lost=report.lost,
+                lags=lags,
+                told=self._progress,
+            ).run()
+        except (HoopproxyError, ValueError) as error:
+            report.notes.append(f"what is behind it could not be looked at: {error}")
 
     def _elsewhere(self, said: Said) -> None:
         report = next(iter(self.reports.values()), None)
@@ -134,6 +159,7 @@ class Verification:
         Comparison(
             folder, tiles, head, report, lags, known=self._known, told=self._progress, say=self.say
         ).run()
+        report.notes += [f"{damage}; nothing that is sealed depends on it" for damage in recordless(folder)]
 
     def _head(self, ledger: LedgerFolder, epochs: Epochs, report: Report) -> Checkpoint:
         data = ledger.read_or_none(CHECKPOINT)

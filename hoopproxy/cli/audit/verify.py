@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -13,10 +14,12 @@ import orjson
 from hoopproxy.cli.audit.ledgers import key_options, keys_given, left_alone, place_options, places
 from hoopproxy.cli.audit.options import archive_named, as_json, identity_option
 from hoopproxy.cli.audit.screen import Bar
+from hoopproxy.cli.damage import places_told, sessions_told, stretches_told
 from hoopproxy.errors import HoopproxyError
 from hoopproxy.inert import inert
 from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.record import Record
+from hoopproxy.ledger.damage import Damage
 from hoopproxy.ledger.report import Report
 from hoopproxy.ledger.verify import Said, Verification
 from hoopproxy.reading.journals import Looking
@@ -69,7 +72,7 @@ def verify(
     the state directory or as --config says, or with --identity-file.
 
     \b
-    Exit codes: 0 all is what was sealed; 1 something is not, and the first of it is named; 2 wrong usage.
+    Exit codes: 0 all is what was sealed; 1 something is not, and each place of it is named; 2 wrong usage.
     """
     pins = keys_given(keys)
     kept = [Said(path.read_bytes(), str(path)) for path in checkpoints]
@@ -101,6 +104,8 @@ def _json(report: Report) -> str:
     said = attrs.asdict(report)
     for name in ("erased", "unsalted"):
         said[name] = {str(event): count for event, count in said[name].items()}
+    if report.damage is not None:
+        said["damage"]["holds"] = report.damage.holds
     return orjson.dumps({**said, "fine": report.is_fine}).decode()
 
 
@@ -137,6 +142,32 @@ def _text(report: Report, has_anchor: bool) -> str:
             " checkpoints among them were not looked at"
         )
     lines += [f"  note: {inert(note)}" for note in report.notes]
+    if report.damage is not None:
+        lines += [f"  {line}" for line in _damage(report.damage)]
     if not has_anchor:
         lines.append("  note: no key and no checkpoint was given: the disk was only held against itself")
     return "\n".join(lines)
+
+
+def _damage(damage: Damage) -> Iterator[str]:
+    """How far it reaches, and what holds nevertheless. Behind damage the chain says nothing: the leaves do."""
+    yield from places_told(damage.places, damage.more)
+    yield from sessions_told(damage.sessions, damage.perhaps, damage.more_sessions)
+    if damage.by:
+        yield f"{damage.intact:,} records are what leaves under {inert(damage.by)} say:"
+        yield from stretches_told(damage.stretches, damage.more_stretches)
+        if damage.erased:
+            yield f"{damage.erased:,} of these are erased: only their commitments are left"
+    else:
+        yield "no signed checkpoint is of a tree that is here: of no record it is proven that it is what was sealed"
+    if damage.changed:
+        yield f"{damage.changed:,} records are not what was sealed"
+    if damage.missing:
+        yield f"{damage.missing:,} records were sealed and can't be read here"
+    if damage.unproven:
+        yield f"{damage.unproven:,} records can be read, and no leaf proves them"
+    if damage.unsealed:
+        yield f"{damage.unsealed:,} records are newer than that checkpoint"
+    if damage.holds:
+        yield "what holds nevertheless:"
+        yield from (f"  {inert(each)}" for each in damage.holds)

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 import click
 
+from hoopproxy.cli.audit.screen import Bar
+from hoopproxy.cli.damage import places_told, sessions_told, stretches_told
 from hoopproxy.cli.journal.place import chosen, place_options, state_of
-from hoopproxy.errors import Damaged
+from hoopproxy.errors import Damaged, HoopproxyError
+from hoopproxy.journal.folder import Folder
 from hoopproxy.journal.format import UnsupportedFormat
-from hoopproxy.journal.survey import Checked
+from hoopproxy.journal.record import Record
+from hoopproxy.journal.survey import Broken, Checked, damage_of
 from hoopproxy.journal.survey import check as look
+from hoopproxy.reading.journals import Looking
 
 __all__ = ["check"]
 
@@ -24,7 +32,9 @@ __all__ = ["check"]
 def check(
     ctx: click.Context, config: Path | None, state: Path | None, journal_id: str | None, as_json: bool
 ) -> None:
-    """Check checksums, numbers, the chain of segments and the key file; exit with 1 at damage, which is named.
+    """Check checksums, numbers, the chain of segments and the key file; exit with 1 at damage.
+
+    Each damaged place is named, with the sessions that are known to be touched, and what can be read around it.
 
     A journal that is being written is checked up to what is durable. That the trail is the one that was
     sealed is for `hoopproxy audit verify` to say.
@@ -36,12 +46,42 @@ def check(
             found = look(folder)
         except (Damaged, UnsupportedFormat) as problem:
             failed = True
+            broken = _reach(folder)
             told = {"journal": name, "sound": False, "problem": str(problem)}
-            click.echo(json.dumps(told) if as_json else f"{name}: {problem}", err=not as_json)
+            if as_json:
+                told["damage"] = None if broken is None else attrs.asdict(broken)
+                click.echo(json.dumps(told))
+            else:
+                click.echo("\n  ".join([f"{name}: {problem}", *_damage(broken)]), err=True)
         else:
             told = {"journal": name, "sound": True, **attrs.asdict(found)}
             click.echo(json.dumps(told) if as_json else f"{name}: {_told(found)}")
     ctx.exit(1 if failed else 0)
+
+
+def _reach(folder: Folder) -> Broken | None:
+    """What is behind the first damage; ``None`` where nothing can be read."""
+    looking = Looking([folder])
+    with contextlib.closing(Bar(sys.stderr.isatty())) as bar:
+
+        def progress(folder: Folder, record: Record) -> None:
+            report = looking.report(folder, record)
+            if report is not None:
+                bar.update(report)
+
+        try:
+            return damage_of(folder, progress)
+        except (HoopproxyError, OSError, ValueError):
+            return None
+
+
+def _damage(broken: Broken | None) -> Iterator[str]:
+    if broken is None:
+        return
+    yield from places_told(broken.places, broken.more)
+    yield from sessions_told(broken.sessions, broken.perhaps, broken.more_sessions)
+    yield f"{broken.records:,} records are sound by their own checksums; behind damage only the ledger proves more:"
+    yield from stretches_told(broken.stretches, broken.more_stretches)
 
 
 def _told(found: Checked) -> str:
