@@ -373,7 +373,7 @@ def test_without_a_tree_nothing_is_called_proven(copy: Copy) -> None:
 def test_an_erasing_that_nobody_ordered_is_in_no_place(copy: Copy) -> None:
     """The commitments are what was sealed; that nobody ordered it is the verdict, and there is no place to name."""
     number, last = copy.folder.segments()[3], sealed(copy)
-    at, block = of_records(copy, number, 1)
+    _, block = of_records(copy, number, 1)
     with JournalReader(copy.folder, since=block.first) as reader:
         victim = next(iter(reader))
     salts = Salts(copy.folder)
