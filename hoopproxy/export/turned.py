@@ -9,19 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from hoopproxy.events.forms import Asking, Ending
 from hoopproxy.export.operation import Operation, Record
 
-__all__ = ["Asking", "Ending", "Half", "Turned"]
-
-
-Asking = tuple[int, bytes, bytes, bool, Mapping[str, Any], tuple[Any, ...]]
-"""What is known of the own part of a request by its form, which many have: how many fields go into the form that
-follows; that of all but ``text`` and ``verb``, each with its comma; the ``text`` in JSON, empty where it is the next
-field, which stands for itself; whether parameters are given; all else, parsed of a specimen; ``verb``, and each of
-``verbs``."""
-
-Ending = tuple[int, int]
-"""The same of an end: the numbers of the fields that are its ``bytes`` and its ``duration``."""
+__all__ = ["Half", "Turned"]
 
 
 class Half(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from hoopproxy.errors import JournalRefused
 from hoopproxy.events import CommandUnfinished, SessionInterrupted, canonical
-from hoopproxy.wire.recorder import IdSource
+from hoopproxy.wire.recorder import Appending, IdSource
 
 __all__ = ["Found", "close_what_is_open"]
 
@@ -28,23 +28,6 @@ class Found(Protocol):
     def last_seqs(self) -> dict[str, int]: ...
     @property
     def keys(self) -> dict[str, int]: ...
-
-
-class Appending(Protocol):
-    """The part of a journal that is needed."""
-
-    id: str
-    next_jseq: int
-
-    def append_event(
-        self,
-        body: bytes,
-        key_id: int,
-        reserve: bool = False,
-        droppable: bool = False,
-        opens: bytes | None = None,
-        closes: bytes | None = None,
-    ) -> int: ...
 
 
 def close_what_is_open(

@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from hoopproxy.events.forms import Asking
 from hoopproxy.index.saying import said_of
 from hoopproxy.index.words import MAX_WORD, places_of, words_of
-from hoopproxy.journal.forms import Asking
 from hoopproxy.journal.handed import HandedTurn
 
 __all__ = ["MAX_EVENT_WORDS", "Shape", "Shapes", "Texts", "values"]

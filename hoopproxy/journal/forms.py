@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
-__all__ = ["Asking", "Ending", "asking", "ending"]
+from hoopproxy.events.forms import Asking, Ending
+
+__all__ = ["asking", "ending"]
 
 _KEPT: Final = 1000
 """Forms, with what ends them; some KB each."""
@@ -23,30 +25,6 @@ _SPECIMEN: Final = 7_000_000_000_000_000
 and if one is, nothing is said of that form."""
 _PLAIN: Final = bytes(set(range(0x20, 0x7F)) - set(b'"\\'))
 _VALUES: Final = re.compile(rb'(?:"[0-9A-Za-z]*"|null)(?:,(?:"[0-9A-Za-z]*"|null))*').fullmatch
-
-
-class Asking(NamedTuple):
-    """Of a request's form and its last field, which closes it.
-
-    ``rest`` is the form of all but ``text`` and ``verb``, each with its comma, for the first fields, of which there are
-    ``filled``: the ``parameters``, if they are ``given`` in one, and the ``range``. ``text`` is the client's, as it
-    stands in JSON; empty where it is the field that follows. ``others`` is all but these, parsed, with a specimen's
-    range; a ``text`` that is no field is among them. ``verbs`` are ``verb`` and what is in ``verbs``.
-    """
-
-    filled: int
-    rest: bytes
-    text: bytes
-    given: bool
-    others: Mapping[str, Any]
-    verbs: tuple[Any, ...]
-
-
-class Ending(NamedTuple):
-    """Of an end's form: the numbers of the fields that are its ``bytes`` and its ``duration``."""
-
-    size: int
-    duration: int
 
 
 _askings: dict[tuple[bytes, bytes], Asking | None] = {}

@@ -7,7 +7,8 @@ from typing import Any
 
 import orjson
 
-from hoopproxy.journal.forms import Asking, Ending, asking, ending
+from hoopproxy.events.forms import Asking, Ending
+from hoopproxy.journal.forms import asking, ending
 from hoopproxy.journal.turns import Told
 
 __all__ = ["HandedTurn", "entries_of"]

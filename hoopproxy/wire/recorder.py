@@ -33,6 +33,7 @@ __all__ = [
     "TARGET",
     "TO_CLIENT",
     "TO_TARGET",
+    "Appending",
     "Clock",
     "Form",
     "IdSource",
@@ -77,8 +78,8 @@ class Form(NamedTuple):
         return self.meaning == _OPENS
 
 
-class Journal(Protocol):
-    """What a recorder needs of :class:`hoopproxy.interfaces.IJournal`."""
+class Appending(Protocol):
+    """What whoever only appends events needs of :class:`hoopproxy.interfaces.IJournal`."""
 
     id: str
     next_jseq: int
@@ -92,6 +93,10 @@ class Journal(Protocol):
         opens: bytes | None = None,
         closes: bytes | None = None,
     ) -> int: ...
+
+
+class Journal(Appending, Protocol):
+    """What a recorder needs of :class:`hoopproxy.interfaces.IJournal`."""
 
     def append_chunk(
         self,

@@ -6,6 +6,7 @@ Where a word can be read in two ways, both are told; where nothing can be told, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from hoopproxy.protocols.postgres.sql import lexer
@@ -76,16 +77,21 @@ class Heads:
 
     def _inner(self, words: str) -> None:
         """Add what the rest of the statement does besides its first verb: CTEs, MERGE's branches, INTO."""
-        last, last_end = self._verbs[-1].encode(), self._pos
+        for word, before, end in self._among(words, self._verbs[-1].encode()):
+            self._verbs += self._effect(word, before, end)
+
+    def _among(self, words: str, last: bytes) -> Iterator[tuple[bytes, bytes, int]]:
+        """Each of the `words` in the rest of the statement, which of them stands just before it, and where it ends. The
+        place moves on with it; `last` stands just before it now."""
+        last_end = self._pos
         for kind, start, end in skimmer(words, backslash=self._backslash).over(self._text, self._pos):
             self._pos = start
             if kind == "punct":
                 return
             word = bytes(self._text[start:end]).upper()
             before = last if skip(self._text, last_end) == start else b""
-            self._verbs += self._effect(word, before, end)
-            last, last_end = word, end
-            self._pos = end
+            last, last_end, self._pos = word, end, end
+            yield word, before, end
         self._pos = len(self._text)
 
     def _effect(self, word: bytes, before: bytes, end: int) -> tuple[str, ...]:
@@ -134,15 +140,9 @@ class Heads:
 
     def _elements(self) -> None:
         """What CREATE SCHEMA makes and grants, and what the queries of CREATE TABLE AS change."""
-        words, last, last_end = "create|grant|execute|with", b"", self._pos
+        words, last = "create|grant|execute|with", b""
         while True:
-            for kind, start, end in skimmer(words, backslash=self._backslash).over(self._text, self._pos):
-                self._pos = start
-                if kind == "punct":
-                    return
-                word = bytes(self._text[start:end]).upper()
-                before = last if skip(self._text, last_end) == start else b""
-                last, last_end, self._pos = word, end, end
+            for word, before, end in self._among(words, last):
                 if word == b"WITH":
                     if self._names_queries(end):
                         self._verbs.append("WITH")
@@ -154,9 +154,8 @@ class Heads:
                 else:
                     self._verbs += self._effect(word, before, end)
             else:
-                self._pos = len(self._text)
                 return
-            words = _CHANGED_BESIDE
+            words, last = _CHANGED_BESIDE, b"WITH"
 
     def _element(self) -> None:
         thing, end = self._next()
@@ -221,23 +220,13 @@ class Heads:
         opening = skip(self._text, self._pos)
         query = self._text[opening : opening + 1] == b"("
         words = f"to|{_DML}" if query else "from|to"
-        last, last_end = b"", -1
-        for kind, start, end in skimmer(words, backslash=self._backslash).over(self._text, self._pos):
-            self._pos = start
-            if kind == "punct":
-                break
-            self._pos = end
-            word = bytes(self._text[start:end]).upper()
-            before = last if last_end >= 0 and skip(self._text, last_end) == start else b""
+        for word, before, end in self._among(words, b""):
             if word in (b"TO", b"FROM"):
                 self._verbs += self._endpoint(word.decode(), end)
                 if not query:
                     break
             else:
                 self._verbs += self._effect(word, before, end)
-            last, last_end = word, end
-        else:
-            self._pos = len(self._text)
         if not any(verb.startswith("COPY ") for verb in self._verbs):
             self._verbs.append(UNCLASSIFIED)
 
