@@ -14,10 +14,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IReactorTime
-from twisted.internet.main import CONNECTION_DONE
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hoopproxy.errors import ProtocolViolation
@@ -25,17 +23,19 @@ from hoopproxy.gateway.connection import Transport
 from hoopproxy.gateway.errand import Errand
 from hoopproxy.gateway.faults import INTERNAL, described
 from hoopproxy.gateway.inside import Channel
+from hoopproxy.gateway.leg import Leg
+from hoopproxy.gateway.owner import Owner
 from hoopproxy.interfaces import ILayers, IRelay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import Command, FromInside, Refusal, TLSStarted, ToInside
 from hoopproxy.wire.conversation import Conversation
-from hoopproxy.wire.exchange import Counts, DurableJournal, Exchange
+from hoopproxy.wire.exchange import DurableJournal, Exchange
 from hoopproxy.wire.recorder import Recorder
 
 if TYPE_CHECKING:
     from hoopproxy.gateway.figures import Figures
 
-__all__ = ["BULK_BYTES", "FINISH_SECONDS", "GOODBYE_SECONDS", "Owner", "Relay"]
+__all__ = ["FINISH_SECONDS", "GOODBYE_SECONDS", "Relay"]
 
 FINISH_SECONDS = 5.0
 """How long a target may take to finish its message, before a client that is to be told of the end isn't."""
@@ -44,121 +44,6 @@ GOODBYE_SECONDS = 30.0
 UNDER_WAY = 1 << 20
 """Bytes on their way to a target that count as sent: reading stops long before there are so many of a stream, but not
 within a message."""
-BULK_BYTES = 16_384
-"""A read of at least this size may have filled memory, so the owner is told to look."""
-
-
-class Owner:
-    """What a relay asks of the session that it belongs to. The session derives from it."""
-
-    __slots__ = ()
-
-    def ask(self, question: Command, token: int) -> None:
-        """Answer a question through ``relay.answer(token, ...)``, never before this returns."""
-        raise NotImplementedError
-
-    def turn(self, callback: Callable[[], None]) -> bool:
-        """Whether something long may be read now; if not, call back when it may."""
-        raise NotImplementedError
-
-    def register_cancel(self, key: bytes, request: bytes) -> None:
-        """Remember a cancel key."""
-        raise NotImplementedError
-
-    def closing(self, cause: str) -> None:
-        """The exchange has ended; what is still under way (a connection attempt, a log-in) is not wanted."""
-        raise NotImplementedError
-
-    def gone(self) -> None:
-        """Both connections are gone and the end is on record."""
-        raise NotImplementedError
-
-    def watch_held(self) -> None:
-        """A large read came in: see what is held in memory."""
-        raise NotImplementedError
-
-
-@implementer(IProtocol, IHalfCloseableProtocol)
-class _Leg:
-    """One connection: its Twisted protocol, its transport, where its counters began, and why it isn't read.
-
-    It is also registered as its transport's producer: told when that has too much to send.
-    """
-
-    __slots__ = (
-        "_received",
-        "_relay",
-        "ended",
-        "half_close",
-        "lost",
-        "name",
-        "received",
-        "sent",
-        "transport",
-        "why",
-    )
-
-    def __init__(self, name: str, relay: Relay, received: Callable[[bytes], None]) -> None:
-        self.name, self._relay, self._received = name, relay, received
-        self.transport: Transport | None = None
-        self.received = self.sent = 0
-        self.why: set[str] | None = None
-        self.ended = self.lost = self.half_close = False
-
-    def counts(self) -> Counts:
-        transport = self.transport
-        if transport is None:
-            return Counts()
-        return Counts(
-            received=transport.received - self.received,
-            sent=transport.sent - self.sent,
-            unsent=transport.unsent,
-        )
-
-    # --- a protocol ----------------------------------------------------------------------------------
-
-    def makeConnection(self, transport: Any) -> None:
-        self._relay.connected(self, transport)
-
-    def connectionMade(self) -> None:
-        """Everything was done when the connection was given."""
-
-    def dataReceived(self, data: bytes) -> None:
-        try:
-            self._received(data)
-        except Exception as problem:
-            self._relay.failed(problem)
-        if len(data) >= BULK_BYTES:
-            self._relay.owner.watch_held()
-
-    def readConnectionLost(self) -> None:
-        self._relay.read_ended(self)
-
-    def writeConnectionLost(self) -> None:
-        """We ended our direction ourselves."""
-
-    def connectionLost(self, reason: Failure = Failure(CONNECTION_DONE)) -> None:  # noqa: B008  # Twisted's default
-        problem = reason.value
-        self._relay.lost(self, problem if isinstance(problem, ProtocolViolation) else None)
-
-    # --- a producer ----------------------------------------------------------------------------------
-
-    @property
-    def _slowed(self) -> tuple[str, ...]:
-        """Whose bytes fill this connection. A client that doesn't read gets no more: neither rows nor answers
-        to what it keeps asking."""
-        return ("target", "client") if self.name == "client" else ("client",)
-
-    def pauseProducing(self) -> None:
-        for leg in self._slowed:
-            self._relay.pause(leg, "peer")
-
-    def resumeProducing(self) -> None:
-        for leg in self._slowed:
-            self._relay.resume(leg, "peer")
-
-    def stopProducing(self) -> None:
-        """The connection is gone; ``connectionLost`` says so too."""
 
 
 @implementer(IRelay)
@@ -208,8 +93,8 @@ class Relay:
         self.exchange = exchange = Exchange(
             client_codec, server_codec, conversation, relay=self, recorder=recorder, journal=journal
         )
-        self._client = _Leg("client", self, exchange.client_received)
-        self._target = _Leg("target", self, exchange.server_received)
+        self._client = Leg("client", self, exchange.client_received)
+        self._target = Leg("target", self, exchange.server_received)
         self.to_client: Callable[[bytes], None] = self._nowhere
         self.to_server: Callable[[bytes], None] = self._nowhere
         self.tls: TLSStarted | None = None
@@ -244,7 +129,7 @@ class Relay:
 
     # --- what the connections say --------------------------------------------------------------------
 
-    def connected(self, leg: _Leg, transport: Transport) -> None:
+    def connected(self, leg: Leg, transport: Transport) -> None:
         """A connection is there."""
         leg.transport = transport
         leg.received, leg.sent = transport.received, transport.sent
@@ -262,7 +147,7 @@ class Relay:
         if leg.why:
             transport.pauseProducing()
 
-    def read_ended(self, leg: _Leg) -> None:
+    def read_ended(self, leg: Leg) -> None:
         """A peer sent its last byte; it may still read."""
         leg.ended = True
         exchange = self.exchange
@@ -292,7 +177,7 @@ class Relay:
         self.transport("target").write(data)
         self._half_close()
 
-    def lost(self, leg: _Leg, violation: ProtocolViolation | None = None) -> None:
+    def lost(self, leg: Leg, violation: ProtocolViolation | None = None) -> None:
         """A connection is gone in both directions.
 
         :param violation: what a layer couldn't make sense of, and closed it for.

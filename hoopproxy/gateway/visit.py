@@ -19,16 +19,18 @@ from hoopproxy.errors import JournalRefused
 from hoopproxy.events import ClientFacts, Event, Identity, SessionFailed, SessionRefused
 from hoopproxy.gateway.faults import INTERNAL, described
 from hoopproxy.gateway.limits import Account
-from hoopproxy.gateway.relay import Owner, Relay
+from hoopproxy.gateway.owner import Owner
+from hoopproxy.gateway.relay import Relay
 from hoopproxy.gateway.shared import Entrance, Settings, Shared, Upstream
 from hoopproxy.gateway.upstream import Dialling
 from hoopproxy.identity.attempt import Attempt
 from hoopproxy.identity.proofs import Proofs
 from hoopproxy.policy.roles import Grant
 from hoopproxy.wire.commands import Admit, Connect, Refusal, Verdict
+from hoopproxy.wire.forms import outcome_and_parent, said
 from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.login import KeyOffer
-from hoopproxy.wire.recorder import Recorder, outcome_and_parent, said
+from hoopproxy.wire.recorder import Recorder
 
 __all__ = ["Visit", "journal_refusal"]
 

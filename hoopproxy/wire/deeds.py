@@ -47,8 +47,9 @@ from hoopproxy.wire.commands import (
     Withhold,
 )
 from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.forms import Form, dump, outcome_and_parent, said
 from hoopproxy.wire.frames import Span
-from hoopproxy.wire.recorder import Form, Recorder, dump, outcome_and_parent, said
+from hoopproxy.wire.recorder import Recorder
 from hoopproxy.wire.turn import NO_FRAME, Turn
 from hoopproxy.wire.waiting import Piece
 

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
-
-import orjson
+from typing import Protocol
 
 from hoopproxy.events import (
-    CLOSING,
-    OPENING,
-    REASON_MAX,
     ClientFacts,
     Decision,
     Event,
@@ -24,18 +19,30 @@ from hoopproxy.events import (
     canonical,
 )
 from hoopproxy.wire.envelope import Envelope
+from hoopproxy.wire.filling import fill
+from hoopproxy.wire.forms import (
+    CLOSES,
+    MOST,
+    OFTEN,
+    OPENS,
+    PLAIN,
+    STARTS,
+    Form,
+    forms_of,
+    new_form,
+    outcome_and_parent,
+    said,
+)
 from hoopproxy.wire.frames import Span
 from hoopproxy.wire.ids import Clock, IdSource
 
 __all__ = [
     "CLIENT",
-    "FILL",
     "TARGET",
     "TO_CLIENT",
     "TO_TARGET",
     "Appending",
     "Clock",
-    "Form",
     "IdSource",
     "Journal",
     "Recorder",
@@ -46,36 +53,6 @@ CLIENT, TARGET = 0, 1
 
 TO_TARGET, TO_CLIENT = 0, 1
 """Directions, as chunks number them."""
-
-FILL = b"*"
-"""What stands in a recording for each byte of a secret; the chunk's redaction ranges say that it does."""
-
-
-# What closes an operation, and the session. A result closes nothing: more may follow.
-_OUTCOMES = frozenset(kind.encode() for kind in CLOSING)
-_REQUESTS = frozenset(kind.encode() for kind in OPENING)
-_BEGINS = frozenset({b"login.succeeded", b"session.start"})
-"""What makes a session one that a crash leaves open."""
-_ENDS = frozenset({b"session.end", b"session.interrupted"})
-
-
-# What an event does to the journal's list of what is open.
-_PLAIN, _OPENS, _CLOSES, _STARTS, _STOPS = range(5)
-_FORMS = 1000
-_OFTEN = frozenset({b"command.requested", b"command.result", b"command.completed"})
-
-
-class Form(NamedTuple):
-    """The envelope of a kind of event: a template, and what such an event opens or closes."""
-
-    template: bytes
-    meaning: int
-    joined: bool
-
-    @property
-    def opens(self) -> bool:
-        """Whether such an event opens an operation."""
-        return self.meaning == _OPENS
 
 
 class Appending(Protocol):
@@ -229,7 +206,7 @@ class Recorder:
             session=self.session16,
         )
         envelope = self.envelope
-        self._forms = _forms_of(envelope.before_event, envelope.after_mono, envelope.before_seq)
+        self._forms = forms_of(envelope.before_event, envelope.after_mono, envelope.before_seq)
 
     def open(self) -> None:
         """Begin to write. Of the recording nothing yet: what of it is kept is the target's to say (:meth:`settle`)."""
@@ -288,32 +265,12 @@ class Recorder:
         key = (kind, decision, more, reason, joined)
         form = self._forms.get(key)
         if form is None:
-            form = self._new_form(*key)
-            if kind in _OFTEN and not reason and b'"parent"' not in more:
-                if len(self._forms) >= _FORMS:
+            form = new_form(self.envelope, *key)
+            if kind in OFTEN and not reason and b'"parent"' not in more:
+                if len(self._forms) >= MOST:
                     self._forms.clear()
                 self._forms[key] = form
         return form
-
-    def _new_form(self, kind: bytes, decision: bytes, more: bytes, reason: bytes, joined: bool) -> Form:
-        envelope = self.envelope
-        after_mono, before_seq = envelope.after_mono, envelope.before_seq
-        parts = [
-            (b"", b"%b"),  # the session's head
-            (decision + envelope.before_event, b'%b,"id":"%b'),
-            (b"", b"%b%d"),  # what comes after an id in the session's events
-            (b',"kind":"' + kind + b'","mono":', b"%d"),
-            (after_mono + b',"op":"', b'%b"') if joined else (after_mono, b""),
-            (more + before_seq + reason + b',"seq":', b"%d"),
-            (b"", b'%b%b%06dZ","v":1}'),  # what comes after a number in its sequence
-        ]
-        template = b"".join(constant.replace(b"%", b"%%") + hole for constant, hole in parts)
-        meaning = _CLOSES if kind in _OUTCOMES else _STOPS if kind in _ENDS else _PLAIN
-        if kind in _REQUESTS:
-            meaning = _OPENS
-        elif kind in _BEGINS:
-            meaning = _STARTS
-        return Form(template, meaning, joined)
 
     def put(self, form: Form, body: bytes, op: bytes = b"", id: bytes = b"", reserve: bool = False) -> int:
         """Record one event, its own fields rendered already; return its jseq. :meth:`event` is the friendly one.
@@ -346,13 +303,13 @@ class Recorder:
                 line = template % (
                     head, body, id, after_id, journal.next_jseq, now, seq, after_seq, second, micros,
                 )  # fmt: skip
-            if meaning == _PLAIN:
+            if meaning == PLAIN:
                 self.last_jseq = append(line, key_id, reserve, droppable)
-            elif meaning == _OPENS:
+            elif meaning == OPENS:
                 self.last_jseq = append(line, key_id, reserve, droppable, op)
-            elif meaning == _CLOSES:
+            elif meaning == CLOSES:
                 self.last_jseq = append(line, key_id, reserve, droppable, None, op)
-            elif meaning == _STARTS:
+            elif meaning == STARTS:
                 self.last_jseq = append(line, key_id, reserve, droppable, self.session16)
             else:
                 self.last_jseq = append(line, key_id, reserve, droppable, None, self.session16)
@@ -446,15 +403,6 @@ def _constant(text: str) -> bytes:
     return bytes(memoryview(canonical(text)))
 
 
-_Forms = dict[tuple[bytes, bytes, bytes, bytes, bool], Form]
-
-
-@lru_cache(maxsize=64)
-def _forms_of(before_event: bytes, after_mono: bytes, before_seq: bytes) -> _Forms:
-    """The forms of all sessions with these constants: protocol, decoder and node. Nobody is named in them."""
-    return {}
-
-
 @lru_cache(maxsize=1024)
 def _decision(effect: str, rules: tuple[str, ...], approval: str | None) -> bytes:
     return b'"decision":' + canonical(Decision(effect, rules, approval)) + b","
@@ -464,44 +412,3 @@ def _decision(effect: str, rules: tuple[str, ...], approval: str | None) -> byte
 def _shared(text: bytes) -> bytes:
     """One object for all sessions that say the same: of a thousand idle ones, most came in as the same few people."""
     return text
-
-
-def fill(data: bytes, offset: int, spans: Sequence[Span]) -> tuple[bytes, list[tuple[int, int, int]]]:
-    """Fill the secrets of ``data``; return the new bytes and (start, length, reason) relative to ``data``.
-
-    Spans that reach outside ``data`` are cut to it, so a secret over two chunks is filled in both.
-    """
-    ranges = []
-    for span in spans:
-        start, end = max(span.start - offset, 0), min(span.end - offset, len(data))
-        if start < end:
-            ranges.append((start, end - start, span.reason))
-    # One copy: the data may be as long as a message can be.
-    whole = memoryview(data)
-    parts: list[bytes | memoryview] = []
-    done = 0
-    for start, size, _ in sorted(ranges):
-        start, end = max(start, done), start + size  # they may overlap
-        if start < end:
-            parts += (whole[done:start], FILL * (end - start))
-            done = end
-    return b"".join((*parts, whole[done:])), ranges
-
-
-def dump(fields: object) -> bytes:
-    """Canonical JSON of a prepared value, without the look at each value that :func:`canonical` takes."""
-    try:
-        return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        return canonical(fields)
-
-
-def outcome_and_parent(outcome: str | None, parent: str | None) -> bytes:
-    """The two as :meth:`Recorder.emit` wants them."""
-    text = b',"outcome":' + canonical(outcome) if outcome else b""
-    return text + b',"parent":' + canonical(parent) if parent else text
-
-
-def said(reason: str | None) -> bytes:
-    """A reason as :meth:`Recorder.emit` wants it: bounded, because it can quote a peer."""
-    return b',"reason":' + canonical(reason[:REASON_MAX]) if reason else b""

@@ -15,8 +15,9 @@ from hoopproxy.wire.admission import Admission, DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import Decide, Verdict
 from hoopproxy.wire.conversation import Conversation
+from hoopproxy.wire.forms import Form
 from hoopproxy.wire.frames import Frame, Span
-from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Form, Recorder
+from hoopproxy.wire.recorder import CLIENT, TARGET, TO_CLIENT, TO_TARGET, Recorder
 from hoopproxy.wire.waiting import Piece, Waiting
 
 __all__ = ["NO_FRAME", "Turn"]

@@ -803,7 +803,8 @@ def test_nobody_waits_for_a_disk_that_takes_nothing(code: str, reads: bool) -> N
 
 def behind(monkeypatch: pytest.MonkeyPatch) -> Player:
     """A session with most of a long command, whose journal has more than may wait, of somebody else."""
-    monkeypatch.setattr("hoopproxy.wire.exchange._LONG", 500)
+    for module in ("exchange", "meeting"):
+        monkeypatch.setattr(f"hoopproxy.wire.{module}.LONG", 500)
     player = started(mode="strict", at_once=False)
     player.journal.sync()
     player.client(b"get " + b"a" * 600)

@@ -42,8 +42,8 @@ from hoopproxy.protocols.postgres.requests import (
     read_query,
 )
 from hoopproxy.wire.commands import FORWARD, PAUSE, Command, Decide, Redact, Verdict
+from hoopproxy.wire.forms import dump
 from hoopproxy.wire.frames import Frame, Span
-from hoopproxy.wire.recorder import dump
 
 __all__ = ["Commanding"]
 

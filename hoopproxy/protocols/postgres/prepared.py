@@ -19,8 +19,8 @@ from hoopproxy.protocols.postgres.requests import Bind, Parse
 from hoopproxy.protocols.postgres.sql import ALL as EVERY
 from hoopproxy.protocols.postgres.sql import UNCLASSIFIED
 from hoopproxy.protocols.postgres.types import decode
+from hoopproxy.wire.forms import dump
 from hoopproxy.wire.frames import Span
-from hoopproxy.wire.recorder import dump
 
 __all__ = [
     "PARAMETER_LIMIT",

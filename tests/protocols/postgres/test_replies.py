@@ -12,8 +12,8 @@ from hoopproxy.events import canonical
 from hoopproxy.protocols.postgres import reports
 from hoopproxy.protocols.postgres.redact import secrets_in
 from hoopproxy.protocols.postgres.reports import SEARCHED, read_report
+from hoopproxy.wire.filling import fill
 from hoopproxy.wire.frames import Frame
-from hoopproxy.wire.recorder import fill
 
 from .joined import assert_accounted
 from .talk import SYNC, bind, columns, complete, error, execute, logged_in, m, parse, query, ready, row
