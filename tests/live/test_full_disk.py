@@ -35,15 +35,23 @@ def _on(disk: SmallDisk) -> Any:
     return change
 
 
-def _refused(connection: Any, seconds: float = 30) -> Any:
-    """Work until the gateway refuses; the error."""
+def _refused(connection: Any, seconds: float = 60) -> str:
+    """Work until the gateway refuses; the code that it gave.
+
+    What is said to an idle client (a result had room yet, what is on record of it had none) is an error for libpq if
+    it has sent the next query before it reads that, and a notice if it reads that with the result.
+    """
+    codes: list[str] = []
+    connection.add_notice_handler(lambda notice: codes.append(notice.sqlstate))
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             connection.execute("SELECT repeat('x', 100000)").fetchone()
         except psycopg.Error as error:
-            return error
-    raise AssertionError(f"never refused in {seconds} s")
+            codes += [error.sqlstate] if error.sqlstate is not None else []
+            break
+    (code,) = codes
+    return code
 
 
 @pytest.mark.parametrize("mode", ["strict", "bounded"])
@@ -57,8 +65,7 @@ def test_a_full_disk_refuses_commands_and_recovers_without_a_restart(
     idle = psycopg.connect(through.dsn("writer").conninfo, autocommit=True)
     connection.execute("SELECT 1")
     disk.fill()
-    error = _refused(connection)
-    assert error.sqlstate in (DISK_FULL, IO_ERROR) or "53100" in str(error) or "58030" in str(error), error
+    assert _refused(connection) in (DISK_FULL, IO_ERROR)
     until(lambda: through.ops("/readyz")[0] != 200, seconds=30, what="/readyz says no")
     assert through.ops("/livez")[0] == 200
     with pytest.raises(psycopg.OperationalError):
