@@ -278,7 +278,7 @@ class Postgres:
             copy.write_bytes(source.read_bytes())
             give(copy)
         self.addresses = self._loopbacks()
-        where = f"port = {self.port}\nlisten_addresses = '{self.addresses}'\n"
+        where = f"port = {self.port}\nlisten_addresses = '{self.addresses}'\nauthentication_timeout = 10min\n"
         lines = "".join(f"{name} = {value}\n" for name, value in settings.items())
         with (self.data / "postgresql.conf").open("a") as configuration:
             configuration.write(where + lines)

@@ -281,3 +281,23 @@ def test_the_check_of_a_trail_catches_a_gap_and_an_open_command() -> None:
         assert_joined([whole[0], whole[1], {**whole[3], "seq": 2}])
     with pytest.raises(AssertionError, match=r"events\.schema\.json"):
         assert_whole(whole)
+
+
+@pytest.mark.parametrize("stood_still", [0.0, 1000.0])
+def test_a_wait_is_not_over_because_everything_stood_still(
+    monkeypatch: pytest.MonkeyPatch, stood_still: float
+) -> None:
+    """A virtual machine that is stopped for a minute and goes on has given what is waited for no time."""
+    now = [100.0]
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds + (stood_still if len(looks) == 1 else 0.0)
+
+    monkeypatch.setattr(processes.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(processes.time, "sleep", sleep)
+    processes.until(lambda: looks.append(0) or len(looks) > 10, seconds=3, what="ten looks", step=0.5)  # type: ignore[func-returns-value]
+    looks.clear()
+    with pytest.raises(TimeoutError, match="never"):
+        processes.until(lambda: looks.append(0), seconds=3, what="never", step=0.5)
+    assert 5 < len(looks) < 25
