@@ -6,10 +6,13 @@ from typing import Final, Literal
 
 import attrs
 
-__all__ = ["LISTED", "Kind", "Place", "Places", "Stretch", "Stretches"]
+__all__ = ["LISTED", "NAMED", "Kind", "Place", "Places", "Stretch", "Stretches"]
 
 LISTED: Final = 1000
 """Places, stretches, sessions that are listed of a journal; the others are counted. A failing disk has thousands."""
+
+NAMED: Final = 100
+"""Sessions that are named at one place; that they are touched is said of all of them."""
 
 Kind = Literal["checksum", "chain", "missing", "keys", "leaf", "tile", "checkpoint", "epoch"]
 
@@ -53,7 +56,7 @@ class Place:
             end=following.end,
             first=min(firsts, default=None),
             last=max(lasts, default=None),
-            sessions=tuple(dict.fromkeys((*self.sessions, *following.sessions)))[:LISTED],
+            sessions=tuple(dict.fromkeys((*self.sessions, *following.sessions)))[:NAMED],
         )
 
 

@@ -268,8 +268,8 @@ class SegmentReader:
 
     def blocks_after(self, offset: int) -> Iterator[tuple[int, BlockHeader]]:
         """Every sound block header at or after ``offset``, wherever it starts: for judging damage."""
-        overlap = len(BLOCK_MAGIC) - 1
-        while data := self._files.pread(self._handle, _WINDOW, offset):
+        overlap, window = len(BLOCK_MAGIC) - 1, _READ_AHEAD  # most often the next one is near
+        while data := self._files.pread(self._handle, window, offset):
             at = data.find(BLOCK_MAGIC)
             while at >= 0:
                 block = self.block_at(offset + at)
@@ -279,6 +279,7 @@ class SegmentReader:
             if len(data) <= overlap:
                 return
             offset += len(data) - overlap
+            window = min(2 * window, _WINDOW)
 
     def damaged(self, offset: int, what: str) -> Damaged:
         """The error that says so."""

@@ -21,6 +21,9 @@ from hoopproxy.journal.watermark import Mark, read_mark
 __all__ = ["Broken", "Checked", "Figures", "check", "damage_of", "survey"]
 
 
+Told = Callable[[Folder, Record], None]
+
+
 @attrs.frozen(kw_only=True)
 class Figures:
     """A journal in figures. ``created`` is when its oldest segment was begun (Unix ns; 0: it has none);
@@ -79,22 +82,23 @@ class Checked:
     rewritten: tuple[tuple[int, int], ...]
 
 
-def check(folder: Folder) -> Checked:
+def check(folder: Folder, told: Told = lambda folder, record: None) -> Checked:
     """Read every byte: each block's checksums, the numbers without a gap, the chain from segment to segment, up to
     where the watermark says; and the key file.
 
+    :param told: called with each record.
     :raises Damaged: names the file and the byte. ``UnsupportedFormat``, ``OSError``.
     """
     kinds: dict[str, int] = {}
     mark = read_mark(folder.files, folder.watermark)
-    for kind in _kinds(folder, mark):
+    for kind in _kinds(folder, mark, told):
         kinds[kind] = kinds.get(kind, 0) + 1
     for damage in recordless(folder):
         raise damage
     return Checked(records=sum(kinds.values()), kinds=kinds, rewritten=tuple(rewritten(folder)))
 
 
-def _kinds(folder: Folder, mark: Mark) -> Iterator[str]:
+def _kinds(folder: Folder, mark: Mark, told: Told) -> Iterator[str]:
     expected = keys = 0
     with JournalReader(folder) as reader:
         for record in reader:
@@ -103,6 +107,7 @@ def _kinds(folder: Folder, mark: Mark) -> Iterator[str]:
                 path = str(folder.segment(record.segment))
                 raise Damaged(path, record.offset, f"record {expected} was expected, {record.jseq} is there")
             expected, keys = record.jseq + 1, max(keys, record.key_id)
+            told(folder, record)
             yield _NAMES.get(record.kind, f"kind {record.kind}")
 
     if mark.jseq >= max(expected, 1):
@@ -142,7 +147,7 @@ class Broken:
     links: tuple[int, int]
 
 
-def damage_of(folder: Folder, told: Callable[[Folder, Record], None] = lambda folder, record: None) -> Broken:
+def damage_of(folder: Folder, told: Told = lambda folder, record: None) -> Broken:
     """Read a journal to its end, whatever is damaged in it. :param told: called with each block's last record.
 
     Raises ``OSError``, and what the folder's keyring does.

@@ -10,7 +10,7 @@ from typing import Final
 import orjson
 
 from hoopproxy.errors import Damaged
-from hoopproxy.journal.damage import LISTED
+from hoopproxy.journal.damage import LISTED, NAMED
 from hoopproxy.journal.format import Kind
 from hoopproxy.journal.keys import GATEWAY_KEY, KeyFile
 from hoopproxy.journal.record import Record
@@ -45,7 +45,7 @@ class Touched:
                 self.more += 1
                 continue
             self.sessions[each] = None
-        return tuple(found[:LISTED])
+        return tuple(found[:NAMED])
 
     def _text(self, key: int) -> str:
         try:

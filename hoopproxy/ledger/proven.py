@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from hoopproxy.journal.damage import Place
@@ -48,8 +48,7 @@ class ProvenTree:
     def begin(self) -> bool:
         """Look for the root: from the tiles at the right edge, or what is below them. ``False``: it isn't there."""
         levels = [level for level in range(_HEIGHT) if self._tiles.width(level, self._number(level))]
-        choices = [self._candidates(level, self._number(level)) for level in levels]
-        for made in itertools.islice(itertools.product(*choices), _COMBINED):
+        for made in self._edges_of(levels):
             self._edges = dict(zip(levels, made, strict=True))
             if tree_hash(self.head.size, self._edge_hash) == self.head.root:
                 for level, hashes in self._edges.items():
@@ -57,6 +56,15 @@ class ProvenTree:
                 return True
         self._edges = {}
         return False
+
+    def _edges_of(self, levels: Sequence[int]) -> Iterator[Sequence[Hashes]]:
+        """The right edge as it is stored, and then every other way to put it together."""
+        stored = [self._stored(level, self._number(level)) for level in levels]
+        whole = [hashes for hashes in stored if hashes is not None]
+        if len(whole) == len(levels):
+            yield whole
+        choices = [list(self._candidates(level, self._number(level))) for level in levels]
+        yield from itertools.islice(itertools.product(*choices), _COMBINED)
 
     def hash_of(self, level: int, index: int) -> bytes:
         """A subtree's hash, proven. :raises Unproven: it isn't."""
@@ -154,17 +162,19 @@ class ProvenTree:
         self._compare(level, number, found)
         return found
 
-    def _candidates(self, level: int, number: int) -> list[Hashes]:
-        """The tile as it is stored, and what is below it."""
+    def _candidates(self, level: int, number: int) -> Iterator[Hashes]:
+        """The tile as it is stored, and then what is below it."""
         width = self._tiles.width(level, number)
         stored = self._stored(level, number)
+        if stored is not None:
+            yield stored
         if level == 0:
             below = [leaf_hash(leaf) for _, leaf in self._entries(number, width)]
         else:
             tiles = (self._stored(level - 1, number * WIDTH + index) for index in range(width))
             below = [fold(tile) for tile in tiles if tile is not None and len(tile) == WIDTH]
-        made = [below] if len(below) == width and below != stored else []
-        return made if stored is None else [stored, *made]
+        if len(below) == width and below != stored:
+            yield below
 
     def _stored(self, level: int, number: int) -> Hashes | None:
         try:

@@ -23,7 +23,7 @@ from hoopproxy.ledger.assessment import Assessment, Candidate
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.comparison import Comparison, Progress
 from hoopproxy.ledger.epoch import Epochs
-from hoopproxy.ledger.folder import CHECKPOINT, LedgerFolder
+from hoopproxy.ledger.folder import CHECKPOINT, COSIGNED, LedgerFolder
 from hoopproxy.ledger.merkle import EMPTY, tree_hash
 from hoopproxy.ledger.note import BadNote, Note, VerifierKey
 from hoopproxy.ledger.report import Report, Unfit
@@ -34,11 +34,13 @@ __all__ = ["Said", "Verification"]
 
 @attrs.frozen
 class Said:
-    """A checkpoint that somebody has: of the trail (``jseq`` in ``where``), or a file of the asker's."""
+    """A checkpoint that somebody has: of the trail (``jseq`` in ``where``), a file of the ledger (``is_ours``), or one
+    of the asker's."""
 
     note: bytes
     where: str
     jseq: int | None = None
+    is_ours: bool = False
 
 
 class Verification:
@@ -150,7 +152,11 @@ class Verification:
             raise Unfit("there is no ledger for this journal")
         epochs = Epochs(notes)
         report.epochs, report.origin = len(epochs), epochs.last.origin
+        witnessed = ledger.read_or_none(COSIGNED)  # before the newest, which is never older
         head = self._head(ledger, epochs, report)
+        if witnessed is not None:
+            said = Said(witnessed, COSIGNED, is_ours=True)
+            self._said.setdefault(report.journal, []).append(said)
         for name in ledger.given_up():
             report.notes.append(f"an earlier tree was given up and is kept as {name}")
         report.leaves, report.root = head.size, head.root.hex()
@@ -221,11 +227,11 @@ def _told(said: Said, error: Exception) -> str:
 
 
 def _lost(said: Said, report: Report, what: str) -> None:
-    """A checkpoint of what this journal says it has lost. Of the trail's own that is a note. What somebody kept
-    elsewhere was kept to be held against what is here, and whoever has the present key can say at any time that
-    something was lost.
+    """A checkpoint of what this journal says it has lost. Of the trail's and the ledger's own that is a note. What
+    somebody kept elsewhere was kept to be held against what is here, and whoever has the present key can say at any
+    time that something was lost.
     """
     what = f"{said.where} {what}"
-    if said.jseq is None:
+    if said.jseq is None and not said.is_ours:
         raise Unfit(what + ", and nothing here shows what it covered: find out why, and keep a newer one")
     report.notes.append(what)

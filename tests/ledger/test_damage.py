@@ -23,12 +23,13 @@ from hoopproxy.journal.segment import SegmentReader
 from hoopproxy.journal.survey import damage_of
 from hoopproxy.ledger.checkpoint import Checkpoint
 from hoopproxy.ledger.damage import Damage
-from hoopproxy.ledger.folder import CHECKPOINT, LedgerFolder, ledgers_root
+from hoopproxy.ledger.folder import CHECKPOINT, COSIGNED, LedgerFolder, ledgers_root
 from hoopproxy.ledger.leaf import Leaf
 from hoopproxy.ledger.note import SigningKey
 from hoopproxy.ledger.report import Report
 from hoopproxy.ledger.salts import Salts
-from hoopproxy.ledger.tiles import decode_bundle, encode_bundle
+from hoopproxy.ledger.tiles import Tiles, decode_bundle, encode_bundle
+from hoopproxy.ledger.tree import Tree
 from hoopproxy.ledger.verify import Said, Verification
 from tests.cli.trail import Trail
 from tests.ending import ending
@@ -350,6 +351,32 @@ def test_a_kept_checkpoint_that_the_tree_is_not_of_is_named(copy: Copy) -> None:
     assert of(damage, "checkpoint") == [("kept", None)]
     assert damage.tree
     assert len(damage.stretches) == 1
+
+
+@pytest.mark.parametrize("at", [5, 75, 130, 200])
+def test_a_witnessed_checkpoint_that_is_none_of_this_tree_is_named(copy: Copy, at: int) -> None:
+    """It is what `audit prove` proves by, and nobody looked at it."""
+    path = copy.ledger.path / COSIGNED
+    shutil.copyfile(copy.ledger.path / CHECKPOINT, path)
+    assert copy.verified().is_fine
+    flipped(path, at)
+    damage = copy.damage()
+    assert of(damage, "checkpoint") == [(COSIGNED, None)]
+    assert damage.by == CHECKPOINT
+    assert len(damage.stretches) == 1
+
+
+def test_a_tree_that_was_cut_with_the_key_at_hand_is_shorter_than_what_a_witness_signed(copy: Copy) -> None:
+    """Whoever owns the machine signs the shorter one, and may forget that file."""
+    shutil.copyfile(copy.ledger.path / CHECKPOINT, copy.ledger.path / COSIGNED)
+    key = copy.ledger.key(1)
+    assert key is not None
+    tree, tiles = Tree(), Tiles(copy.ledger.read, 533)
+    tree.extend([tiles.leaf(index) for index in range(256)])
+    copy.ledger.write(CHECKPOINT, Checkpoint(key.public.name, 256, tree.root()).signed(key))
+    report = copy.verified()
+    assert report.problem is not None
+    assert "its tail was cut off" in report.problem
 
 
 def test_an_entry_of_the_key_file_is_named(copy: Copy) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
@@ -43,7 +43,8 @@ def check(
     for folder in chosen(state_of(config, state), journal_id, config):
         name = folder.path.name
         try:
-            found = look(folder)
+            with _progress(folder) as progress:
+                found = look(folder, progress)
         except (Damaged, UnsupportedFormat) as problem:
             failed = True
             broken = _reach(folder)
@@ -61,6 +62,16 @@ def check(
 
 def _reach(folder: Folder) -> Broken | None:
     """What is behind the first damage; ``None`` where nothing can be read."""
+    with _progress(folder) as progress:
+        try:
+            return damage_of(folder, progress)
+        except (HoopproxyError, OSError, ValueError):
+            return None
+
+
+@contextlib.contextmanager
+def _progress(folder: Folder) -> Iterator[Callable[[Folder, Record], None]]:
+    """A bar on a terminal, for a journal that takes long."""
     looking = Looking([folder])
     with contextlib.closing(Bar(sys.stderr.isatty())) as bar:
 
@@ -69,10 +80,7 @@ def _reach(folder: Folder) -> Broken | None:
             if report is not None:
                 bar.update(report)
 
-        try:
-            return damage_of(folder, progress)
-        except (HoopproxyError, OSError, ValueError):
-            return None
+        yield progress
 
 
 def _damage(broken: Broken | None) -> Iterator[str]:
