@@ -109,7 +109,7 @@ def test_a_followed_tail_ends_with_its_input(trail: Trail) -> None:
         trail.session("carol").end()
         assert json.loads(process.stdout.readline())["identity"]["id"] == "carol"
         process.stdin.close()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
 
 @pytest.fixture

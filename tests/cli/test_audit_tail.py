@@ -109,7 +109,7 @@ def test_a_tail_that_is_followed_shows_what_comes_and_ends_at_ctrl_c(trail: Trai
         trail.session("bob").end()
         second = json.loads(process.stdout.readline())
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=10)
+        _, told = process.communicate(timeout=60)
     assert first["kind"] == "gateway.stopped"
     assert (second["kind"], second["identity"]["id"]) == ("session.start", "bob")
     assert process.returncode == 0
@@ -150,7 +150,7 @@ def on_a_terminal(*words: object, **environment: str) -> str:
             if not part:
                 break
             parts.append(part)
-        process.wait(timeout=10)
+        process.wait(timeout=60)
     os.close(ours)
     return b"".join(parts).decode()
 

@@ -29,7 +29,7 @@ class ThreadCalls:
 
     def run(self, count: int) -> None:
         for _ in range(count):
-            assert self.came.acquire(timeout=10)
+            assert self.came.acquire(timeout=60)
             function, arguments, named = self.calls.pop(0)
             function(*arguments, **named)
 
@@ -48,7 +48,7 @@ def pool(reactor: ThreadCalls) -> Iterator[HashPool]:
 
 def test_work_runs_on_at_most_so_many_other_threads(pool: HashPool, reactor: ThreadCalls) -> None:
     """The data path's thread must never hash."""
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=60)
 
     def work() -> str:
         together.wait()

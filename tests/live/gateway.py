@@ -298,7 +298,7 @@ class Gateway:
         """GET ``/livez``, ``/readyz`` or ``/metrics``: status and body; ``(0, why)`` when nobody answers."""
         port = _port_of(self.settings["ops"]["listen"])
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(errors="replace")

@@ -69,10 +69,13 @@ def test_an_idle_gateway_signs_nothing_over_and_over(gateway: Any) -> None:
     through: Gateway = gateway()
     work(through, 5, "once")
     wait_for_sealed(through, 20)
-    time.sleep(2.5)
-    before = len(through.events("audit.checkpoint"))
-    time.sleep(4)
-    assert len(through.events("audit.checkpoint")) == before
+
+    def rests() -> bool:
+        before = len(through.events("audit.checkpoint"))
+        time.sleep(4)
+        return len(through.events("audit.checkpoint")) == before
+
+    until(rests, seconds=20, what="four seconds without a checkpoint")
 
 
 def test_a_ledger_that_is_off_is_off(gateway: Any) -> None:

@@ -228,7 +228,7 @@ def _low_level(seen: Transcript, psycopg: Any, connection: Any) -> None:
 def _notify(seen: Transcript, connection: Any) -> None:
     connection.execute("LISTEN battery")
     connection.execute("SELECT pg_notify('battery', 'payload ' || n) FROM generate_series(1, 3) n")
-    heard = list(connection.notifies(timeout=5, stop_after=3))
+    heard = list(connection.notifies(timeout=60, stop_after=3))
     seen.note("notified", [(each.channel, each.payload) for each in heard])
     seen.note("notified by own pid", {each.pid for each in heard} == {connection.info.backend_pid})
 
