@@ -15,7 +15,7 @@ from hoopproxy.errors import LoginFailed
 from hoopproxy.events import LoginFailed as LoginFailedEvent
 from hoopproxy.events import LoginSucceeded
 from hoopproxy.gateway.alike import alike
-from hoopproxy.gateway.visit import Visit, journal_refusal
+from hoopproxy.gateway.visit import Visit
 from hoopproxy.identity.proofs import Proofs
 from hoopproxy.wire.commands import LoggedIn, Login, Offered, Proven, Refusal
 from hoopproxy.wire.login import (
@@ -30,6 +30,7 @@ from hoopproxy.wire.login import (
     KeyOffer,
     PublicKey,
 )
+from hoopproxy.wire.verdicts import journal_refusal
 
 __all__ = ["NAME_MAX", "LoggingIn"]
 

@@ -33,7 +33,6 @@ from hoopproxy.gateway.loggingin import LoggingIn
 from hoopproxy.gateway.relay import Relay
 from hoopproxy.gateway.shared import Entrance, Settings, Shared
 from hoopproxy.gateway.upgrade import client_side, target_side
-from hoopproxy.gateway.visit import journal_refusal
 from hoopproxy.interfaces import ILayers, ISession
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import (
@@ -51,6 +50,7 @@ from hoopproxy.wire.commands import (
 )
 from hoopproxy.wire.conversation import Conversation
 from hoopproxy.wire.inside import Outer
+from hoopproxy.wire.verdicts import journal_refusal
 
 __all__ = ["Session"]
 

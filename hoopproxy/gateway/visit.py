@@ -31,8 +31,9 @@ from hoopproxy.wire.forms import outcome_and_parent, said
 from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.login import KeyOffer
 from hoopproxy.wire.recorder import Recorder
+from hoopproxy.wire.verdicts import journal_refusal
 
-__all__ = ["Visit", "journal_refusal"]
+__all__ = ["Visit"]
 
 
 class Visit(Owner):
@@ -276,7 +277,3 @@ class Visit(Owner):
             reserve=True,
         )
         return event_id.decode()
-
-
-def journal_refusal(refused: JournalRefused) -> Refusal:
-    return Refusal("journal_full" if refused.code == "full" else "journal_failed", refused.sentence)

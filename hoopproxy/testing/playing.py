@@ -25,11 +25,11 @@ from hoopproxy.wire.commands import (
     Verdict,
 )
 from hoopproxy.wire.conversation import Conversation
-from hoopproxy.wire.deeds import journal_refusal
 from hoopproxy.wire.exchange import Admission, Counts, Exchange
 from hoopproxy.wire.inside import Outer
 from hoopproxy.wire.recorder import Clock, IdSource, Recorder
 from hoopproxy.wire.spool import MakeFile
+from hoopproxy.wire.verdicts import journal_refusal
 
 __all__ = ["FakeSession", "Played", "Player", "play"]
 

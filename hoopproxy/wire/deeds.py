@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
-import orjson
-
 from hoopproxy import events
-from hoopproxy.errors import JournalRefused, ProtocolViolation
+from hoopproxy.errors import ProtocolViolation
 from hoopproxy.events import TLSFacts
 from hoopproxy.wire.admission import DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
@@ -43,28 +40,22 @@ from hoopproxy.wire.commands import (
     ToInside,
     Told,
     ToServer,
-    Verdict,
     Withhold,
 )
 from hoopproxy.wire.conversation import Conversation
-from hoopproxy.wire.forms import Form, dump, outcome_and_parent, said
-from hoopproxy.wire.frames import Span
+from hoopproxy.wire.forms import dump, outcome_and_parent, said
 from hoopproxy.wire.recorder import Recorder
-from hoopproxy.wire.turn import NO_FRAME, Turn
+from hoopproxy.wire.turn import NO_FRAME
+from hoopproxy.wire.verdicts import Verdicts
 from hoopproxy.wire.waiting import Piece
 
-__all__ = ["DO", "Deeds", "journal_refusal"]
+__all__ = ["DO", "Deeds"]
 
 _ENDS = {kind: f"command.{kind}".encode() for kind in ("completed", "skipped", "unfinished")}
 _OUTCOMES = {outcome: outcome_and_parent(outcome, None) for outcome in ("success", "failure")}
-_NO_FORM = Form(b"", 0, True)
-_REQUESTED = b"command.requested"
-_KINDS = 64
-"""Kinds of command of one session whose verdict is remembered for the short way."""
-_new = tuple.__new__  # one is made for each command; a named tuple's own constructor costs twice as much
 
 
-class Deeds(Turn):
+class Deeds(Verdicts):
     """The part of an exchange that carries out what a conversation says."""
 
     __slots__ = (
@@ -76,9 +67,6 @@ class Deeds(Turn):
         "_refused",
         "_relaying",
         "_target_tls",
-        "_usual_form",
-        "_usual_rules",
-        "denied",
         "served",
         "started",
     )
@@ -96,18 +84,14 @@ class Deeds(Turn):
         super().__init__(
             client_codec, server_codec, conversation, relay=relay, recorder=recorder, journal=journal
         )
-        self._policy = _nobody_decides
         self.started = False
         self.served = False  # a session inside this one was given something to do
-        self.denied = 0
         self._relaying = self._connecting = self._refused = False
         self._passed = False  # the present frame of the target is among what goes on, before its turn
         self._client_waits = False  # the target just became ready: look at what the client sent meanwhile
         self._holding = False  # the client's next frame is not looked at before the target has said something
         self._again = False  # the present frame is that one
         self._target_tls: TLSFacts | None = None
-        self._usual_rules: tuple[str, ...] | None = None  # of the last allowed command, and its envelope
-        self._usual_form = _NO_FORM
 
     def rest(self) -> None:
         """Nothing has passed for some seconds: let go of what the next chunk makes again, unless something waits."""
@@ -117,7 +101,8 @@ class Deeds(Turn):
         for peer in (client, server):
             peer.rest, peer.rest_at = (), 0
             peer.codec.release()
-        self._frame, self._usual_rules, self._usual_form = NO_FRAME, None, _NO_FORM
+        self._frame = NO_FRAME
+        self._forget_usual()
         self.conversation.rest()
         self.recorder.rest()
 
@@ -127,11 +112,6 @@ class Deeds(Turn):
                 DO[type(command)](self, command)
 
     # --- what goes on --------------------------------------------------------------------------------
-
-    def _admitted(self) -> None:
-        """The gate: without an identity and its admission nothing goes to a target, whoever says so."""
-        if self.admission is None:
-            raise ProtocolViolation("nothing goes to a target before policy admitted the session")
 
     def _forward(self, command: Forward) -> None:
         if self._peer is self.server:
@@ -204,14 +184,6 @@ class Deeds(Turn):
     def _redact(self, command: Redact) -> None:
         self._mark(command.span)
 
-    def _mark(self, span: Span) -> None:
-        frame = self._frame
-        if span.start < frame.start or span.end > frame.end or span.start < self._peer.recorded:
-            # Our own mistake, and one that would leave a secret in the trail: the session ends by it.
-            raise ValueError("a secret is named outside the present frame, or after its frame was recorded")
-        self._odd = True
-        self._peer.mark(span)
-
     def _opaque(self, command: Opaque) -> None:
         peer, place = self._peer, (self._frame.start, self._frame.end)
         self._odd = True
@@ -257,13 +229,6 @@ class Deeds(Turn):
 
     # --- questions -----------------------------------------------------------------------------------
 
-    def _ask(self, question: Command) -> None:
-        peer = self._peer
-        if peer.question is not None:
-            raise ProtocolViolation("a second question before the first was answered")
-        peer.question, peer.token = question, 0
-        self._attention = True
-
     def _ask_first(self, question: Compute) -> None:
         if self._peer is not self.client:
             raise ValueError("only for a frame of the client something is worked out first")
@@ -277,104 +242,6 @@ class Deeds(Turn):
     def _to_inside(self, command: ToInside) -> None:
         self.served = True
         self.relay.to_inside(command)
-
-    def _decide(self, decide: Decide) -> None:
-        if decide.spans:
-            for span in decide.spans:
-                self._mark(span)
-        if decide.refusal is not None:
-            self._deny(decide, Verdict(False, (), decide.refusal))
-            return
-        verdict = self._policy(decide)
-        if verdict is None:
-            self._ask(decide)
-            self._peer.asked = self._frame
-        elif verdict.allowed:
-            self._allow(decide, verdict)
-        else:
-            self._deny(decide, verdict)
-
-    def _decided_late(self, decide: Decide, answer: object) -> None:
-        """The verdict that policy took its time for. What is no verdict is a no."""
-        if not isinstance(answer, Verdict):
-            refusal = answer if isinstance(answer, Refusal) else None
-            answer = Verdict(False, (), refusal or Refusal("internal", "policy gave no verdict"))
-        self._keep = True
-        if answer.allowed:
-            self._allow(decide, answer)
-        else:
-            self._deny(decide, answer)
-        if not self._keep:
-            self._push_run()
-            self._run_start, self._run_end = self._frame.start, self._frame.end
-
-    def _allow(self, decide: Decide, verdict: Verdict) -> None:
-        recorder, rules = self.recorder, verdict.rules
-        op = recorder.new_id()
-        if decide.is_command:
-            refused = self.journal.refusal
-            if refused is not None and not self._best_effort:
-                self._deny(decide, Verdict(False, (), journal_refusal(refused)))
-                return
-            self.commands += 1
-            body = decide.body
-            if not body:
-                _, start, end, _, _, _ = self._frame
-                fields = decide.fields
-                fields["range"] = (start, end)
-                body = dump(fields)
-            if decide.kind != _REQUESTED:
-                form = self._opening(decide, rules)
-            elif decide.parent or rules != self._usual_rules:
-                form = self._requested(rules, decide.parent)
-            else:
-                form = self._usual_form
-            self._events.append((form, body, op, op))
-            self._asks = True
-            if decide.verbs not in self._decided and len(self._decided) < _KINDS and decide.parent is None:
-                words = recorder.decision("allow", rules) if rules else b""
-                self._decided = {**self._decided, decide.verbs: words}
-        answer = _new(Verdict, (True, rules, None, op.decode(), recorder.now))
-        commands = self.conversation.answered(decide, answer)
-        if commands is None:
-            self._admitted()
-            self._keep = False
-        else:
-            self._run(commands)
-
-    def _opening(self, decide: Decide, rules: tuple[str, ...]) -> Form:
-        decision = self.recorder.decision("allow", rules) if rules else b""
-        return self.recorder.form(decide.kind, decision, outcome_and_parent(None, decide.parent))
-
-    def _requested(self, rules: tuple[str, ...], parent: str | None) -> Form:
-        recorder = self.recorder
-        decision = recorder.decision("allow", rules) if rules else b""
-        if parent:
-            return recorder.form(b"command.requested", decision, outcome_and_parent(None, parent))
-        self._usual_rules = rules
-        self._usual_form = form = recorder.form(b"command.requested", decision)
-        return form
-
-    def _deny(self, decide: Decide, verdict: Verdict) -> None:
-        self.denied += 1
-        recorder, frame = self.recorder, self._frame
-        fields = decide.fields or orjson.loads(decide.body)
-        op = recorder.new_id()
-        refusal = attrs.evolve(verdict.refusal or Refusal("policy", "policy refuses this"), event=op.decode())
-        if decide.kind != _REQUESTED:
-            where = fields.pop("range", None) or (frame.start, frame.end)
-            fields = {"verb": decide.verbs[-1], "verbs": decide.verbs, "detail": fields, "range": where}
-        fields.setdefault("range", (frame.start, frame.end))
-        fields["code"] = refusal.code
-        if recorder.opened:
-            decision = recorder.decision("deny", verdict.rules)
-            more = outcome_and_parent("denied", decide.parent)
-            reason = said(refusal.sentence)
-            form = recorder.form(b"command.denied", decision, more, reason)
-            self._events.append((form, dump(fields), op, op))
-            self._asks = self._denied_now = True
-        answer = Verdict(False, verdict.rules, refusal, op.decode(), recorder.now)
-        self._run(self.conversation.answered(decide, answer))
 
     # --- the beginning and the end -------------------------------------------------------------------
 
@@ -438,12 +305,3 @@ DO: Mapping[type, Callable[[Any, Any], None]] = {
     Completed: Deeds._completed,
 }
 """What is done with each command."""
-
-
-def journal_refusal(refused: JournalRefused) -> Refusal:
-    """The journal's no, for a conversation."""
-    return Refusal("journal_full" if refused.code == "full" else "journal_failed", refused.sentence)
-
-
-def _nobody_decides(decide: Decide) -> Verdict:
-    return Verdict(False, (), Refusal("internal", "nothing is allowed before policy admitted the session"))

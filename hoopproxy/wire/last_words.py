@@ -13,8 +13,9 @@ from hoopproxy.wire.admission import DurableJournal, Relay
 from hoopproxy.wire.codec import Codec
 from hoopproxy.wire.commands import Refusal
 from hoopproxy.wire.conversation import Conversation
-from hoopproxy.wire.deeds import Deeds, journal_refusal
+from hoopproxy.wire.deeds import Deeds
 from hoopproxy.wire.recorder import CLIENT, TO_CLIENT, Recorder
+from hoopproxy.wire.verdicts import journal_refusal
 
 __all__ = ["LastWords"]
 
