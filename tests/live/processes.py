@@ -288,6 +288,14 @@ def processes_of(parent: int) -> Iterator[int]:
         waiting.extend(children.get(each, ()))
 
 
+def command_line(pid: int) -> str:
+    """Its words, each with a NUL behind it; none of a process that is gone meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
 def processor_seconds(pid: int) -> float:
     """What the process and its descendants, with those that are gone, have taken of processors so far."""
     while True:

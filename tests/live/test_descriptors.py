@@ -20,7 +20,7 @@ from hoopproxy.reading.answers import EventLine, Question
 
 from .clients.programs import postgres_program, run
 from .gateway import Gateway
-from .processes import processes_of, until
+from .processes import command_line, processes_of, until
 from .ssh_gateway import SSHGateway
 from .ssh_servers import Make
 
@@ -69,11 +69,7 @@ def _open_in(pid: int) -> Counter[str]:
 
 def _follower(gateway: Gateway) -> int:
     """The process that follows the journals."""
-    (pid,) = (
-        each
-        for each in processes_of(gateway.pid)
-        if b"--follow" in Path(f"/proc/{each}/cmdline").read_bytes().split(b"\0")
-    )
+    (pid,) = (each for each in processes_of(gateway.pid) if "--follow" in command_line(each).split("\0"))
     return pid
 
 

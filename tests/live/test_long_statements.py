@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from .gateway import Gateway
-from .processes import processor_seconds, until
+from .processes import command_line, processor_seconds, until
 from .raw import query_message, receive_all, taken_over
 
 psycopg = pytest.importorskip("psycopg")
@@ -102,7 +102,7 @@ SLOW = statement("x'' ", 16 << 20, before="SELECT length('password ", after="')"
 def reading(through: Gateway) -> bool:
     """Whether a process of the gateway reads a long statement."""
     children = Path(f"/proc/{through.pid}/task/{through.pid}/children").read_text().split()
-    return any("hoopproxy.aside" in Path(f"/proc/{child}/cmdline").read_text() for child in children)
+    return any("hoopproxy.aside" in command_line(int(child)) for child in children)
 
 
 def test_a_long_statement_is_denied_and_redacted_as_a_short_one(gateway: Any) -> None:
@@ -158,7 +158,7 @@ def test_an_end_in_the_middle_of_the_reading_is_on_record(gateway: Any, end: str
         else:
             children = Path(f"/proc/{through.pid}/task/{through.pid}/children").read_text().split()
             for child in children:
-                if "hoopproxy.aside" in Path(f"/proc/{child}/cmdline").read_text():
+                if "hoopproxy.aside" in command_line(int(child)):
                     os.kill(int(child), signal.SIGKILL)
             assert b"this statement could not be read" in raw.recv(4096)
             raw.sendall(query_message("SELECT 1"))
