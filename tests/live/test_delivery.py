@@ -21,7 +21,7 @@ import pytest
 
 from .gateway import Configuration, Gateway
 from .postgres import Postgres
-from .processes import processes_of, until
+from .processes import command_line, processes_of, until
 from .test_kill import Client
 
 ROUNDS = 4
@@ -52,11 +52,7 @@ def reader_of(gateway: Gateway) -> int:
     found: list[int] = []
 
     def there() -> bool:
-        found[:] = [
-            pid
-            for pid in processes_of(gateway.pid)
-            if b"--follow" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
+        found[:] = [pid for pid in processes_of(gateway.pid) if "--follow" in command_line(pid)]
         return bool(found)
 
     until(there, seconds=40, what="the process that follows the trail")
