@@ -110,6 +110,14 @@ def _notes(config: Config) -> Iterator[str]:
             yield f"listener[{listener.name}].tls.certificate is valid until {ends:%Y-%m-%d %H:%M} UTC"
         if listener.insecure_cleartext:
             yield f"listener[{listener.name}] takes passwords in cleartext"
+    for sink in config.sinks:
+        path = sink.options.get("path")
+        if (
+            sink.type == "file"
+            and isinstance(path, str)
+            and not (folder := (sink.base / path).parent).is_dir()
+        ):
+            yield f"sink[{sink.name}].path is in {folder}, which isn't there; the sink fails until it is"
     kind = file_system_of(Path(config.gateway.state))
     strict = any(target.mode == "strict" for target in config.targets)
     if strict and kind in VOLATILE and not config.gateway.allow_volatile_state:

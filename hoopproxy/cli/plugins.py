@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import click
 from attrs import asdict, frozen
@@ -39,13 +39,21 @@ def plugins(ctx: click.Context, as_json: bool) -> None:
         rows = [asdict(each) for each in found]
         click.echo(json.dumps({"plugins": rows, "broken": broken, "notes": notes}))
     else:
-        for each in found:
-            click.echo(f"{each.kind:<14} {each.name:<14} {each.version or '-':<8} {each.module}")
+        for line in _table(found):
+            click.echo(line)
         for note in notes:
             click.echo(f"note: {note}", err=True)
         for name, problem in broken.items():
             click.echo(f"{name} can't be used: {problem}", err=True)
     ctx.exit(1 if broken else 0)
+
+
+def _table(found: Sequence[Listed]) -> Iterator[str]:
+    rows = [("kind", "name", "version", "module")]
+    rows += [(each.kind, each.name, each.version or "-", each.module) for each in found]
+    kind, name, version = (max(len(row[at]) for row in rows) for at in range(3))
+    for row in rows:
+        yield f"{row[0]:<{kind}}  {row[1]:<{name}}  {row[2]:<{version}}  {row[3]}"
 
 
 def _listed(notes: list[str]) -> Iterator[Listed]:

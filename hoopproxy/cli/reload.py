@@ -37,10 +37,16 @@ def reload(ctx: click.Context, config: Path | None, control: Path | None, as_jso
             click.echo(inert(f"{key} needs a restart"), err=True)
         if found.get("reloaded"):
             applied = sum(change["key"] not in restart for change in changes)
-            click.echo(f"reloaded: {applied} changes, in force for new sessions")
+            click.echo(_done(applied, len(restart)))
         else:
             click.echo("not reloaded: the old configuration stays in force", err=True)
     ctx.exit(0 if found.get("reloaded") else 1)
+
+
+def _done(applied: int, waiting: int) -> str:
+    if waiting and not applied:
+        return "reloaded: what changed is in force after a restart"
+    return f"reloaded: {applied} change{'' if applied == 1 else 's'}, in force for new sessions"
 
 
 def _shown(value: object) -> str:

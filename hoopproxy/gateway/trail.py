@@ -230,7 +230,7 @@ class Trail:
         elif do == "acked":
             self._acked(said)
         elif do == "told":
-            self.log.info("trail: {sentence}", sentence=str(said.get("sentence", ""))[:1000])
+            self.log.warn("trail: {sentence}", sentence=str(said.get("sentence", ""))[:1000])
         elif do == "stuck":
             self._was_stuck(str(said.get("name", ""))[:100])
 

@@ -236,3 +236,19 @@ def test_every_listed_command_can_be_loaded_and_has_help() -> None:
         assert result.exit_code == 0, result.output
     assert run("--version").output.startswith("hoopproxy, version ")
     assert run("no-such-command").exit_code == 2
+
+
+def test_a_sinks_folder_that_is_not_there_is_noted(
+    tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be made later; but that a gateway starts and delivers nothing should surprise nobody."""
+    from hoopproxy.discovery import Installed, installed
+
+    here = Installed({protocol: object()}, installed().checkers, {}, installed().sinks)
+    monkeypatch.setattr("hoopproxy.cli.check.installed", lambda told: here)
+    file = write(tmp_path, protocol)
+    for path, noted in ((tmp_path / "there" / "trail.jsonl", True), (tmp_path / "trail.jsonl", False)):
+        text = f'[[sink]]\nname = "siem"\ntype = "file"\npath = "{path}"\n'
+        file.write_text(FINE.format(protocol=protocol) + text)
+        said = run("check", file)
+        assert (f"sink[siem].path is in {tmp_path / 'there'}, which isn't there" in said.output) is noted

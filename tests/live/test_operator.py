@@ -44,7 +44,7 @@ def test_a_reload_tells_what_changed_and_a_bad_file_changes_nothing(gateway: Any
     through.settings["role"][0]["deny"] = ["DROP"]
     through.write()
     shown = through.hoopproxy("reload", "--config", str(through.config))
-    assert shown.stdout.splitlines()[-1] == "reloaded: 1 changes, in force for new sessions"
+    assert shown.stdout.splitlines()[-1] == "reloaded: 1 change, in force for new sessions"
     assert "DROP" in shown.stdout
     with (
         psycopg.connect(through.dsn("writer").conninfo) as connection,
@@ -55,7 +55,7 @@ def test_a_reload_tells_what_changed_and_a_bad_file_changes_nothing(gateway: Any
     through.write()
     waits = through.hoopproxy("reload", "--config", str(through.config))
     assert "gateway.node needs a restart" in waits.stderr
-    assert waits.stdout.splitlines()[-1] == "reloaded: 0 changes, in force for new sessions"
+    assert waits.stdout.splitlines()[-1] == "reloaded: what changed is in force after a restart"
     good = through.config.read_text()
     through.config.write_text(good + "\n[nonsense]\n")
     bad = through.hoopproxy("reload", "--control", str(through.state / "control.sock"), check=False)
