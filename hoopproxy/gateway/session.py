@@ -119,7 +119,6 @@ class Session(LoggingIn, Admitting, Around):
 
     def refuse(self, refusal: Refusal) -> None:
         """End this session with a sentence in its protocol's own words."""
-        self._shared.figures.add(self._shared.figures.refusals, refusal.code)
         relay = self._relay
         if relay is None:
             return
@@ -349,6 +348,8 @@ class Session(LoggingIn, Admitting, Around):
             shared.crowd.unname(self.identity.id)
         self._report_violation()
         self._report_offer()
+        if self._relay is not None and self._relay.exchange.refused:  # as its protocol may by itself
+            self._count(self._relay.exchange.refused)
         if self._relay is not None and self.identity is not None:
             self._sum_up(self._relay)
         shared.sessions.pop(self.id, None)

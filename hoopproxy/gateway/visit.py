@@ -46,6 +46,7 @@ class Visit(Owner):
         "_account",
         "_active",
         "_attempt",
+        "_counted",
         "_dialling",
         "_entrance",
         "_keys",
@@ -102,6 +103,7 @@ class Visit(Owner):
         self._relay: Relay | None = None
         self._upstream: Upstream | None = None
         self._attempt: Attempt | None = None
+        self._counted = False  # among the refusals
         self._proofs: Proofs | None = None
         self._tried: tuple[str, Any] | None = None
         self._turned_down: tuple[str, KeyOffer] | None = None
@@ -247,13 +249,13 @@ class Visit(Owner):
                 target=name,
                 sentence=sentence,
             )
-            self._shared.figures.add(self._shared.figures.refusals, code)
+            self._count(code)
             return Refusal(code, f"the target {name} can't be reached", event=event_id)
         return Refusal(code, "the session is over")
 
     def _refused(self, refusal: Refusal, asked: Admit | Connect | None = None) -> Refusal:
         """An identity asked for what it doesn't get: on record, with an id to ask the auditor about."""
-        self._shared.figures.add(self._shared.figures.refusals, refusal.code)
+        self._count(refusal.code)
         event = SessionRefused(
             listener=self.listener,
             code=refusal.code,
@@ -262,6 +264,12 @@ class Visit(Owner):
             database=asked.database if asked is not None else None,
         )
         return attrs.evolve(refusal, event=self._record(event, "denied", refusal.sentence))
+
+    def _count(self, code: str) -> None:
+        """A session that is refused, or ended, is one refusal."""
+        if not self._counted:
+            self._counted = True
+            self._shared.figures.add(self._shared.figures.refusals, code)
 
     def _record(self, event: Event, outcome: str, reason: str) -> str:
         """An event of this session that says why it comes to nothing; returns its id."""

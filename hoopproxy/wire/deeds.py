@@ -64,9 +64,9 @@ class Deeds(Verdicts):
         "_connecting",
         "_holding",
         "_passed",
-        "_refused",
         "_relaying",
         "_target_tls",
+        "refused",
         "served",
         "started",
     )
@@ -86,7 +86,8 @@ class Deeds(Verdicts):
         )
         self.started = False
         self.served = False  # a session inside this one was given something to do
-        self._relaying = self._connecting = self._refused = False
+        self._relaying = self._connecting = False
+        self.refused = ""  # the code of what the session was refused for, or ended by
         self._passed = False  # the present frame of the target is among what goes on, before its turn
         self._client_waits = False  # the target just became ready: look at what the client sent meanwhile
         self._holding = False  # the client's next frame is not looked at before the target has said something
@@ -270,6 +271,7 @@ class Deeds(Verdicts):
             self._give_up(command.refusal, command.cause)
         else:
             self.closing = self._closing or command.cause
+            self.refused = self.refused or command.code
 
     def _give_up(self, refusal: Refusal, cause: str) -> None:
         """The session ends here. See :mod:`hoopproxy.wire.last_words`."""

@@ -44,8 +44,8 @@ class LastWords(Deeds):
 
     def _give_up(self, refusal: Refusal, cause: str) -> None:
         """The session ends here: say so, once, as soon as the client can take it."""
-        if self._closing is None and not self._refused:
-            self._refused = True
+        if self._closing is None and not self.refused:
+            self.refused = refusal.code
             self._push_run()
             self._words_at = len(self._to_client_now)
             if self._inside_a_message():

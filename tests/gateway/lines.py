@@ -88,7 +88,7 @@ class Talk(Conversation):
                 commands.insert(0, RegisterCancel(key, b"CANCEL " + key + b"\n"))
             self.started = True
             return commands
-        return [Close("target refused")]
+        return [ToClient(b"NOT THERE\n"), Close("target refused", code="connect")]
 
     def _finished_one(self, frame: Frame) -> Commands:
         if not self.open:
@@ -109,7 +109,7 @@ class Talk(Conversation):
             assert answer.refusal is not None
             return [ToClient(b"DENIED " + answer.refusal.sentence.encode() + b"\n")]
         if isinstance(answer, Refusal):
-            return [*self.refused(answer), Close(answer.code)]
+            return [*self.refused(answer), Close(answer.code, code=answer.code)]
         if isinstance(answer, LoggedIn):
             return [ToClient(f"HELLO {answer.identity.id}\n".encode())]
         if isinstance(answer, TLSStarted):

@@ -37,6 +37,28 @@ def test_status_tells_whether_clients_are_served(gateway: Any) -> None:
     assert "Traceback" not in gone.stderr
 
 
+def test_a_session_that_comes_to_nothing_is_one_refusal_whoever_says_so(gateway: Any) -> None:
+    """An alarm on refusals hears of a start-up that the protocol refuses by itself, too, and of none twice."""
+    through: Gateway = gateway()
+    dsn = through.dsn("writer")
+    wanted = {
+        "startup": (dsn, "-c hoop.identity=mallory"),
+        "login": (dsn.but(password="wrong"), ""),
+        "authorization": (dsn.but(user="writer=nowhere"), ""),
+    }
+    for place, options in wanted.values():
+        with pytest.raises(psycopg.OperationalError):
+            psycopg.connect(place.conninfo, options=options)
+    with psycopg.connect(dsn.conninfo):
+        pass
+
+    def counted() -> dict[str, float]:
+        return {code: through.figure(f'hoopproxy_refusals_total{{code="{code}"}}') for code in wanted}
+
+    until(lambda: sum(counted().values()) >= len(wanted), seconds=10, what="the refusals are counted")
+    assert counted() == dict.fromkeys(wanted, 1.0)
+
+
 def test_a_reload_tells_what_changed_and_a_bad_file_changes_nothing(gateway: Any) -> None:
     """Without a look into the log; and the exit status is what a deployment goes by."""
     through: Gateway = gateway()

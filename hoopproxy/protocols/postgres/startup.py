@@ -275,9 +275,9 @@ class Startup:
             return [ToClient(data, "AuthenticationSASLContinue", secret=True)]
         if isinstance(answer, Challenge):
             refusal = Refusal("login", "this log-in needs another factor, which the protocol can't ask for")
-            return self._end("login refused", say(refusal, sentence=refusal.sentence))
+            return self._end("login refused", say(refusal, sentence=refusal.sentence), refusal.code)
         if not isinstance(answer, LoggedIn):
-            return self._end("login refused", self._said(answer))
+            return self._end("login refused", self._said(answer), _code(answer))
         self._identity, self._final = answer.identity, answer.data
         assert self._wanted is not None
         sni = None if self._tls is None else self._tls.facts.sni
@@ -300,7 +300,7 @@ class Startup:
 
     def _connect_answered(self, answer: object) -> list[Command]:
         if not isinstance(answer, Connected):
-            commands = self._end("not admitted", self._said(answer))
+            commands = self._end("not admitted", self._said(answer), _code(answer))
             if isinstance(answer, Refusal) and answer.event is None and answer.code in ("connect", "tls"):
                 failed = SessionFailed(listener=self._session.listener, stage=answer.code)
                 commands.insert(0, Note(failed, outcome="failure", reason=answer.sentence))
@@ -387,13 +387,17 @@ class Startup:
         )
         return [
             Note(refused, outcome="denied", reason=sentence),
-            *self._end("not admitted", messages.error("FATAL", sqlstate, sentence)),
+            *self._end("not admitted", messages.error("FATAL", sqlstate, sentence), "startup"),
         ]
 
     def _refuse(self, sqlstate: str, sentence: str) -> list[Command]:
-        return self._end("start-up refused", messages.error("FATAL", sqlstate, sentence))
+        return self._end("start-up refused", messages.error("FATAL", sqlstate, sentence), "startup")
 
-    def _end(self, cause: str, error: bytes = b"") -> list[Command]:
+    def _end(self, cause: str, error: bytes = b"", code: str = "") -> list[Command]:
         self._state = "over"
         said: list[Command] = [ToClient(error, "ErrorResponse")] if error else []
-        return [*said, Close(cause)]
+        return [*said, Close(cause, code=code)]
+
+
+def _code(answer: object) -> str:
+    return answer.code if isinstance(answer, Refusal) else "internal"

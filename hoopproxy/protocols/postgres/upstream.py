@@ -213,7 +213,7 @@ class Upstream:
         error = messages.error("FATAL", sqlstate, sentence, hint=f"The audit trail says more in {where}.")
         failed = SessionFailed(listener=self._purpose.listener, stage=stage, detail=detail or {})
         note = [] if event else [Note(failed, outcome="failure", reason=sentence)]
-        return [*note, ToClient(error, "ErrorResponse"), Close(f"target refused: {stage}")]
+        return [*note, ToClient(error, "ErrorResponse"), Close(f"target refused: {stage}", code="connect")]
 
     # --- the states ---------------------------------------------------------------------------------
 

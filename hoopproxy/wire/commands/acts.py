@@ -149,10 +149,12 @@ class Close:
 
     :ivar refusal: to be told to the client first, through :meth:`Conversation.refused`, unless that would come
         inside a message of the target that is half sent.
+    :ivar code: of the refusal that the client was told already, if that is why.
     """
 
     cause: str
     refusal: Refusal | None = None
+    code: str = ""
 
 
 @attrs.frozen
